@@ -1,0 +1,183 @@
+"""The types of the catalog's files. Unknown keys are errors; a fact without a source does not get in.
+
+YAML files that people edit:   families/<family>.yaml -> FamilyFile      api/<provider>.yaml -> ApiFile
+                               hardware/<vendor>.yaml -> HardwareFile    engines/<engine>.yaml -> EngineFile
+                               licences.yaml -> LicenceFile, tasks.yaml -> TaskFile, precisions.yaml -> PrecisionFile
+CSV files counted in thousands: scores/<benchmark>.csv -> selection.facts.Score (column `model` first), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow
+The file name or the key is the id; no id is written inside a file (the loader fills it in).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fmkit.model.precision import Layout, Precision
+from fmkit.selection.facts import Licence, Modality, Task, Tuning
+from fmkit.sizing.engine import EngineSpec
+from fmkit.speed.efficiency import SpeedClass
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A record of a catalog file: frozen, and strict about its keys."""
+
+
+class ModelEntry(Entry, frozen=True, kw_only=True):
+    """One set of weights. What config.json can say (layers, heads, widths) is not repeated here.
+
+    `config` names the file in configs/; `config_of` another model of the catalog with the same architecture, when
+    this one has no file of its own. `sources` maps a key of this entry to where the fact was read. `context_tokens` is
+    the publisher's limit where config.json says otherwise. `tasks` replaces the family's where it is given.
+    `released` is YYYY-MM-DD or YYYY-MM.
+    """
+
+    hub_id: str
+    tuning: Tuning
+    config: str | None = None
+    config_of: str | None = None
+    aliases: tuple[str, ...] = ()
+    base_model: str | None = None
+    released: str | None = None
+    context_tokens: int | None = None
+    licence: str | None = None
+    tasks: tuple[str, ...] | None = None
+    not_for: tuple[str, ...] = ()
+    languages: tuple[str, ...] | None = None
+    inputs: tuple[Modality, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    training_tokens: int | None = None
+    domain: str | None = None
+    gated: bool | None = None
+    needs_fine_tune: bool = False
+    thinks: bool = False
+    embedding_dim: int | None = None
+    notes: tuple[str, ...] = ()
+    sources: dict[str, str] = {}
+
+
+class FamilyFile(Entry, frozen=True, kw_only=True):
+    """One family of open-weight models: facts shared by its models, and the models by catalog id."""
+
+    name: str
+    publisher: str
+    summary: str
+    licence: str
+    tasks: tuple[str, ...]
+    languages: tuple[str, ...]
+    inputs: tuple[Modality, ...]
+    outputs: tuple[str, ...]
+    models: dict[str, ModelEntry]
+    training_tokens: int | None = None
+    domain: str | None = None
+    gated: bool | None = None
+    architecture: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    sources: dict[str, str] = {}
+
+
+class ApiModelEntry(Entry, frozen=True, kw_only=True):
+    """One closed model as its provider's API sells it; prices are USD per 1,000,000 tokens, None where unknown."""
+
+    name: str
+    released: str | None = None
+    status: Literal["current", "retired", "legacy"] = "current"
+    successor: str | None = None
+    input_usd_per_1m: float | None = None
+    cached_input_usd_per_1m: float | None = None
+    output_usd_per_1m: float | None = None
+    price_date: str | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    inputs: tuple[Modality, ...] = ("text",)
+    outputs: tuple[str, ...] = ("text",)
+    tasks: tuple[str, ...] | None = None
+    thinks: bool = False
+    aliases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    sources: dict[str, str]
+
+
+class ApiFile(Entry, frozen=True, kw_only=True):
+    """One provider of closed models; `models` by catalog id."""
+
+    provider: str
+    licence: str
+    tasks: tuple[str, ...]
+    languages: tuple[str, ...]
+    data_policy: str | None = None
+    models: dict[str, ApiModelEntry]
+    sources: dict[str, str] = {}
+
+
+class DeviceEntry(Entry, frozen=True, kw_only=True):
+    """One accelerator or CPU class, per memory size sold. Rates are dense peak figures of the vendor.
+
+    `memory` is the nominal size with its unit (`24GiB`); `bandwidth_gb_s` decimal gigabytes per second; `tflops` by number
+    format (`float16`, `bfloat16`, `float8`, `int8`, `int4`, `float4`, `float32`). `verified` is False where a figure is
+    recalled rather than read. `sources` maps a key (or `tflops.float16`) to where it was read.
+    """
+
+    name: str
+    device_class: Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
+    memory: str | None = None
+    bandwidth_gb_s: float | None = None
+    tflops: dict[str, float] = {}
+    memory_kind: str | None = None
+    unified_memory: bool = False
+    power_w: float | None = None
+    release_year: int | None = None
+    aliases: tuple[str, ...] = ()
+    verified: bool = True
+    notes: tuple[str, ...] = ()
+    sources: dict[str, str]
+
+
+class HardwareFile(Entry, frozen=True, kw_only=True):
+    """The devices of one vendor, by device id."""
+
+    vendor: str
+    devices: dict[str, DeviceEntry]
+
+
+class LicenceFile(Entry, frozen=True, kw_only=True):
+    """All licences by id."""
+
+    licences: dict[str, Licence]
+
+
+class TaskFile(Entry, frozen=True, kw_only=True):
+    """All tasks by id."""
+
+    tasks: dict[str, Task]
+
+
+class PrecisionFile(Entry, frozen=True, kw_only=True):
+    """All precisions by id, and the layouts engines make of them."""
+
+    precisions: dict[str, Precision]
+    layouts: dict[str, Layout]
+
+
+class EngineFile(EngineSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine: its memory rules' data, and the efficiencies it was measured to reach."""
+
+    speed: tuple[SpeedClass, ...] = ()
+
+
+class ConfigRow(Entry, frozen=True, kw_only=True):
+    """One line of configs/INDEX.csv: where a config.json came from and what its parameters were counted to be.
+
+    `confidence` is `verbatim` (a copy of the published file) or `derived` (assembled from the facts named in `source`).
+    `params_meta` is the count of the instantiated model on the meta device, `params_published` the publisher's.
+    `match`: y, y-explained, n, unknown.
+    """
+
+    hub_id: str
+    file: str
+    confidence: Literal["verbatim", "derived"]
+    source: str
+    params_meta: int | None
+    params_published: int | None
+    match: str
+    notes: str = ""

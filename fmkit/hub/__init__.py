@@ -1,0 +1,1 @@
+"""The only network code: Hub metadata and configuration files, and what is already on this disk."""

@@ -1,0 +1,217 @@
+"""The kinds of layer, each with the cache it keeps.
+
+A kind says what one layer stores per sequence. All figures are bytes for **one layer and one sequence**, given the
+tokens held in the decoder's cache (`context_tokens`), the tokens of the encoder (`encoder_tokens`) and the bytes
+of one cache element (`element_bytes`, 2 for a 16-bit cache). What an engine holds beyond that (blocks, padding, the
+prompt kept alive after prefill) is the engine's business: `fmkit.sizing.engines`.
+
+To add a kind: one class here, and its name in the `Mixer` union at the bottom.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SSM_STATE_BYTES = 4
+"""Bytes of one element of a state-space state: transformers keeps it in float32 whatever the model's type."""
+
+
+class FullAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="full", omit_defaults=True):
+    """Causal attention over every token held: multi-head, grouped-query or multi-query by its number of KV heads.
+
+    Bytes = kv_heads * (key_dim + value_dim) * tokens * element_bytes.
+    Source: transformers 5.23 `DynamicLayer`; equal to a filled cache to the byte.
+
+    >>> FullAttention(query_heads=32, kv_heads=8, key_dim=128, value_dim=128).cache_bytes(131072, 0, 2)  # Llama-3.1-8B
+    536870912
+    """
+
+    query_heads: int
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Tokens a layer keeps once decoding has begun."""
+        return context_tokens
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens one new token attends to, itself included."""
+        return context_tokens
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes held by one layer for one sequence after the first decode step."""
+        del encoder_tokens
+        return self.token_bytes(element_bytes) * self.stored_tokens(context_tokens)
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Bytes of the keys and values of one token."""
+        return self.kv_heads * (self.key_dim + self.value_dim) * element_bytes
+
+
+class SlidingAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind", tag="sliding", omit_defaults=True):
+    """Causal attention over the last `window_tokens` tokens.
+
+    Bytes = full attention at min(tokens, window_tokens). Source: transformers 5.23 `DynamicSlidingWindowLayer`, whose
+    storage holds the window after a decode step (it shows window - 1 tokens, and the new one beside them).
+
+    >>> mistral = SlidingAttention(query_heads=32, kv_heads=8, key_dim=128, value_dim=128, window_tokens=4096)
+    >>> mistral.cache_bytes(32768, 0, 2) * 32  # Mistral-7B-v0.1, 32 layers, at 32k
+    536870912
+    """
+
+    window_tokens: int
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Tokens a layer keeps once decoding has begun: never more than the window."""
+        return min(context_tokens, self.window_tokens)
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens one new token attends to: never more than the window."""
+        return min(context_tokens, self.window_tokens)
+
+
+class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="latent", omit_defaults=True):
+    """Multi-head latent attention (MLA): one compressed vector and one rotary key per token, shared by all heads.
+
+    Bytes = (latent_dim + rope_dim) * tokens * element_bytes. Source: DeepSeek-V2 (arXiv:2405.04434) section 2.1;
+    transformers 5.23 caches the latent (older versions cached the expanded keys and values).
+
+    >>> v3 = LatentAttention(query_heads=128, latent_dim=512, rope_dim=64, nope_dim=128, value_dim=128)
+    >>> v3.cache_bytes(1, 0, 2) * 61  # DeepSeek-V3, 61 layers
+    70272
+    """
+
+    query_heads: int
+    latent_dim: int
+    rope_dim: int
+    nope_dim: int
+    value_dim: int
+    query_latent_dim: int | None = None
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Tokens a layer keeps."""
+        return context_tokens
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens one new token attends to, itself included."""
+        return context_tokens
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Bytes of the latent and the rotary key of one token."""
+        return (self.latent_dim + self.rope_dim) * element_bytes
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes held by one layer for one sequence."""
+        del encoder_tokens
+        return self.token_bytes(element_bytes) * context_tokens
+
+
+class StateSpace(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="state-space", omit_defaults=True):
+    """A selective state-space layer (Mamba): a fixed state, whatever the context.
+
+    Bytes = inner_dim * conv_kernel * element_bytes + inner_dim * state_dim * 4. Source: Gu & Dao 2023
+    (arXiv:2312.00752); transformers 5.23 keeps the state in float32 also in a 16-bit model.
+
+    >>> StateSpace(inner_dim=5120, state_dim=16, conv_kernel=4, dt_rank=160).cache_bytes(4096, 0, 2) * 64  # mamba-2.8b
+    23592960
+    """
+
+    inner_dim: int
+    state_dim: int
+    conv_kernel: int
+    dt_rank: int
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """No token is kept, only the state."""
+        del context_tokens
+        return 0
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """A state-space layer attends to no earlier token."""
+        del context_tokens
+        return 0
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Nothing grows with the context."""
+        del element_bytes
+        return 0
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes of the convolution and recurrent states of one layer for one sequence."""
+        del context_tokens, encoder_tokens
+        return self.inner_dim * (self.conv_kernel * element_bytes + self.state_dim * SSM_STATE_BYTES)
+
+
+class CrossAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cross", omit_defaults=True):
+    """Attention of a decoder to the tokens of an encoder, whose keys and values are computed once and kept.
+
+    Bytes = kv_heads * (key_dim + value_dim) * encoder_tokens * element_bytes.
+    Source: transformers 5.23 `EncoderDecoderCache`; equal to a filled cache to the byte.
+
+    >>> CrossAttention(query_heads=20, kv_heads=20, key_dim=64, value_dim=64).cache_bytes(0, 1500, 2)  # whisper-large-v3
+    7680000
+    """
+
+    query_heads: int
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """The decoder's own tokens are not kept here."""
+        del context_tokens
+        return 0
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """None of the decoder's own tokens."""
+        del context_tokens
+        return 0
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Bytes of the keys and values of one encoder token."""
+        return self.kv_heads * (self.key_dim + self.value_dim) * element_bytes
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes held by one layer for one sequence."""
+        del context_tokens
+        return self.token_bytes(element_bytes) * encoder_tokens
+
+
+class EncoderAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="encoder", omit_defaults=True):
+    """Attention in both directions over the whole input: nothing is kept from one call to the next.
+
+    `window_tokens` is set where a layer attends to its neighbourhood only (ModernBERT's local layers).
+
+    >>> EncoderAttention(query_heads=12, kv_heads=12, key_dim=64, value_dim=64).cache_bytes(512, 512, 2)  # BERT base
+    0
+    """
+
+    query_heads: int
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+    window_tokens: int | None = None
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Nothing is kept."""
+        del context_tokens
+        return 0
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens each token attends to."""
+        return context_tokens if self.window_tokens is None else min(context_tokens, self.window_tokens)
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Nothing is kept."""
+        del element_bytes
+        return 0
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Nothing is kept."""
+        del context_tokens, encoder_tokens, element_bytes
+        return 0
+
+
+Mixer = FullAttention | SlidingAttention | LatentAttention | StateSpace | CrossAttention | EncoderAttention
+"""All kinds of layer; a msgspec union, told apart by `kind`."""

@@ -1,0 +1,157 @@
+"""What a model is: its stacks of blocks, its tensors and its limits.
+
+A ModelSpec is made from a config.json by `fmkit.model.architectures` and says everything that sizing and speed
+need; it holds no bytes of any precision, for the precision is the engine's choice.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+import msgspec
+
+from fmkit.model.layers import CrossAttention, Mixer
+
+Kind = Literal["decoder", "encoder", "encoder-decoder", "clip", "vision-language", "speech", "state-space", "hybrid"]
+"""What a model takes and gives; mixture-of-experts, latent attention and windows are properties of its blocks."""
+
+StackRole = Literal["decoder", "encoder", "vision", "audio", "qformer"]
+
+Part = Literal[
+    "embedding", "attention", "mlp", "experts", "router", "norm", "state", "head", "vision", "audio", "qformer",
+    "projector", "buffer",
+]  # fmt: skip
+"""The part of the model that a tensor belongs to; memory is reported by part."""
+
+Module = Literal["linear", "conv1d", "embedding", "norm", "conv", "parameter", "buffer"]
+"""The class that owns a tensor: quantisers of transformers touch `linear` (torch.nn.Linear) and `conv1d` (GPT-2's
+transposed Linear, shape [in, out]); fused experts are bare `parameter`s and stay as they are."""
+
+
+class TensorGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`count` tensors of one shape and one role; tied tensors are listed once.
+
+    `name` is the parameter's name in transformers with the layer number as `*`; `shape` is PyTorch's. For experts the
+    first dimension is the expert; `active` of them run for one token. `dtype` is set where the type does not follow the
+    model's (buffers, parts kept in float32). `quantisable` is False where the implementation leaves a Linear alone.
+    """
+
+    name: str
+    part: Part
+    module: Module
+    shape: tuple[int, ...]
+    count: int = 1
+    active: int | None = None
+    dtype: str | None = None
+    quantisable: bool = True
+
+    @property
+    def elements(self) -> int:
+        """Elements of all `count` tensors."""
+        return prod(self.shape) * self.count
+
+    @property
+    def active_elements(self) -> int:
+        """Elements that take part in the computation of one token."""
+        if self.active is None:
+            return self.elements
+        return self.elements // self.shape[0] * self.active
+
+    @property
+    def output_rows(self) -> int:
+        """Output rows of one tensor: what a quantiser keeps one scale for."""
+        return self.shape[-1] if self.module == "conv1d" else self.shape[0]
+
+
+class Mlp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The feed-forward half of a block: dense, or a mixture of experts when `experts` is set.
+
+    `ffn_dim` is the inner width of the dense layer, or of one expert; `shared_ffn_dim` that of the experts every token
+    passes through; `gated` means two input projections (SwiGLU, GeGLU).
+    """
+
+    ffn_dim: int
+    gated: bool
+    experts: int = 0
+    experts_per_token: int = 0
+    shared_ffn_dim: int = 0
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`count` equal blocks: a mixer (attention or state), cross-attention where a decoder has it, and a feed-forward."""
+
+    count: int
+    mixer: Mixer
+    cross: CrossAttention | None = None
+    mlp: Mlp | None = None
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tower of blocks. `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder,
+    patches + 1 for a vision tower, 32 queries for a Q-Former).
+    """
+
+    role: StackRole
+    hidden_dim: int
+    blocks: tuple[Block, ...]
+    fixed_tokens: int | None = None
+    max_tokens: int | None = None
+
+    @property
+    def layers(self) -> int:
+        """Blocks in the stack."""
+        return sum(block.count for block in self.blocks)
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model's architecture, as far as memory and speed depend on it.
+
+    `stacks[0]` is the one that reads or writes the text the user thinks of; `max_context_tokens` is the limit of the
+    decoder's cache (of the input, for an encoder). `context_is_hard` says whether a longer input is impossible
+    (learned positions, a processor that truncates) or merely untrained (RoPE). `image_tokens` is what one image adds to the
+    decoder's context. `logits_to_keep` says whether the implementation can compute the last token's logits only.
+    `notes` says what was assumed and what the count leaves out.
+    """
+
+    architecture: str
+    model_type: str
+    kind: Kind
+    stacks: tuple[Stack, ...]
+    tensors: tuple[TensorGroup, ...]
+    config_dtype: str
+    vocab_size: int | None
+    max_context_tokens: int | None
+    context_is_hard: bool
+    tied_head: bool = False
+    has_head: bool = True
+    logits_to_keep: bool = True
+    positions: Literal["rope", "learned", "sinusoidal", "alibi", "relative", "none"] = "rope"
+    image_tokens: int | None = None
+    embedding_dim: int | None = None
+    encoder_max_tokens: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def params(self) -> int:
+        """Parameters, tied ones once, buffers not counted: what `transformers` counts on the meta device."""
+        return sum(group.elements for group in self.tensors if group.part != "buffer")
+
+    @property
+    def active_params(self) -> int:
+        """Parameters that one token passes through: all but the experts it is not routed to."""
+        return sum(group.active_elements for group in self.tensors if group.part != "buffer")
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether any block routes its tokens to experts."""
+        return any(block.mlp is not None and block.mlp.experts for stack in self.stacks for block in stack.blocks)
+
+    def stack(self, role: StackRole) -> Stack | None:
+        """The stack with that role, or None."""
+        return next((stack for stack in self.stacks if stack.role == role), None)
+
+    @property
+    def cached_stack(self) -> Stack | None:
+        """The stack that keeps a cache between steps: the decoder; None for encoders and CLIP."""
+        return self.stack("decoder")

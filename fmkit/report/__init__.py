@@ -1,0 +1,1 @@
+"""Result types -> rich tables, JSON, CSV, Markdown. No arithmetic."""

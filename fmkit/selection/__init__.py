@@ -1,0 +1,1 @@
+"""Constraints, licences, capability, cost, ranking, explanation -> Recommendation. Pure."""

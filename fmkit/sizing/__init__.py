@@ -1,0 +1,1 @@
+"""ModelSpec + Workload + Engine + Machine -> MemoryEstimate, and the inverse. Pure: numbers in, numbers out."""

@@ -1,0 +1,45 @@
+"""What an engine is, as far as memory depends on it: catalog data (catalog/engines/<engine>.yaml)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ErrorBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a measured part was from its prediction, as fractions of the prediction: measured in [low, high] * it.
+
+    `measured_on` names the benchmark or document the two fractions come from.
+    """
+
+    part: str
+    low: float
+    high: float
+    measured_on: str
+
+
+class RuntimeCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory the engine's runtime takes on a kind of device beside the model (driver context, workspaces)."""
+
+    vendor: str
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    basis: str
+    reason: str
+    source: str
+
+
+class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine and the version its rules were read from and checked against.
+
+    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it.
+    """
+
+    id: str = ""
+    name: str
+    version: str
+    layouts: dict[str, str]
+    install: str
+    runtime: tuple[RuntimeCost, ...] = ()
+    bounds: tuple[ErrorBound, ...] = ()
+    sources: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""The memory rules of each engine, one file per engine."""

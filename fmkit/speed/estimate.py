@@ -1,0 +1,35 @@
+"""The answer of the speed model: always a range, and the basis it rests on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure with its uncertainty: low <= median <= high, in the unit its name says."""
+
+    low: float
+    median: float
+    high: float
+
+
+SpeedBasis = Literal["measured-here", "measured-device", "class", "extrapolated"]
+
+
+class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Speed of one model on one machine at one workload.
+
+    `ttft_s` is the time to the first token (seconds); `decode_tokens_per_s` is per sequence; `throughput_tokens_per_s`
+    counts generated tokens of all sequences; a figure that does not apply to the kind of model is None.
+    `bound` says what the decode step waits for. `reason` names the efficiency used and where it was measured.
+    """
+
+    ttft_s: Range | None
+    prefill_tokens_per_s: Range | None
+    decode_tokens_per_s: Range | None
+    throughput_tokens_per_s: Range | None
+    basis: SpeedBasis
+    bound: Literal["bandwidth", "compute", "overhead"]
+    reason: str

@@ -1,0 +1,1 @@
+"""Loading, running and measuring: the only place that imports torch, transformers, accelerate."""

@@ -1,0 +1,156 @@
+"""Sizes, lengths and rates: parsed from what people type, printed as people read.
+
+Inside fmkit bytes are `int` bytes and lengths are `int` tokens. GiB (2**30) appears only when printing;
+GB is 10**9 and is never confused with it.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+
+from fmkit.errors import UsageError
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": KIB,
+    "mib": MIB,
+    "gib": GIB,
+    "tib": 1024**4,
+}
+_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-zA-Z]*)\s*")
+_TOKEN_UNITS = {"": 1, "k": 1024, "m": 1024**2}
+_SECOND_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_size(text: str, *, where: str | None = None) -> int:
+    """Bytes of a size such as `24GiB`, `80 GB` or `512MiB`; a unit is required above bytes.
+
+    >>> parse_size("24GiB"), parse_size("80GB")
+    (25769803776, 80000000000)
+    """
+    number, unit = _split(text, "size", "24GiB or 80GB", where)
+    factor = _SIZE_UNITS.get(unit.lower())
+    if factor is None or (unit == "" and number < MIB):
+        raise UsageError(f"can't read size {text!r}: write a number and a unit such as 24GiB or 80GB", where=where)
+    return round(number * factor)
+
+
+def parse_tokens(text: str, *, where: str | None = None) -> int:
+    """Tokens of a length such as `4096`, `32k` or `1M` (1k = 1024 tokens).
+
+    >>> parse_tokens("32k"), parse_tokens("1M"), parse_tokens("500")
+    (32768, 1048576, 500)
+    """
+    number, unit = _split(text, "length", "32k, 128k or 1M", where)
+    factor = _TOKEN_UNITS.get(unit.lower())
+    tokens = None if factor is None else number * factor
+    if tokens is None or tokens != int(tokens) or not 1 <= tokens <= 2**40:
+        raise UsageError(
+            f"can't read length {text!r}: write a whole number of tokens such as 32k, 128k or 1M", where=where
+        )
+    return int(tokens)
+
+
+def parse_seconds(text: str, *, where: str | None = None) -> float:
+    """Seconds of a duration such as `300ms` or `2s`.
+
+    >>> parse_seconds("300ms"), parse_seconds("2s")
+    (0.3, 2.0)
+    """
+    number, unit = _split(text, "duration", "300ms or 2s", where)
+    factor = _SECOND_UNITS.get(unit.lower())
+    if factor is None or not isfinite(number * factor) or number <= 0:
+        raise UsageError(f"can't read duration {text!r}: write a number and a unit such as 300ms or 2s", where=where)
+    return number * factor
+
+
+def _split(text: str, noun: str, example: str, where: str | None) -> tuple[float, str]:
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"can't read {noun} {text!r}: write for example {example}", where=where)
+    return float(match[1]), match[2]
+
+
+def format_bytes(count: int) -> str:
+    """Bytes for people, in binary units with the unit named.
+
+    >>> format_bytes(16060522496), format_bytes(70_000_000), format_bytes(700)
+    ('14.96 GiB', '66.8 MiB', '700 B')
+    """
+    sign, size = ("-", -count) if count < 0 else ("", count)
+    if size >= GIB:
+        return f"{sign}{size / GIB:,.2f} GiB"
+    if size >= MIB:
+        return f"{sign}{size / MIB:.1f} MiB"
+    if size >= KIB:
+        return f"{sign}{size / KIB:.1f} KiB"
+    return f"{sign}{size} B"
+
+
+def format_tokens(tokens: int) -> str:
+    """A length for people, in k or M where that is exact.
+
+    >>> format_tokens(131072), format_tokens(1048576), format_tokens(448), format_tokens(40000)
+    ('128k', '1M', '448', '40,000')
+    """
+    if tokens % KIB:
+        return f"{tokens:,}"
+    thousands = tokens // KIB
+    return f"{thousands // KIB}M" if thousands % KIB == 0 else f"{thousands}k"
+
+
+def format_count(count: float) -> str:
+    """A parameter count for people.
+
+    >>> format_count(8030261248), format_count(22713216), format_count(1540)
+    ('8.03B', '22.7M', '1,540')
+    """
+    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if count >= size:
+            return f"{count / size:.3g}{suffix}"
+    return f"{count:,.0f}"
+
+
+def format_rate(per_s: float) -> str:
+    """A rate per second for people, with about two significant digits.
+
+    >>> format_rate(1234.5), format_rate(61.27), format_rate(0.834)
+    ('1,200', '61', '0.83')
+    """
+    if per_s >= 100:
+        digits = len(str(int(per_s)))
+        return f"{round(per_s, 2 - digits):,.0f}"
+    return f"{per_s:.0f}" if per_s >= 10 else f"{per_s:.2g}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people.
+
+    >>> format_seconds(0.012), format_seconds(2.5), format_seconds(200)
+    ('12 ms', '2.5 s', '3 min 20 s')
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def ceil_div(amount: int, step: int) -> int:
+    """The number of steps that hold `amount`.
+
+    >>> ceil_div(65, 64)
+    2
+    """
+    return -(-amount // step)
