@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from fmkit.errors import UsageError
+from fmkit.units import GIB, MIB, format_bytes
+
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One accelerator, or one CPU class, as its vendor states it.
@@ -46,3 +49,97 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     host_memory_bytes: int | None = None
     cpu_cores: int | None = None
     reserve_reason: str = ""
+
+
+class Reserve(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a device's nominal memory no program can get, and how that is known."""
+
+    bytes: int
+    reason: str
+
+
+def catalog_machine(device: Device, count: int, memory_bytes: int | None = None) -> Machine:
+    """`count` devices of the catalog. A device without a memory of its own (a CPU class) needs `memory_bytes`.
+
+    >>> card = Device(id="x", name="X", vendor="nvidia", device_class="consumer", memory_bytes=24 * GIB, bandwidth_bytes_per_s=None)
+    >>> format_bytes(catalog_machine(card, 1).usable_bytes)
+    '23.52 GiB'
+    """
+    nominal = device.memory_bytes if memory_bytes is None else memory_bytes
+    if nominal is None:
+        raise UsageError(
+            f"{device.name} has no memory of its own: say how much there is with --memory", where=f"--gpu {device.id}"
+        )
+    reserve = device_reserve(device, nominal)
+    return Machine(
+        name=device.name if count == 1 else f"{count} x {device.name}",
+        origin="catalog",
+        device=device,
+        count=count,
+        memory_bytes=nominal,
+        usable_bytes=nominal - reserve.bytes,
+        reserve_reason=reserve.reason,
+    )
+
+
+def memory_machine(memory_bytes: int) -> Machine:
+    """A bare size: nothing is known of the device, and nothing is subtracted.
+
+    >>> memory_machine(24 * GIB).name
+    '24.00 GiB of memory'
+    """
+    return Machine(
+        name=f"{format_bytes(memory_bytes)} of memory",
+        origin="memory",
+        device=None,
+        count=1,
+        memory_bytes=memory_bytes,
+        usable_bytes=memory_bytes,
+        reserve_reason="the size is taken as what a program can use",
+    )
+
+
+def device_reserve(device: Device, nominal_bytes: int) -> Reserve:
+    """What a device's driver or system keeps, before any program has a context.
+
+    Held against the "total capacity" that PyTorch prints when it runs out of memory, as published in issues:
+    RTX 4090 23.61-23.68 of 24 GiB, RTX 5090 31.51 of 32, 8 GB GeForce cards 7.60-7.93 of 8, A100/H100 79.14-79.25 of 80,
+    T4 14.56-14.74 of 16, A10G and L4 22.03-22.15 of 24; Metal's recommended working set 11453 MB of 16 GiB,
+    14302 MB of 18, 30151 MB of 36. Each rule keeps as much as the worst of its group.
+    """
+    if device.device_class == "cpu":
+        return host_reserve(nominal_bytes)
+    if device.vendor == "apple":
+        return apple_reserve(nominal_bytes)
+    if device.unified_memory:
+        reason = "a quarter is left to the system, which shares this memory (assumed)"
+        return Reserve(bytes=nominal_bytes // 4, reason=reason)
+    if (
+        device.device_class == "datacentre"
+        and "gddr" in (device.memory_kind or "").lower()
+        and not nominal_bytes % (8 * GIB)
+    ):
+        reason = (
+            "error correction and driver keep 9 % of a GDDR data-centre card (T4: 14.56 of 16 GiB, L4: 22.03 of 24)"
+        )
+        return Reserve(bytes=nominal_bytes * 9 // 100, reason=reason)
+    reason = "the driver keeps 2 %, at least 410 MiB (RTX 4090: 23.61 of 24 GiB, A100: 79.14 of 80)"
+    return Reserve(bytes=min(nominal_bytes, max(410 * MIB, nominal_bytes * 2 // 100)), reason=reason)
+
+
+def apple_reserve(nominal_bytes: int) -> Reserve:
+    """What macOS keeps from the GPU: a third of up to 16 GiB, a quarter of more (a bound on its recommended working set)."""
+    if nominal_bytes <= 16 * GIB:
+        return Reserve(
+            bytes=-(-nominal_bytes // 3), reason="macOS keeps a third from the GPU (10.67 of 16 GiB are recommended)"
+        )
+    return Reserve(
+        bytes=nominal_bytes - nominal_bytes * 74 // 100,
+        reason="macOS keeps a quarter from the GPU (13.32 of 18 GiB, 28.08 of 36 are recommended)",
+    )
+
+
+def host_reserve(nominal_bytes: int) -> Reserve:
+    """What system and other programs take of main memory: a tenth, between 512 MiB and 4 GiB (assumed)."""
+    kept = min(max(nominal_bytes // 10, 512 * MIB), 4 * GIB, nominal_bytes)
+    return Reserve(bytes=kept, reason="a tenth, at most 4 GiB, is left to the system and other programs (assumed)")

@@ -3,7 +3,7 @@
 YAML files that people edit:   families/<family>.yaml -> FamilyFile      api/<provider>.yaml -> ApiFile
                                hardware/<vendor>.yaml -> HardwareFile    engines/<engine>.yaml -> EngineFile
                                licences.yaml -> LicenceFile, tasks.yaml -> TaskFile, precisions.yaml -> PrecisionFile
-CSV files counted in thousands: scores/<benchmark>.csv -> selection.facts.Score (column `model` first), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow
+CSV files counted in thousands: scores/<benchmark>.csv -> ScoreRow (the file name is the benchmark), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow
 The file name or the key is the id; no id is written inside a file (the loader fills it in).
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.precision import Layout, Precision
-from fmkit.selection.facts import Licence, Modality, Task, Tuning
+from fmkit.selection.facts import Licence, Modality, ReportedBy, Task, Tuning
 from fmkit.sizing.engine import EngineSpec
 from fmkit.speed.efficiency import SpeedClass
 
@@ -180,4 +180,17 @@ class ConfigRow(Entry, frozen=True, kw_only=True):
     params_meta: int | None
     params_published: int | None
     match: str
+    notes: str = ""
+
+
+class ScoreRow(Entry, frozen=True, kw_only=True):
+    """One line of scores/<benchmark>.csv; `model` is a catalog id. `score` is in `unit`, under the conditions of `variant`."""
+
+    model: str
+    variant: str = ""
+    score: float
+    unit: str
+    source: str
+    source_date: str
+    reported_by: ReportedBy
     notes: str = ""

@@ -20,7 +20,8 @@ class FullAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     """Causal attention over every token held: multi-head, grouped-query or multi-query by its number of KV heads.
 
     Bytes = kv_heads * (key_dim + value_dim) * tokens * element_bytes.
-    Source: transformers 5.23 `DynamicLayer`; equal to a filled cache to the byte.
+    Source: transformers 5.23 `DynamicLayer`; equal to a filled cache to the byte. `cached_heads` is set where
+    transformers repeats the KV heads before it caches them (Falcon-40B: 128 for 8), and then stands for `kv_heads`.
 
     >>> FullAttention(query_heads=32, kv_heads=8, key_dim=128, value_dim=128).cache_bytes(131072, 0, 2)  # Llama-3.1-8B
     536870912
@@ -30,6 +31,7 @@ class FullAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     kv_heads: int
     key_dim: int
     value_dim: int
+    cached_heads: int | None = None
 
     def stored_tokens(self, context_tokens: int) -> int:
         """Tokens a layer keeps once decoding has begun."""
@@ -46,7 +48,7 @@ class FullAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
 
     def token_bytes(self, element_bytes: int) -> int:
         """Bytes of the keys and values of one token."""
-        return self.kv_heads * (self.key_dim + self.value_dim) * element_bytes
+        return (self.cached_heads or self.kv_heads) * (self.key_dim + self.value_dim) * element_bytes
 
 
 class SlidingAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind", tag="sliding", omit_defaults=True):
@@ -74,8 +76,9 @@ class SlidingAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind
 class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="latent", omit_defaults=True):
     """Multi-head latent attention (MLA): one compressed vector and one rotary key per token, shared by all heads.
 
-    Bytes = (latent_dim + rope_dim) * tokens * element_bytes. Source: DeepSeek-V2 (arXiv:2405.04434) section 2.1;
-    transformers 5.23 caches the latent (older versions cached the expanded keys and values).
+    Bytes = (latent_dim + rope_dim + index_dim) * tokens * element_bytes. Source: DeepSeek-V2 (arXiv:2405.04434) section
+    2.1; transformers 5.23 caches the latent (older versions cached the expanded keys and values). `index_dim` is the width
+    of the key that DeepSeek-V3.2's indexer keeps beside it (`DynamicIndexedLayer`), 0 without an indexer.
 
     >>> v3 = LatentAttention(query_heads=128, latent_dim=512, rope_dim=64, nope_dim=128, value_dim=128)
     >>> v3.cache_bytes(1, 0, 2) * 61  # DeepSeek-V3, 61 layers
@@ -88,6 +91,7 @@ class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
     nope_dim: int
     value_dim: int
     query_latent_dim: int | None = None
+    index_dim: int = 0
 
     def stored_tokens(self, context_tokens: int) -> int:
         """Tokens a layer keeps."""
@@ -98,8 +102,8 @@ class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
         return context_tokens
 
     def token_bytes(self, element_bytes: int) -> int:
-        """Bytes of the latent and the rotary key of one token."""
-        return (self.latent_dim + self.rope_dim) * element_bytes
+        """Bytes of the latent, the rotary key and the indexer's key of one token."""
+        return (self.latent_dim + self.rope_dim + self.index_dim) * element_bytes
 
     def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
         """Bytes held by one layer for one sequence."""

@@ -89,7 +89,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tower of blocks. `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder,
-    patches + 1 for a vision tower, 32 queries for a Q-Former).
+    patches + 1 for a vision tower, 32 queries for a Q-Former); `implementation` the transformers model type whose code
+    runs it, where that is not the model's own (a Llama inside LLaVA).
     """
 
     role: StackRole
@@ -97,6 +98,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     blocks: tuple[Block, ...]
     fixed_tokens: int | None = None
     max_tokens: int | None = None
+    implementation: str | None = None
 
     @property
     def layers(self) -> int:

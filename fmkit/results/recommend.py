@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fmkit.results.vram import Estimate
+from fmkit.results.vram import Estimate, MachineSummary
 from fmkit.speed.estimate import SpeedEstimate
 
 
@@ -68,7 +68,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """One recommended model in the precision and engine it was judged in."""
+    """One recommended model in the precision and engine it was judged in; `reasons` says why that one, and what its score lacks."""
 
     rank: int | None
     tied_with: tuple[str, ...]
@@ -90,6 +90,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost | None
     warnings: tuple[str, ...]
     next: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,3 +144,5 @@ class RecommendResult(msgspec.Struct, frozen=True, kw_only=True):
     relax: tuple[Relaxation, ...]
     sensitivity: tuple[Sensitivity, ...]
     warnings: tuple[str, ...] = ()
+    machine: MachineSummary | None = None
+    why_not: tuple[str, ...] = ()

@@ -1,0 +1,55 @@
+"""config.json -> ModelSpec: one file per lineage, found by listing this package.
+
+A lineage is a module that declares `MODEL_TYPES` (the `model_type` values it reads) and `read(config) -> ModelSpec`.
+Adding one is adding a file. Names and shapes are those of the class in transformers 5.23; a test instantiates the class
+and compares.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from fmkit.errors import ArchitectureUnknownError, UnsafeInputError, nearest_phrase
+from fmkit.model.architectures.config import ConfigReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from fmkit.model.spec import ModelSpec
+
+MAX_PARAMS = 2**53
+"""More parameters than any machine holds: a config that asks for them is a mistake or an attack."""
+
+
+def read(config: Mapping[str, Any], *, where: str) -> ModelSpec:
+    """The architecture that a config.json describes; `where` names the file in errors."""
+    reader = ConfigReader(config, where=where)
+    model_type = reader.model_type
+    if model_type is None:
+        raise reader.missing("model_type")
+    module = lineages().get(model_type)
+    if module is None:
+        raise ArchitectureUnknownError(
+            f"model_type {model_type[:60]!r} is not known{nearest_phrase(model_type[:60], sorted(lineages()))}",
+            where=where,
+            next_command="fmkit catalog list",
+        )
+    spec: ModelSpec = module.read(reader)
+    if spec.params > MAX_PARAMS:
+        raise UnsafeInputError("the sizes add up to more than 2**53 parameters", where=where)
+    return spec
+
+
+@cache
+def lineages() -> dict[str, ModuleType]:
+    """The module of each known `model_type`."""
+    found: dict[str, ModuleType] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for model_type in getattr(module, "MODEL_TYPES", ()):
+            found[model_type] = module
+    return found

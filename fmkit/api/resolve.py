@@ -1,0 +1,188 @@
+"""From what people type to what fmkit works on: a model reference to its facts, a hardware name to a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.errors import ModelNotFoundError, UsageError, nearest_phrase
+from fmkit.machine import Machine, catalog_machine, memory_machine
+from fmkit.model.spec import ModelSpec
+from fmkit.selection.facts import Candidate
+from fmkit.units import parse_size
+
+if TYPE_CHECKING:
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Device
+
+
+class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as fmkit understood the reference: from the catalog, the Hub, or a path (`path` is set).
+
+    `spec` is None for a model that only an API offers; `confidence` says how sure config.json is.
+    """
+
+    ref: str
+    id: str
+    hub_id: str | None
+    revision: str | None
+    spec: ModelSpec | None
+    candidate: Candidate | None
+    confidence: str | None
+    source: str | None
+    path: Path | None = None
+
+
+def resolve_model(ref: str, catalog: Catalog, *, offline: bool = False) -> ResolvedModel:
+    """The model that `ref` names: a path, a catalog id or alias, a Hub id the catalog has, or one to ask the Hub for.
+
+    Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError, and what reading a
+    config.json raises.
+    """
+    if ref.startswith((".", "/", "~")) or ref.endswith((".json", ".gguf")) or Path(ref).is_dir():
+        return _from_path(ref)
+    name, _, revision = ref.partition("@")
+    found = catalog.resolve(name)
+    if found is not None and not revision:
+        return _from_catalog(ref, found, catalog)
+    if "/" in name:
+        return _from_hub(ref, name, revision or None, offline=offline)
+    raise UsageError(
+        f"unknown model {ref!r}{nearest_phrase(name, catalog.model_ids())}",
+        next_command="fmkit catalog list",
+    )
+
+
+def _from_catalog(ref: str, model_id: str, catalog: Catalog) -> ResolvedModel:
+    model = catalog.model(model_id)
+    if model.spec is None and model.candidate.api is None:
+        raise ModelNotFoundError(
+            f"{model_id} is in the catalog, but its config.json can't be read by this version",
+            next_command=f"fmkit catalog show {model_id}",
+        )
+    return ResolvedModel(
+        ref=ref,
+        id=model_id,
+        hub_id=model.candidate.hub_id,
+        revision=None,
+        spec=model.spec,
+        candidate=model.candidate,
+        confidence=model.config_confidence,
+        source=model.config_source,
+    )
+
+
+def _from_path(ref: str) -> ResolvedModel:
+    from fmkit.hub.local import read_config  # noqa: PLC0415  file access only when a path was given
+    from fmkit.model.architectures import read  # noqa: PLC0415
+
+    path = Path(ref).expanduser()
+    config = read_config(path)
+    folder = path if path.is_dir() else path.parent
+    return ResolvedModel(
+        ref=ref,
+        id=folder.resolve().name or ref,
+        hub_id=None,
+        revision=None,
+        spec=read(config, where=str(path)),
+        candidate=None,
+        confidence="verbatim",
+        source=f"the file {path}",
+        path=folder,
+    )
+
+
+def _from_hub(ref: str, hub_id: str, revision: str | None, *, offline: bool) -> ResolvedModel:
+    from fmkit.hub.config import fetch_config  # noqa: PLC0415  the network client only when the Hub is asked
+    from fmkit.model.architectures import read  # noqa: PLC0415
+
+    config, commit = fetch_config(hub_id, revision, offline)
+    return ResolvedModel(
+        ref=ref,
+        id=hub_id,
+        hub_id=hub_id,
+        revision=commit,
+        spec=read(config, where=f"{hub_id}/config.json"),
+        candidate=None,
+        confidence="verbatim",
+        source=f"config.json of {hub_id} at commit {commit}",
+    )
+
+
+def resolve_machine(gpu: str | None, memory: str | None, catalog: Catalog, *, free: bool = False) -> Machine:
+    """The machine that `--gpu` or `--memory` names (`rtx-4090`, `h100-sxm5-80gb:8`, `24GiB`), else this computer.
+
+    `free` counts what is free now instead of what the machine has; it needs this computer.
+    """
+    if gpu is not None and memory is not None:
+        raise UsageError("--gpu and --memory exclude each other: a device states its memory", where="--memory")
+    if free and (gpu is not None or memory is not None):
+        raise UsageError("--free is about this computer: leave out --gpu and --memory", where="--free")
+    if memory is not None:
+        return memory_machine(parse_size(memory, where="--memory"))
+    if gpu is not None:
+        name, _, count = gpu.partition(":")
+        return catalog_machine(resolve_device(name, catalog), _device_count(count, gpu))
+    return this_machine(catalog, free=free)
+
+
+def resolve_device(name: str, catalog: Catalog) -> Device:
+    """The catalog's device of that id or alias; UsageError with the nearest ones if there is none."""
+    wanted = name.casefold()
+    device_id = wanted if wanted in catalog.devices else catalog.device_aliases.get(wanted)
+    if device_id is None:
+        raise UsageError.unknown(
+            "device",
+            name,
+            [*catalog.devices, *catalog.device_aliases],
+            where="--gpu",
+            next_command="fmkit hardware list",
+        )
+    return catalog.devices[device_id]
+
+
+def this_machine(catalog: Catalog, *, free: bool = False) -> Machine:
+    """This computer, with the catalog's figures for its device where the catalog has it."""
+    from fmkit.hardware import detect  # noqa: PLC0415  looks at the machine only when the answer depends on it
+
+    machine = detect()
+    known = _known_device(machine, catalog)
+    if known is not None:
+        machine = msgspec.structs.replace(machine, device=known)
+    if free and machine.free_bytes is not None:
+        machine = msgspec.structs.replace(machine, usable_bytes=machine.free_bytes, reserve_reason="free now")
+    return machine
+
+
+def _known_device(machine: Machine, catalog: Catalog) -> Device | None:
+    """The catalog's device whose name the detected one bears, with the memory that is nearest."""
+    if machine.device is None:
+        return None
+    found = _words(machine.device.name)
+    same = [
+        device
+        for device in catalog.devices.values()
+        if _words(device.name) == found and device.memory_bytes is not None
+    ]
+    return min(same, key=lambda device: abs((device.memory_bytes or 0) - machine.memory_bytes), default=None)
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a device's name that tell devices apart: no vendor, no size.
+
+    >>> sorted(_words("NVIDIA GeForce RTX 4090")), sorted(_words("GeForce RTX 4090 24GB"))
+    (['4090', 'rtx'], ['4090', 'rtx'])
+    """
+    words = name.casefold().replace("-", " ").split()
+    noise = {"nvidia", "geforce", "amd", "radeon", "intel", "apple", "graphics", "gpu"}
+    return frozenset(word for word in words if word not in noise and not word.endswith(("gb", "gib")))
+
+
+def _device_count(text: str, gpu: str) -> int:
+    if not text:
+        return 1
+    if not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"can't read {gpu!r}: write a device and a count such as h100-sxm5-80gb:8", where="--gpu")
+    return int(text)

@@ -1,0 +1,99 @@
+"""One estimate, memory and speed joined: what `vram`, `recommend` and `try` all call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.machine import catalog_machine
+from fmkit.results.vram import Estimate
+from fmkit.sizing.fit import fit as find_fit
+from fmkit.sizing.memory import estimate as estimate_memory
+from fmkit.speed.roofline import estimate as estimate_speed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Machine
+    from fmkit.model.precision import Layout
+    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.estimate import Fit, MemoryEstimate, Workload
+
+LATER_ENGINES = ("vllm", "llama.cpp")
+"""Engines the design names which this version can't size yet."""
+
+
+def layout_for(engine: str, precision: str, catalog: Catalog) -> Layout:
+    """What `engine` makes of `precision`; UsageError names what it offers."""
+    if engine not in catalog.engines:
+        if engine in LATER_ENGINES:
+            raise UsageError(
+                f"this version sizes the transformers engine only; {engine} comes with a later one",
+                where="--engine",
+                next_command="fmkit vram MODEL --engine transformers",
+            )
+        raise UsageError.unknown("engine", engine, [*catalog.engines, *LATER_ENGINES], where="--engine")
+    layouts = catalog.engines[engine].layouts
+    if precision not in layouts:
+        raise UsageError.unknown("precision", precision, layouts, where="--precision")
+    return catalog.layouts[layouts[precision]]
+
+
+def estimate_for(
+    spec: ModelSpec,
+    precision: str,
+    workload: Workload,
+    machine: Machine | None,
+    catalog: Catalog,
+    *,
+    engine: str = "transformers",
+    prompt_tokens: int | None = None,
+) -> Estimate:
+    """Memory and speed of `spec` at `precision` for `workload` on `machine` (None: nobody's, so nothing is judged to fit)."""
+    layout = layout_for(engine, precision, catalog)
+    memory = estimate_memory(spec, catalog.engines[engine], layout, precision, workload, machine)
+    speed = estimate_speed(spec, memory, layout, machine, catalog.engines[engine].speed, prompt_tokens)
+    return Estimate(**msgspec.structs.asdict(memory), speed=speed)
+
+
+class ModelSizer:
+    """Sizes one model in one engine, for the search over precisions, contexts, sequences and machines.
+
+    `workload` holds what the search leaves alone (encoder tokens, images, attention).
+    """
+
+    def __init__(self, spec: ModelSpec, catalog: Catalog, engine: str, workload: Workload) -> None:
+        self.spec = spec
+        self.catalog = catalog
+        self.engine = engine
+        self.workload = workload
+
+    def __call__(self, precision: str, context_tokens: int, sequences: int, machine: Machine) -> MemoryEstimate:
+        """The memory of the model at these settings, judged against `machine`."""
+        layout = layout_for(self.engine, precision, self.catalog)
+        workload = msgspec.structs.replace(self.workload, context_tokens=context_tokens, sequences=sequences)
+        return estimate_memory(self.spec, self.catalog.engines[self.engine], layout, precision, workload, machine)
+
+    def bits(self, precision: str) -> int:
+        """Nominal bits per weight of a precision: what orders precisions from the best down."""
+        return self.catalog.precisions[precision].bits
+
+    def devices(self) -> list[Machine]:
+        """One machine for each accelerator of the catalog whose memory is known."""
+        return [
+            catalog_machine(device, 1)
+            for device in self.catalog.devices.values()
+            if device.memory_bytes is not None and device.device_class != "cpu"
+        ]
+
+
+def find_inverse(
+    sizer: ModelSizer, precisions: Sequence[str], context_tokens: int, sequences: int, machine: Machine
+) -> Fit:
+    """The most that fits on `machine`: context, sequences, precision, and the smallest catalog device that would do."""
+    ordered = sorted(precisions, key=lambda name: -sizer.bits(name))
+    limit = sizer.spec.max_context_tokens
+    return find_fit(sizer, machine, ordered, context_tokens, sequences, limit, sizer.devices())

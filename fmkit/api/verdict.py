@@ -1,0 +1,66 @@
+"""The one sentence that `fmkit vram` begins with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.sizing.fit import largest, smallest_device
+from fmkit.units import format_bytes, format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fmkit.api.sizing import ModelSizer
+    from fmkit.machine import Machine
+    from fmkit.results.vram import Estimate
+
+
+def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
+    """What fits and how far; or by how much it falls short and what would hold it."""
+    place = f"this machine ({machine.name})" if machine.origin == "detected" else machine.name
+    fitting = [found for found in estimates if found.fits and found.valid]
+    if fitting:
+        best = max(fitting, key=lambda found: (sizer.bits(found.precision), -found.context_tokens))
+        return f"{model_id} fits {place} at {best.precision.upper()}{_reach(sizer, best, machine)}{_shortfall(sizer, estimates, best)}."
+    if all(not found.valid for found in estimates):
+        return f"{model_id}: every case asked for is past the model's limits; the figures are arithmetic only."
+    smallest = min((found for found in estimates if found.valid), key=lambda found: found.per_device_bytes)
+    short = smallest.per_device_bytes - machine.usable_bytes
+    return (
+        f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
+        f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(short)} are missing; {_rescue(sizer, smallest)}."
+    )
+
+
+def _reach(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
+    """How long a context fits, for a model that has one."""
+    if sizer.spec.cached_stack is None:
+        return f" with inputs of {format_tokens(best.context_tokens)} tokens"
+    limit = sizer.spec.max_context_tokens or best.context_tokens
+    longest = largest(
+        lambda tokens: bool(sizer(best.precision, tokens, best.sequences, machine).fits),
+        max(limit, best.context_tokens),
+    )
+    several = f" in each of {best.sequences} sequences" if best.sequences > 1 else ""
+    model_limit = ", the model's limit" if longest is not None and longest >= limit else ""
+    return f" up to {format_tokens(longest or best.context_tokens)} tokens{several}{model_limit}"
+
+
+def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate) -> str:
+    """What the next better precision lacks, if one was asked for and does not fit."""
+    better = [
+        found for found in estimates if sizer.bits(found.precision) > sizer.bits(best.precision) and not found.fits
+    ]
+    if not better:
+        return ""
+    nearest = min(better, key=lambda found: (sizer.bits(found.precision), found.per_device_bytes))
+    budget = (nearest.budget_bytes or 0) // nearest.pipeline_parallel
+    missing = format_bytes(nearest.per_device_bytes - budget)
+    return f"; at {nearest.precision.upper()} you are {missing} short"
+
+
+def _rescue(sizer: ModelSizer, estimate: Estimate) -> str:
+    holder = smallest_device(sizer, estimate.precision, estimate.context_tokens, estimate.sequences, sizer.devices())
+    if holder is None:
+        return "no single device of the catalog holds it"
+    return f"smallest device that holds it: {sizer.catalog.devices[holder].name} (--gpu {holder})"

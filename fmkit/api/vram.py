@@ -1,0 +1,236 @@
+"""`fmkit vram`: what hardware a model needs, and the most that fits on given hardware."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit import __version__
+from fmkit.api.resolve import ResolvedModel, resolve_machine, resolve_model
+from fmkit.api.sizing import ModelSizer, estimate_for, find_inverse, layout_for
+from fmkit.api.verdict import verdict
+from fmkit.catalog.load import load_catalog
+from fmkit.errors import UsageError
+from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
+from fmkit.sizing.estimate import Workload
+from fmkit.units import KIB, parse_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Machine
+    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.estimate import Attention
+
+DEFAULT_PRECISIONS = ("fp16", "int8", "int4")
+DEFAULT_CONTEXTS = (4 * KIB, 32 * KIB, 128 * KIB)
+ATTENTIONS: tuple[Attention, ...] = ("sdpa", "eager", "flash")
+MOST_SEQUENCES = 65_536
+
+
+def vram(
+    model: str,
+    *,
+    precision: Sequence[str] | None = None,
+    context: Sequence[str | int] | None = None,
+    sequences: Sequence[int] | None = None,
+    encoder_tokens: int | str | None = None,
+    images: int | None = None,
+    engine: str = "transformers",
+    attention: str = "sdpa",
+    gpu: str | None = None,
+    memory: str | None = None,
+    free: bool = False,
+    fit: bool = False,
+    offline: bool = False,
+) -> VramResult:
+    """The memory that `model` needs, per precision, context and number of sequences, and whether it fits.
+
+    Parameters are the long options of `fmkit vram`. Lengths take `32k`; sizes `24GiB`. Raises FmkitError subclasses for
+    unknown names, unreadable files and models that can't be understood.
+    """
+    catalog = load_catalog()
+    resolved = resolve_model(model, catalog, offline=offline)
+    machine = resolve_machine(gpu, memory, catalog, free=free)
+    if resolved.spec is None:
+        return _api_answer(resolved, catalog)
+    spec = resolved.spec
+    precisions = _precisions(precision, engine, catalog)
+    contexts = _contexts(context, spec, resolved)
+    counts = _counts(sequences)
+    shape = Workload(
+        context_tokens=contexts[0],
+        encoder_tokens=_tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
+        images=images,
+        attention=_attention(attention),
+    )
+    estimates = tuple(
+        estimate_for(spec, name, _at(shape, tokens, count), machine, catalog, engine=engine)
+        for tokens in contexts
+        for count in counts
+        for name in precisions
+    )
+    sizer = ModelSizer(spec, catalog, engine, shape)
+    answer = find_inverse(sizer, precisions, contexts[0], counts[0], machine) if fit else None
+    return VramResult(
+        fmkit=__version__,
+        catalog=catalog.date,
+        model=_model_summary(resolved, spec),
+        machine=_machine_summary(machine),
+        verdict=verdict(resolved.id, sizer, estimates, machine),
+        estimates=estimates,
+        fit=answer,
+        warnings=_warnings(spec, resolved),
+        next=_next(resolved, estimates, fit=fit),
+    )
+
+
+def _at(workload: Workload, context_tokens: int, sequences: int) -> Workload:
+    return msgspec.structs.replace(workload, context_tokens=context_tokens, sequences=sequences)
+
+
+def _precisions(asked: Sequence[str] | None, engine: str, catalog: Catalog) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_precision(name, catalog) for name in asked or DEFAULT_PRECISIONS))
+    for name in names:
+        layout_for(engine, name, catalog)
+    return names
+
+
+def _precision(name: str, catalog: Catalog) -> str:
+    wanted = name.casefold()
+    if wanted in catalog.precisions:
+        return wanted
+    for precision_id, precision in catalog.precisions.items():
+        if wanted in precision.aliases:
+            return precision_id
+    raise UsageError.unknown("precision", name, catalog.precisions, where="--precision")
+
+
+def _contexts(asked: Sequence[str | int] | None, spec: ModelSpec, resolved: ResolvedModel) -> tuple[int, ...]:
+    if asked:
+        return tuple(dict.fromkeys(_tokens(length, "--context") for length in asked))
+    limit = context_limit(spec, resolved)
+    if limit is None:
+        return DEFAULT_CONTEXTS
+    shorter = tuple(tokens for tokens in DEFAULT_CONTEXTS if tokens < limit) if spec.cached_stack is not None else ()
+    return (*shorter, limit)
+
+
+def context_limit(spec: ModelSpec, resolved: ResolvedModel) -> int | None:
+    """The publisher's limit where the catalog has one, else what config.json says."""
+    stated = resolved.candidate.context_tokens if resolved.candidate is not None else None
+    return stated or spec.max_context_tokens
+
+
+def _counts(asked: Sequence[int] | None) -> tuple[int, ...]:
+    counts = tuple(dict.fromkeys(asked or (1,)))
+    for count in counts:
+        if not 1 <= count <= MOST_SEQUENCES:
+            raise UsageError(
+                f"can't hold {count} sequences: write a whole number from 1 to {MOST_SEQUENCES:,}", where="--sequences"
+            )
+    return counts
+
+
+def _tokens(length: str | int, where: str) -> int:
+    return parse_tokens(str(length), where=where)
+
+
+def _attention(name: str) -> Attention:
+    for known in ATTENTIONS:
+        if known == name:
+            return known
+    raise UsageError.unknown("attention", name, ATTENTIONS, where="--attention")
+
+
+def _model_summary(resolved: ResolvedModel, spec: ModelSpec) -> ModelSummary:
+    return ModelSummary(
+        ref=resolved.ref,
+        hub_id=resolved.hub_id,
+        revision=resolved.revision,
+        architecture=spec.architecture,
+        kind=spec.kind,
+        params=spec.params,
+        active_params=spec.active_params,
+        max_context_tokens=context_limit(spec, resolved),
+        licence=resolved.candidate.licence if resolved.candidate is not None else None,
+        config_confidence=resolved.confidence,
+        config_source=resolved.source,
+        notes=spec.notes,
+    )
+
+
+def _machine_summary(machine: Machine) -> MachineSummary:
+    source = machine.device.sources.get("memory") if machine.device is not None else None
+    return MachineSummary(
+        name=machine.name,
+        origin=machine.origin,
+        device=machine.device.id if machine.device is not None else None,
+        count=machine.count,
+        memory_bytes=machine.memory_bytes,
+        usable_bytes=machine.usable_bytes,
+        free_bytes=machine.free_bytes,
+        source=source or machine.reserve_reason or None,
+    )
+
+
+def _warnings(spec: ModelSpec, resolved: ResolvedModel) -> tuple[str, ...]:
+    warnings = []
+    if resolved.confidence == "derived":
+        warnings.append("config.json was assembled from published facts, not copied: see `fmkit catalog show`")
+    return (*warnings, *spec.notes)
+
+
+def _next(resolved: ResolvedModel, estimates: Sequence[Estimate], *, fit: bool) -> tuple[str, ...]:
+    if any(estimate.fits for estimate in estimates):
+        best = next(estimate for estimate in estimates if estimate.fits)
+        return (f"fmkit try {resolved.ref} --random-weights --precision {best.precision}",)
+    return () if fit else (f"fmkit vram {resolved.ref} --fit",)
+
+
+def _api_answer(resolved: ResolvedModel, catalog: Catalog) -> VramResult:
+    """The plain answer for a model that only an API offers: no weights to size, with price and context."""
+    candidate = resolved.candidate
+    if candidate is None or candidate.api is None:  # pragma: no cover  resolve_model never returns this
+        raise UsageError(f"{resolved.ref} has no weights and no API terms")
+    terms = candidate.api
+    price = (
+        f"USD {terms.input_usd_per_1m:g} in and {terms.output_usd_per_1m:g} out per 1M tokens ({terms.price_date})"
+        if terms.input_usd_per_1m is not None and terms.output_usd_per_1m is not None
+        else "price unknown"
+    )
+    context = f"{candidate.context_tokens:,} tokens of context" if candidate.context_tokens else "context unknown"
+    status = "" if terms.status == "current" else f" It is {terms.status}"
+    successor = f"; its successor is {terms.successor}" if terms.successor else ""
+    return VramResult(
+        fmkit=__version__,
+        catalog=catalog.date,
+        model=ModelSummary(
+            ref=resolved.ref,
+            hub_id=None,
+            revision=None,
+            architecture="closed",
+            kind="api",
+            params=None,
+            active_params=None,
+            max_context_tokens=candidate.context_tokens,
+            licence=candidate.licence,
+        ),
+        machine=None,
+        verdict=f"{resolved.id} has no weights to size: {terms.provider} offers it as an API only; {price}, {context}."
+        + (f"{status}{successor}." if status else ""),
+        estimates=(),
+        api=ApiFacts(
+            provider=terms.provider,
+            input_usd_per_1m=terms.input_usd_per_1m,
+            output_usd_per_1m=terms.output_usd_per_1m,
+            cached_input_usd_per_1m=terms.cached_input_usd_per_1m,
+            context_tokens=candidate.context_tokens,
+            max_output_tokens=terms.max_output_tokens,
+            status=terms.status,
+            source=candidate.sources.get("price", next(iter(candidate.sources.values()), "")),
+            price_date=terms.price_date,
+        ),
+    )

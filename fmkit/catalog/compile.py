@@ -1,0 +1,143 @@
+"""Source files -> the compiled catalog."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import fmkit
+from fmkit.catalog import convert
+from fmkit.catalog.faults import invalid
+from fmkit.catalog.links import Links, link
+from fmkit.catalog.paths import reader_files, source_files
+from fmkit.catalog.records import FORMAT, Compiled, FileStamp, Head, StoredModel
+from fmkit.catalog.sources import Sources, read_sources
+from fmkit.errors import FmkitError
+from fmkit.selection.facts import Candidate, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fmkit.model.spec import ModelSpec
+
+_encode = msgspec.msgpack.encode
+
+
+def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Compiled:
+    """The compiled form of the files in `folder`; CatalogInvalidError lists all faults that make that impossible.
+
+    Rules that a catalog breaks without becoming unreadable (an absent source, an implausible figure) are `check`'s.
+    """
+    sources = read_sources(folder)
+    links = link(sources)
+    faults = [*sources.faults, *links.faults]
+    if faults:
+        raise invalid(faults, where=str(folder))
+    scores = _scores_by_model(sources, links)
+    candidates: dict[str, Candidate] = {}
+    models: dict[str, StoredModel] = {}
+    read_specs: dict[str, tuple[ModelSpec | None, str | None]] = {}
+    for model_id, model in links.open_models.items():
+        file = links.config_file(model_id)
+        if file is None:
+            raise AssertionError(model_id)  # link() refuses such a model
+        if file not in read_specs:
+            read_specs[file] = _read_spec(sources, file)
+        spec, fault = read_specs[file]
+        row = sources.configs[file]
+        candidates[model_id] = convert.open_candidate(
+            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ())
+        )
+        models[model_id] = StoredModel(
+            spec=spec,
+            config_confidence=row.confidence,
+            config_source=row.source,
+            config_file=file,
+            spec_fault=fault,
+        )
+    for model_id, (provider_id, entry) in links.api_models.items():
+        candidates[model_id] = convert.api_candidate(
+            model_id, provider_id, sources.apis[provider_id], entry, scores.get(model_id, ())
+        )
+        models[model_id] = StoredModel()
+    head = Head(format=FORMAT, fmkit=fmkit.__version__, content=content_hash(folder), stamps=stamps or [])
+    return _assemble(head, sources, links, candidates, models)
+
+
+def _assemble(
+    head: Head, sources: Sources, links: Links, candidates: Mapping[str, Candidate], models: Mapping[str, StoredModel]
+) -> Compiled:
+    devices = {
+        device_id: convert.device(device_id, vendor, entry) for device_id, (vendor, entry) in links.devices.items()
+    }
+    return Compiled(
+        head=head,
+        date=sources.date,
+        names=links.names,
+        candidates={key: _raw(value) for key, value in candidates.items()},
+        models={key: _raw(value) for key, value in models.items()},
+        devices=_raw(devices),
+        device_aliases={name: owner for name, owner in links.device_names.items() if name != owner},
+        licences=_raw(_with_ids(sources.licences.licences)),
+        tasks=_raw(_with_ids(sources.tasks.tasks)),
+        engines=_raw(_with_ids(sources.engines)),
+        layouts=_raw(_with_ids(sources.precisions.layouts)),
+        precisions=_raw(_with_ids(sources.precisions.precisions)),
+        cloud_prices=_raw([price for _, price in sources.cloud_prices]),
+    )
+
+
+def encode(compiled: Compiled) -> bytes:
+    """The bytes of a compiled catalog's file."""
+    return _encode(compiled)
+
+
+def content_hash(folder: Path) -> str:
+    """A hash over the contents of the catalog's files and of the program files that read them."""
+    digest = hashlib.sha256()
+    named = [*((path.relative_to(folder), path) for path in source_files(folder)), *_named(reader_files())]
+    for name, path in named:
+        content = path.read_bytes()
+        digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _named(paths: Iterable[Path]) -> Iterable[tuple[Path, Path]]:
+    package = Path(fmkit.__file__).parent
+    return ((path.relative_to(package), path) for path in paths)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))
+
+
+def _with_ids(records: Mapping[str, Any]) -> dict[str, Any]:
+    """The records with their key as `id`: files don't repeat it."""
+    return {key: msgspec.structs.replace(record, id=key) for key, record in records.items()}
+
+
+def _scores_by_model(sources: Sources, links: Links) -> dict[str, list[Score]]:
+    """Scores by catalog id, best known benchmark order: by file, then by line. Rows of unknown models are `check`'s."""
+    found: dict[str, list[Score]] = {}
+    for benchmark, rows in sources.scores.items():
+        for _, row in rows:
+            if row.model in links.open_models or row.model in links.api_models:
+                found.setdefault(row.model, []).append(convert.score(benchmark, row))
+    return found
+
+
+def _read_spec(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
+    """The architecture in a config file, or None and why it could not be read."""
+    from fmkit.model.architectures import read  # noqa: PLC0415 - needed when compiling only
+
+    reader: Callable[..., ModelSpec] = read
+    try:
+        return reader(sources.read_config(file), where=f"configs/{file}"), None
+    except FmkitError as error:
+        return None, error.message
+    except Exception as error:  # noqa: BLE001 - one config must not take the other models with it; `check` refuses it
+        return None, f"the reader failed: {type(error).__name__}: {error}"

@@ -1,0 +1,195 @@
+"""The catalog at run time: one compiled file, found or made, decoded part by part.
+
+An installed wheel brings the file; a checkout compiles its `catalog/` into the user's cache when a file changed.
+Neither PyYAML nor csv is imported unless something has to be compiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+import fmkit
+from fmkit.catalog.paths import (
+    COMPILED_NAME,
+    compiled_file,
+    packaged_folder,
+    reader_files,
+    source_files,
+    source_folder,
+)
+from fmkit.catalog.records import FORMAT, CatalogModel, Compiled, FileStamp, StoredModel
+from fmkit.catalog.schema import EngineFile
+from fmkit.errors import CatalogInvalidError, UsageError
+from fmkit.machine import Device
+from fmkit.model.precision import Layout, Precision
+from fmkit.selection.facts import Candidate, CloudPrice, Licence, Task
+
+T = TypeVar("T")
+
+
+class Catalog:
+    """The curated facts. Nothing is decoded before it is asked for; what was decoded is kept."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled = compiled
+        self._models: dict[str, CatalogModel] = {}
+
+    @property
+    def date(self) -> str:
+        """The day the catalog was last looked over, YYYY-MM-DD."""
+        return self._compiled.date
+
+    @cached_property
+    def devices(self) -> dict[str, Device]:
+        """Accelerators and CPU classes by id."""
+        return _decode(self._compiled.devices, dict[str, Device])
+
+    @property
+    def device_aliases(self) -> dict[str, str]:
+        """Device id by alias, lower case."""
+        return self._compiled.device_aliases
+
+    @cached_property
+    def licences(self) -> dict[str, Licence]:
+        """Licences by id."""
+        return _decode(self._compiled.licences, dict[str, Licence])
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """Tasks by id."""
+        return _decode(self._compiled.tasks, dict[str, Task])
+
+    @cached_property
+    def engines(self) -> dict[str, EngineFile]:
+        """Engines by id."""
+        return _decode(self._compiled.engines, dict[str, EngineFile])
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """Weight layouts by id."""
+        return _decode(self._compiled.layouts, dict[str, Layout])
+
+    @cached_property
+    def precisions(self) -> dict[str, Precision]:
+        """Precisions by id."""
+        return _decode(self._compiled.precisions, dict[str, Precision])
+
+    @cached_property
+    def cloud_prices(self) -> tuple[CloudPrice, ...]:
+        """What clouds ask for the catalog's devices."""
+        return _decode(self._compiled.cloud_prices, tuple[CloudPrice, ...])
+
+    def model_ids(self) -> tuple[str, ...]:
+        """All catalog ids, open-weight models first, in the order of the files."""
+        return tuple(self._compiled.models)
+
+    def names(self) -> tuple[str, ...]:
+        """Every name a model answers to, lower case: ids, aliases, Hub ids."""
+        return tuple(self._compiled.names)
+
+    def resolve(self, name: str) -> str | None:
+        """The catalog id of an id, an alias or a Hub id, whatever its case; None where the catalog has no such model."""
+        return self._compiled.names.get(name.casefold())
+
+    def model(self, name: str) -> CatalogModel:
+        """The model of that id, alias or Hub id; UsageError with the nearest names where there is none."""
+        model_id = self.resolve(name)
+        if model_id is None:
+            raise UsageError.unknown("model", name, self.model_ids(), next_command="fmkit catalog list")
+        if model_id not in self._models:
+            stored = _decode(self._compiled.models[model_id], StoredModel)
+            self._models[model_id] = CatalogModel(
+                candidate=_decode(self._compiled.candidates[model_id], Candidate),
+                spec=stored.spec,
+                config_confidence=stored.config_confidence,
+                config_source=stored.config_source,
+                config_file=stored.config_file,
+                spec_fault=stored.spec_fault,
+            )
+        return self._models[model_id]
+
+    @cached_property
+    def _candidates(self) -> tuple[Candidate, ...]:
+        return tuple(_decode(raw, Candidate) for raw in self._compiled.candidates.values())
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All models, as selection sees them."""
+        return self._candidates
+
+
+@cache
+def load_catalog() -> Catalog:
+    """The catalog that came with this fmkit; read once per process."""
+    packaged = packaged_folder()
+    if packaged.is_dir():
+        shipped = _read_compiled(packaged / COMPILED_NAME)
+        if shipped is not None and shipped.head.fmkit == fmkit.__version__:
+            return Catalog(shipped)
+    return open_catalog(source_folder())
+
+
+def open_catalog(folder: Path) -> Catalog:
+    """The catalog of the source files in `folder`, from the user's cache, or compiled into it if a file has changed."""
+    if not folder.is_dir():
+        raise CatalogInvalidError(
+            f"no catalog at {folder}: the package is incomplete",
+            where=str(folder),
+            next_command="pip install --force-reinstall fmkit",
+        )
+    place = compiled_file(folder)
+    stamps = _stamps(folder)
+    kept = _read_compiled(place)
+    if kept is not None and kept.head.stamps == stamps:
+        return Catalog(kept)
+    from fmkit.catalog.compile import compile_catalog, content_hash, encode  # noqa: PLC0415 - imports PyYAML
+
+    if kept is not None and kept.head.content == content_hash(folder):
+        fresh = msgspec.structs.replace(kept, head=msgspec.structs.replace(kept.head, stamps=stamps))
+    else:
+        fresh = compile_catalog(folder, stamps)
+    # A folder that can't be written costs time at every start, and nothing else.
+    with contextlib.suppress(OSError):
+        _write_atomically(place, encode(fresh))
+    return Catalog(fresh)
+
+
+def _decode(raw: msgspec.Raw, kind: type[T]) -> T:
+    return msgspec.msgpack.decode(raw, type=kind)
+
+
+def _read_compiled(path: Path) -> Compiled | None:
+    """The compiled file, or None where it is absent, damaged or of another format."""
+    try:
+        compiled = msgspec.msgpack.decode(path.read_bytes(), type=Compiled)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return compiled if compiled.head.format == FORMAT and compiled.head.fmkit == fmkit.__version__ else None
+
+
+def _stamps(folder: Path) -> list[FileStamp]:
+    """Name, size and time of every file that decides the result: the quick check that nothing changed."""
+    stamps: list[FileStamp] = []
+    for path in (*source_files(folder), *reader_files()):
+        facts = path.stat()
+        stamps.append((str(path), facts.st_size, facts.st_mtime_ns))
+    return stamps
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,64 @@
+"""The compiled catalog: one msgpack file whose parts are decoded when they are asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fmkit.model.spec import ModelSpec
+from fmkit.selection.facts import Candidate
+
+FORMAT = 1
+"""The version of the compiled file's layout; a file of another version is compiled anew."""
+
+FileStamp = tuple[str, int, int]
+"""A file's name, size and modification time in nanoseconds: what is compared before any content is read."""
+
+
+class CatalogModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of the catalog. `spec` is None for API models, and where config.json could not be read (`spec_fault`)."""
+
+    candidate: Candidate
+    spec: ModelSpec | None
+    config_confidence: Literal["verbatim", "derived"] | None = None
+    config_source: str | None = None
+    config_file: str | None = None
+    spec_fault: str | None = None
+
+
+class StoredModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a CatalogModel has beside its candidate."""
+
+    spec: ModelSpec | None = None
+    config_confidence: Literal["verbatim", "derived"] | None = None
+    config_source: str | None = None
+    config_file: str | None = None
+    spec_fault: str | None = None
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compiled file was made from: `content` is a hash of the sources and of the reader, `stamps` their quick form."""
+
+    format: int
+    fmkit: str
+    content: str
+    stamps: list[FileStamp]
+
+
+class Compiled(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a compiled catalog. Raw parts are msgpack of the type in the comment, and cost nothing until decoded."""
+
+    head: Head
+    date: str
+    names: dict[str, str]  # case-folded id, alias or Hub id -> catalog id
+    candidates: dict[str, msgspec.Raw]  # Candidate
+    models: dict[str, msgspec.Raw]  # StoredModel
+    devices: msgspec.Raw  # dict[str, Device]
+    device_aliases: dict[str, str]
+    licences: msgspec.Raw  # dict[str, Licence]
+    tasks: msgspec.Raw  # dict[str, Task]
+    engines: msgspec.Raw  # dict[str, EngineFile]
+    layouts: msgspec.Raw  # dict[str, Layout]
+    precisions: msgspec.Raw  # dict[str, Precision]
+    cloud_prices: msgspec.Raw  # tuple[CloudPrice, ...]

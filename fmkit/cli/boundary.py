@@ -1,0 +1,96 @@
+"""The one place where an exception becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+import msgspec
+import typer
+
+from fmkit.errors import ExitCode, FmkitError, UsageError, nearest_phrase
+
+
+class ErrorMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a failed command prints with `--json`."""
+
+    schema: str = "fmkit.error/1"
+    exit: int
+    message: str
+    where: str | None
+    next: str | None
+
+
+def guarded(command: Callable[[], int], arguments: list[str]) -> int:
+    """Run `command`; turn whatever it raises into a message and the exit code of the contract."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without a character shows a mark instead of failing
+    try:
+        return command()
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except FmkitError as error:
+        return _report(error, arguments)
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug must not look like an answer
+        return _report(_usage_error(error) if isinstance(error, typer.TyperException) else _bug(error), arguments)
+
+
+def _report(error: FmkitError, arguments: list[str]) -> int:
+    """Print the error for a program or for a person."""
+    if os.environ.get("FMKIT_DEBUG"):
+        traceback.print_exc()
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in options:
+        message = ErrorMessage(
+            exit=int(error.exit_code), message=error.message, where=error.where, next=error.next_command
+        )
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(message), indent=2).decode() + "\n")
+        sys.stdout.flush()
+    else:
+        _print_for_people(error)
+    return int(error.exit_code)
+
+
+def _print_for_people(error: FmkitError) -> None:
+    lines = [f"fmkit: {printable(error.message)}"]
+    if error.where:
+        lines.append(f"  where: {printable(error.where)}")
+    if error.next_command:
+        lines.append(f"  next:  {printable(error.next_command)}")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters escaped: a file or the Hub must not drive the terminal.
+
+    >>> printable("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    """What typer refuses, in our words: with the nearest option, and the help of the right command."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "fmkit"
+    help_command = f"{command} --help"
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        known = [name for parameter in context.command.params for name in parameter.opts] if context is not None else []
+        return UsageError(f"unknown option {option!r}{nearest_phrase(option, known)}", next_command=help_command)
+    return UsageError(error.format_message().rstrip("."), next_command=help_command)
+
+
+def _bug(error: Exception) -> FmkitError:
+    summary = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return FmkitError(
+        f"this is a bug in fmkit ({summary})",
+        next_command="FMKIT_DEBUG=1 shows where; please report it with that output",
+    )

@@ -1,0 +1,88 @@
+"""The entry point: which command, and nothing imported that the command does not use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from fmkit import __version__
+from fmkit.cli.boundary import guarded
+from fmkit.cli.options import JsonOption, OfflineOption, QuietOption
+from fmkit.errors import UsageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "recommend": ("fmkit.cli.recommend", "recommend_command"),
+    "vram": ("fmkit.cli.vram", "vram_command"),
+    "try": ("fmkit.cli.try_", "try_command"),
+    "catalog": ("fmkit.cli.catalog", "app"),
+    "hardware": ("fmkit.cli.hardware", "app"),
+}
+"""Each command, where it is written, and the function or group of commands to register."""
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code is the answer. No exception leaves this function."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _run(arguments), arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    command = get_command(build_app(_needed_commands(arguments)))
+    code = command.main(args=arguments, prog_name="fmkit", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The program with the commands `names`: each costs its imports, so that only `fmkit --help` needs all of them."""
+    app = typer.Typer(
+        help="Which foundation model to use, what hardware it needs, and the proof on your machine.",
+        epilog="Alone, fmkit looks at this machine and names the best models for it.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=CONTEXT_SETTINGS,
+    )
+    app.callback(invoke_without_command=True)(_without_command)
+    for name in names:
+        module, attribute = COMMANDS[name]
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, context_settings=CONTEXT_SETTINGS)(command)
+    return app
+
+
+def _needed_commands(arguments: list[str]) -> Iterable[str]:
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if name is None:
+        return COMMANDS if {"-h", "--help"} & set(arguments) else ()
+    if name in COMMANDS:
+        return (name,)
+    raise UsageError.unknown("command", name, COMMANDS, next_command="fmkit --help")
+
+
+def _without_command(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    as_json: JsonOption = False,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    if version:
+        typer.echo(f"fmkit {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        from fmkit.cli.overview import overview  # noqa: PLC0415 - it imports catalog and probes
+
+        overview(as_json=as_json, quiet=quiet)
+    elif as_json or offline or quiet:
+        raise UsageError(f"write options after the command: fmkit {context.invoked_subcommand} ... --json")

@@ -1,0 +1,83 @@
+"""Options that several commands share, spelt and explained once, and what reads their values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fmkit.errors import UsageError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes or progress on stderr.")]
+CheckOption = Annotated[bool, typer.Option("--check", help="Exit with 3 if nothing fits.")]
+DetailOption = Annotated[bool, typer.Option("--detail", help="Show formulas, bases and sources.")]
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="Catalog id, Hub id (org/name[@revision]), or a path.", show_default=False),
+]
+GpuOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu", "--device", "--hardware",
+        metavar="DEVICE[:COUNT]",
+        help="A device of the catalog, such as rtx-4090 or h100-sxm5-80gb:8. Default: this machine.",
+    ),
+]  # fmt: skip
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory", metavar="SIZE", help="A bare size instead of a device, such as 24GiB.")
+]
+EngineOption = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="The engine that runs the model.")]
+PrecisionOption = Annotated[
+    list[str] | None,
+    typer.Option("--precision", "-p", metavar="NAME", help="fp16, int8, int4; comma-separated or repeated."),
+]
+ContextOption = Annotated[
+    list[str] | None,
+    typer.Option("--context", "-c", metavar="TOKENS", help="Tokens held per sequence, such as 32k; comma-separated."),
+]
+SequencesOption = Annotated[
+    list[str] | None,
+    typer.Option("--sequences", "-s", metavar="N", help="Sequences held at once; comma-separated. Default: 1."),
+]
+
+
+def split_values(values: Sequence[str] | None) -> list[str] | None:
+    """The values of an option that may be repeated or comma-separated; None when it was not given.
+
+    >>> split_values(["fp16,int8", "int4"]), split_values(None)
+    (['fp16', 'int8', 'int4'], None)
+    """
+    if not values:
+        return None
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def whole_number(text: str, *, where: str, at_least: int = 1) -> int:
+    """A whole number typed by a person, refused with the option's name when it is none.
+
+    >>> whole_number("8", where="--sequences")
+    8
+    """
+    number = int(text) if text.isascii() and text.isdigit() else None
+    if number is None or number < at_least or number > 2**31:
+        raise UsageError(f"can't read {text!r}: write a whole number of at least {at_least}", where=where)
+    return number
+
+
+def whole_numbers(values: Sequence[str] | None, *, where: str) -> list[int] | None:
+    """Whole numbers of an option that may be repeated or comma-separated; None when it was not given."""
+    parts = split_values(values)
+    return None if parts is None else [whole_number(part, where=where) for part in parts]
+
+
+def one_output(*, as_json: bool, csv: bool, markdown: bool) -> None:
+    """Refuse two formats at once."""
+    chosen = [name for name, on in (("--json", as_json), ("--csv", csv), ("--markdown", markdown)) if on]
+    if len(chosen) > 1:
+        raise UsageError(f"choose one of {', '.join(chosen)}")

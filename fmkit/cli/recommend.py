@@ -1,0 +1,155 @@
+"""`fmkit recommend TASK`: which model should I use?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fmkit.api.recommend import DEFAULT_TOP, recommend
+from fmkit.cli.options import (
+    CheckOption,
+    CsvOption,
+    EngineOption,
+    GpuOption,
+    JsonOption,
+    MarkdownOption,
+    MemoryOption,
+    OfflineOption,
+    PrecisionOption,
+    QuietOption,
+    one_output,
+)
+from fmkit.cli.output import emit, note, write
+from fmkit.errors import ExitCode, UsageError
+from fmkit.report.recommend import csv_table, markdown_table, print_recommendation
+
+TaskArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="A task (chat, code, embedding, transcription, ...) or a quoted phrase: "
+        "'summarise German contracts on my RTX 4090, commercial use, 32k context'.",
+        show_default=False,
+    ),
+]
+Texts = list[str] | None
+
+
+def recommend_command(
+    task: TaskArgument,
+    *,
+    gpu: GpuOption = None,
+    memory: MemoryOption = None,
+    context: Annotated[
+        str | None, typer.Option("--context", "-c", metavar="TOKENS", help="Context needed. Default: the task's.")
+    ] = None,
+    sequences: Annotated[
+        int | None, typer.Option("--sequences", "-s", metavar="N", help="Requests held at once. Default: 1.")
+    ] = None,
+    licence: Annotated[
+        Texts,
+        typer.Option(
+            "--licence", "--license", metavar="CLASS|ID", help="permissive, apache-2.0, ...; any of them passes."
+        ),
+    ] = None,
+    use: Annotated[str | None, typer.Option("--use", metavar="USE", help="commercial or research.")] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="CODE", help="Where it is used: ISO country code, EU or UK.")
+    ] = None,
+    monthly_users: Annotated[
+        int | None,
+        typer.Option("--monthly-users", metavar="N", min=1, help="Users per month, for licences with a cap."),
+    ] = None,
+    train_on_outputs: Annotated[
+        bool, typer.Option("--train-on-outputs", help="The licence must allow training on outputs.")
+    ] = False,
+    language: Annotated[
+        Texts, typer.Option("--language", metavar="LANG", help="BCP 47 codes or English names; all must be listed.")
+    ] = None,
+    modality: Annotated[
+        Texts, typer.Option("--modality", metavar="KIND", help="What it must read: text, image, audio, video, pdf.")
+    ] = None,
+    min_tokens_per_s: Annotated[
+        float | None, typer.Option("--min-tokens-per-s", metavar="RATE", help="Slower models are out.")
+    ] = None,
+    max_ttft: Annotated[
+        str | None, typer.Option("--max-ttft", metavar="TIME", help="Longest wait for the first token: 300ms, 2s.")
+    ] = None,
+    min_quality: Annotated[
+        float | None, typer.Option("--min-quality", metavar="0..1", help="Least quality among the catalog's models.")
+    ] = None,
+    engine: EngineOption = "transformers",
+    precision: PrecisionOption = None,
+    open_only: Annotated[bool, typer.Option("--open-only", help="Open weights only.")] = False,
+    api_only: Annotated[bool, typer.Option("--api-only", help="API models only.")] = False,
+    data_stays_here: Annotated[
+        bool, typer.Option("--data-stays-here", help="No API: the data must not leave.")
+    ] = False,
+    released_after: Annotated[
+        str | None, typer.Option("--released-after", metavar="DATE", help="2024, 2024-07 or 2024-07-23.")
+    ] = None,
+    requests_per_day: Annotated[
+        float | None, typer.Option("--requests-per-day", metavar="N", help="Load, for the cost per month.")
+    ] = None,
+    requests_per_s: Annotated[
+        float | None, typer.Option("--requests-per-s", metavar="N", help="The same load per second.")
+    ] = None,
+    prompt_tokens: Annotated[
+        str | None,
+        typer.Option("--prompt-tokens", metavar="TOKENS", help="Prompt of one request. Default: the task's."),
+    ] = None,
+    output_tokens: Annotated[
+        str | None,
+        typer.Option("--output-tokens", metavar="TOKENS", help="Answer of one request. Default: the task's."),
+    ] = None,
+    weight: Annotated[
+        Texts, typer.Option("--weight", metavar="PART=W", help="quality=0.5,latency=0.3,memory=..,licence=..,cost=..")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many models to list.")] = DEFAULT_TOP,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the evidence behind every score.")] = False,
+    why_not: Annotated[
+        str | None, typer.Option("--why-not", metavar="MODEL", help="Say why this model is not the first.")
+    ] = None,
+    exclude: Annotated[Texts, typer.Option("--exclude", metavar="FAMILY", help="Leave these families out.")] = None,
+    only: Annotated[Texts, typer.Option("--only", metavar="FAMILY", help="These families only.")] = None,
+    live: Annotated[bool, typer.Option("--live", hidden=True)] = False,
+    search: Annotated[str | None, typer.Option("--search", hidden=True)] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", hidden=True)] = False,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Recommend models for a task: ranked under your constraints, each with its evidence, each exclusion with its reason."""
+    del offline  # the catalog answers; nothing here asks the network
+    one_output(as_json=as_json, csv=csv, markdown=markdown)
+    _refuse_later_options({"--live": live, "--search": search is not None, "--interactive": interactive})
+    result = recommend(
+        task, gpu=gpu, memory=memory, context=context, sequences=sequences, licence=licence, use=use, region=region,
+        monthly_users=monthly_users, train_on_outputs=train_on_outputs, language=language, modality=modality,
+        min_tokens_per_s=min_tokens_per_s, max_ttft=max_ttft, min_quality=min_quality, engine=engine, precision=precision,
+        open_only=open_only, api_only=api_only, data_stays_here=data_stays_here, released_after=released_after,
+        requests_per_day=requests_per_day, requests_per_s=requests_per_s, prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens, weight=weight, top=top, why_not=why_not, exclude=exclude, only=only,
+    )  # fmt: skip
+    for warning in result.warnings:
+        note(f"note: {warning}", quiet=quiet)
+    if csv or markdown:
+        write(csv_table(result) if csv else markdown_table(result))
+    else:
+        emit(result, lambda found, console: print_recommendation(found, console, explain=explain), as_json=as_json)
+    if check and not result.picks:
+        raise typer.Exit(ExitCode.DOES_NOT_FIT)
+
+
+def _refuse_later_options(asked: dict[str, bool]) -> None:
+    for option, on in asked.items():
+        if on:
+            raise UsageError(
+                f"this version has no {option}: it recommends from the catalog alone",
+                where=option,
+                next_command="fmkit recommend --help",
+            )

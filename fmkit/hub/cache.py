@@ -1,0 +1,44 @@
+"""The Hub library's own cache on this disk, read without importing the library (which costs 130 ms)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def cached_file(hub_id: str, revision: str | None, name: str) -> tuple[Path, str] | None:
+    """A file of a repository that was downloaded before, and its commit; None if it is not there.
+
+    Layout, as huggingface_hub writes it: models--org--name/refs/<revision> holds a commit, and
+    models--org--name/snapshots/<commit>/ the files.
+    """
+    repository = cache_folder() / f"models--{hub_id.replace('/', '--')}"
+    commit = _commit(repository, revision or "main")
+    if commit is None:
+        return None
+    file = repository / "snapshots" / commit / name
+    return (file, commit) if file.is_file() else None
+
+
+def cache_folder() -> Path:
+    """Where huggingface_hub keeps files: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME or ~/.cache, in this order."""
+    explicit = os.environ.get("HF_HUB_CACHE")
+    if explicit:
+        return Path(explicit).expanduser()
+    home = os.environ.get("HF_HOME")
+    if home:
+        return Path(home).expanduser() / "hub"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"
+
+
+def _commit(repository: Path, revision: str) -> str | None:
+    if COMMIT.fullmatch(revision):
+        return revision
+    try:
+        commit = (repository / "refs" / revision).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None

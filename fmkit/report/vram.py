@@ -1,0 +1,254 @@
+"""What `fmkit vram` says: the verdict, memory by context and precision, where it goes, the inverse, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from fmkit.report.common import NARROW_COLUMNS, csv_text, markdown_table, print_table, say
+from fmkit.units import format_bytes, format_count, format_rate, format_seconds, format_tokens
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
+    from fmkit.sizing.estimate import Fit, MemoryLine
+    from fmkit.speed.estimate import Range, SpeedEstimate
+
+CSV_COLUMNS = (
+    "engine", "engine_version", "precision", "layout", "context_tokens", "encoder_tokens", "sequences", "valid",
+    "weights_bytes", "cache_bytes", "steady_bytes", "peak_bytes", "low_bytes", "high_bytes", "per_device_bytes",
+    "budget_bytes", "fits",
+)  # fmt: skip
+LENGTH_NAMES = {"encoder": "input", "clip": "text"}
+
+
+def print_vram(result: VramResult, console: Console, *, detail: bool = False) -> None:
+    """Draw the whole answer on a rich console of any width."""
+    say(console, result.verdict, style="bold")
+    console.print()
+    say(console, _model_line(result.model))
+    if result.api is not None:
+        _print_api(result.api, console)
+    if result.machine is not None:
+        say(console, _machine_line(result.machine))
+    if result.estimates:
+        console.print()
+        _print_grid(result, console)
+        for estimate in result.estimates if detail else result.estimates[:1]:
+            console.print()
+            _print_parts(estimate, result.model, console, detail=detail)
+        _print_speeds(result, console)
+    if result.fit is not None:
+        console.print()
+        _print_fit(result.fit, console)
+    _print_notes(result, console, detail=detail)
+
+
+def _model_line(model: ModelSummary) -> str:
+    facts = [model.hub_id or model.ref, model.kind]
+    if model.params is not None:
+        active = model.active_params
+        mixture = f" ({format_count(active)} active)" if active is not None and active != model.params else ""
+        facts.append(f"{format_count(model.params)} parameters{mixture}")
+    if model.max_context_tokens is not None:
+        facts.append(f"at most {format_tokens(model.max_context_tokens)} tokens")
+    facts.append(f"licence {model.licence or 'unknown'}")
+    return ", ".join(facts)
+
+
+def _machine_line(machine: MachineSummary) -> str:
+    each = " each" if machine.count > 1 else ""
+    free = "" if machine.free_bytes is None else f", {format_bytes(machine.free_bytes)} free now"
+    return f"{machine.name}: {format_bytes(machine.usable_bytes)} usable of {format_bytes(machine.memory_bytes)}{each}{free}"
+
+
+def _print_grid(result: VramResult, console: Console) -> None:
+    """Peak memory: one row per context and number of sequences, one column per precision."""
+    header, rows = _grid(result)
+    first = result.estimates[0]
+    say(console, f"Peak memory with {first.engine} {first.engine_version}", style="bold")
+    print_table(console, header, [[label, *(_cell(found) for found in found_row)] for label, found_row in rows])
+
+
+def _grid(result: VramResult) -> tuple[list[str], list[tuple[str, list[Estimate | None]]]]:
+    precisions = list(dict.fromkeys(found.precision for found in result.estimates))
+    cases = list(dict.fromkeys((found.context_tokens, found.sequences) for found in result.estimates))
+    several = len({sequences for _, sequences in cases}) > 1 or cases[0][1] > 1
+    by_case = {(found.context_tokens, found.sequences, found.precision): found for found in result.estimates}
+    rows: list[tuple[str, list[Estimate | None]]] = []
+    for context_tokens, sequences in cases:
+        label = f"{sequences} x {format_tokens(context_tokens)}" if several else format_tokens(context_tokens)
+        rows.append((label, [by_case.get((context_tokens, sequences, precision)) for precision in precisions]))
+    return [LENGTH_NAMES.get(result.model.kind, "context"), *(name.upper() for name in precisions)], rows
+
+
+def _cell(estimate: Estimate | None) -> Text:
+    from rich.text import Text
+
+    if estimate is None:
+        return Text("-")
+    cell = Text(format_bytes(estimate.peak_bytes))
+    if not estimate.valid:
+        return cell.append(" past limit", style="yellow")
+    if estimate.fits is None:
+        return cell
+    return cell.append(" fits" if estimate.fits else " no", style="green" if estimate.fits else "red")
+
+
+def _print_parts(estimate: Estimate, model: ModelSummary, console: Console, *, detail: bool) -> None:
+    """Where the memory of one estimate goes, line by line; with `detail` formula and source of each."""
+    say(console, f"Where it goes: {_case(estimate, model)}", style="bold")
+    narrow = console.width < NARROW_COLUMNS
+    if detail:
+        for line in estimate.lines:
+            _print_line_in_detail(line, console)
+    else:
+        header = ["part", "bytes", "when"] if narrow else ["part", "bytes", "when", "basis"]
+        rows = [
+            [line.part, format_bytes(line.bytes), line.phase] if narrow
+            else [line.part, format_bytes(line.bytes), line.phase, line.basis]
+            for line in estimate.lines
+        ]  # fmt: skip
+        print_table(console, header, rows, right=[1], indent=2)
+    say(console, _totals(estimate), indent=2)
+    for warning in estimate.warnings:
+        say(console, f"note: {warning}", indent=2)
+
+
+def _case(estimate: Estimate, model: ModelSummary) -> str:
+    sequences = f"{estimate.sequences} sequences of " if estimate.sequences > 1 else ""
+    encoder = (
+        f", encoder {format_tokens(estimate.encoder_tokens)}" if model.kind in {"encoder-decoder", "speech"} else ""
+    )
+    layout = estimate.precision.upper()
+    layout += f" ({estimate.layout})" if estimate.layout != estimate.precision else ""
+    return f"{layout}, {sequences}{format_tokens(estimate.context_tokens)} tokens{encoder}"
+
+
+def _print_line_in_detail(line: MemoryLine, console: Console) -> None:
+    say(console, f"{line.part}: {format_bytes(line.bytes)} ({line.phase}, {line.basis})", indent=2)
+    for text in (line.reason, line.formula, f"source: {line.source}"):
+        if text:
+            say(console, text, indent=4)
+
+
+def _totals(estimate: Estimate) -> str:
+    each = (
+        ""
+        if estimate.per_device_bytes == estimate.peak_bytes
+        else f", {format_bytes(estimate.per_device_bytes)} per device"
+    )
+    return (
+        f"steady {format_bytes(estimate.steady_bytes)}, peak {format_bytes(estimate.peak_bytes)} "
+        f"(between {format_bytes(estimate.low_bytes)} and {format_bytes(estimate.high_bytes)}){each}"
+    )
+
+
+def _print_speeds(result: VramResult, console: Console) -> None:
+    """The speed expected at the first context, once per precision; nothing where none is predicted."""
+    first = result.estimates[0]
+    shown = [
+        (found.precision, found.speed)
+        for found in result.estimates
+        if found.speed is not None
+        and (found.context_tokens, found.sequences) == (first.context_tokens, first.sequences)
+        and found.fits is not False
+    ]
+    if not shown:
+        return
+    console.print()
+    say(console, f"Speed at {format_tokens(first.context_tokens)} tokens, an estimate", style="bold")
+    for precision, speed in shown:
+        say(console, f"{precision.upper()}: {_speed(speed)}", indent=2)
+    say(console, f"{shown[0][1].basis}: {shown[0][1].reason}", indent=2)
+
+
+def _speed(speed: SpeedEstimate) -> str:
+    facts = []
+    if speed.decode_tokens_per_s is not None:
+        facts.append(f"{_range(speed.decode_tokens_per_s)} tokens/s")
+    if speed.ttft_s is not None:
+        facts.append(f"first token after {format_seconds(speed.ttft_s.low)} to {format_seconds(speed.ttft_s.high)}")
+    elif speed.prefill_tokens_per_s is not None:
+        facts.append(f"reads {_range(speed.prefill_tokens_per_s)} tokens/s")
+    return ", ".join(facts) or "not predicted"
+
+
+def _range(rate: Range) -> str:
+    return f"{format_rate(rate.low)} to {format_rate(rate.high)}"
+
+
+def _print_fit(fit: Fit, console: Console) -> None:
+    """The inverse: what fits at most, by precision."""
+    say(console, f"What fits into {format_bytes(fit.budget_bytes)}", style="bold")
+    rows = [
+        [
+            found.precision.upper(),
+            "yes" if found.fits else f"{format_bytes(found.short_bytes)} short",
+            "-" if found.max_context_tokens is None else format_tokens(found.max_context_tokens),
+            "-" if found.max_sequences is None else f"{found.max_sequences:,}",
+            found.smallest_device or "none",
+        ]
+        for found in fit.precisions
+    ]
+    narrow = console.width < NARROW_COLUMNS
+    header = ["", "fits", "longest", "sequences", "smallest device"]
+    if narrow:
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    print_table(console, header, rows, indent=2)
+    if fit.best_precision is not None:
+        stops = "the model's own limit" if fit.limited_by == "model" else "memory"
+        say(console, f"best: {fit.best_precision.upper()}; a longer context is stopped by {stops}", indent=2)
+    elif fit.cut is not None:
+        say(console, f"nothing fits; the largest part is {fit.cut}", indent=2)
+    if narrow and fit.smallest_device is not None:
+        say(console, f"smallest device that would do: {fit.smallest_device}", indent=2)
+
+
+def _print_api(api: ApiFacts, console: Console) -> None:
+    def price(usd: float | None) -> str:
+        return "unknown" if usd is None else f"{usd:g} USD"
+
+    rows = [
+        ["provider", api.provider],
+        ["input, per 1M tokens", price(api.input_usd_per_1m)],
+        ["cached input, per 1M tokens", price(api.cached_input_usd_per_1m)],
+        ["output, per 1M tokens", price(api.output_usd_per_1m)],
+        ["context", "unknown" if api.context_tokens is None else f"{api.context_tokens:,} tokens"],
+        ["longest answer", "unknown" if api.max_output_tokens is None else f"{api.max_output_tokens:,} tokens"],
+        ["status", api.status],
+        ["price of", api.price_date or "unknown date"],
+        ["source", api.source],
+    ]
+    print_table(console, ["", ""], rows, indent=2)
+
+
+def _print_notes(result: VramResult, console: Console, *, detail: bool) -> None:
+    console.print()
+    for warning in result.warnings:
+        say(console, f"note: {warning}")
+    if detail and result.model.config_source:
+        say(console, f"config.json: {result.model.config_confidence}, from {result.model.config_source}")
+    for command in result.next:
+        say(console, f"next: {command}")
+    say(console, f"fmkit {result.fmkit}, catalog of {result.catalog}", style="dim")
+
+
+def csv_table(result: VramResult) -> str:
+    """One line per estimate, figures in bytes."""
+    return csv_text(CSV_COLUMNS, _csv_rows(result.estimates))
+
+
+def _csv_rows(estimates: Sequence[Estimate]) -> Iterator[list[object]]:
+    for estimate in estimates:
+        yield [getattr(estimate, column) for column in CSV_COLUMNS]
+
+
+def markdown_text(result: VramResult) -> str:
+    """The verdict and the table of peaks in Markdown."""
+    header, rows = _grid(result) if result.estimates else (["", ""], [])
+    body = [[label, *(_cell(found).plain for found in found_row)] for label, found_row in rows]
+    table = f"\n{markdown_table(header, body)}" if body else ""
+    return f"{result.verdict}\n{table}"

@@ -1,0 +1,71 @@
+"""What to know before taking a pick: limits of the evidence, of the licence's wording, and of the figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.selection.request import context_need
+from fmkit.selection.task_units import effective_context_tokens
+from fmkit.units import format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fmkit.model.precision import Precision
+    from fmkit.selection.pool import Pool
+    from fmkit.selection.ranking import Standing
+    from fmkit.selection.request import Request
+
+
+def cautions(standing: Standing, request: Request, pool: Pool, precisions: Mapping[str, Precision]) -> tuple[str, ...]:
+    """Warnings for one pick."""
+    return (
+        *_about_the_model(standing, request, pool),
+        *_about_the_licence(standing, request, pool),
+        *_about_the_figures(standing, precisions),
+    )
+
+
+def _about_the_model(standing: Standing, request: Request, pool: Pool) -> Iterator[str]:
+    candidate, task = standing.candidate, pool.task
+    if candidate.needs_fine_tune:
+        yield f"a pretrained {candidate.spec_kind} without a head for {task.id}: it needs a fine-tune on labelled examples first"
+    if candidate.thinks:
+        yield (
+            f"thinks before it answers: {standing.load.thinking_tokens:,} hidden tokens per answer are assumed in latency "
+            "and cost"
+        )
+    if candidate.gated:
+        yield "gated on the Hub: its terms must be accepted with an account before it can be downloaded"
+    need, effective = context_need(request, task), effective_context_tokens(standing)
+    if effective is not None and effective < need:
+        yield (
+            f"RULER finds it reliable up to {format_tokens(effective)} tokens only, less than the {format_tokens(need)} asked for"
+        )
+    if candidate.context_tokens is None:
+        yield "no context limit is stated for it"
+    if candidate.api is not None and candidate.api.status == "legacy":
+        successor = f"; {candidate.api.successor} follows it" if candidate.api.successor else ""
+        yield f"its provider lists it as legacy{successor}"
+
+
+def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iterator[str]:
+    for licence in pool.bound_licences[standing.id].licences:
+        if licence.verification == "recalled":
+            yield f"licence {licence.id}: its text was not read for this catalog; verify it before use"
+        if request.use == "commercial" and licence.commercial == "conditional":
+            yield f"licence {licence.id} allows commercial use under conditions: {'; '.join(licence.conditions)}"
+        if request.train_on_outputs and licence.trains_on_outputs == "conditional":
+            yield f"licence {licence.id} allows training on outputs under conditions: {'; '.join(licence.conditions)}"
+
+
+def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) -> Iterator[str]:
+    if standing.quality.evidence_class == "vendor":
+        yield "every score it is ranked by was reported by a vendor, none by an independent evaluator"
+    sized = standing.sized
+    if sized is None:
+        return
+    precision = precisions.get(sized.precision)
+    if precision is not None and precision.bits < 16 and standing.quality.value is not None:
+        yield f"its scores were measured at 16 bit; loss at {precision.id}: {precision.quality_loss}"
+    yield from sized.memory.warnings

@@ -1,0 +1,387 @@
+"""Hard constraints: each a small rule that says why a model is out, and by how much.
+
+Rules run from the cheapest to the dearest; sizing comes last, and only for what the facts have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.selection.languages import region_within, speaks
+from fmkit.selection.pool import Pool, task_mismatch
+from fmkit.selection.request import Request, context_need, load_of
+from fmkit.selection.sized import Sized, first_token_s, fits, tokens_per_s
+from fmkit.units import format_bytes, format_count, format_rate, format_seconds, format_tokens
+
+if TYPE_CHECKING:
+    from fmkit.selection.facts import Candidate
+
+
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a model is out.
+
+    `passes_at` is the value of the constraint with which it would pass, for people; `distance` says how far that is, to
+    order by. Both are None where no value helps.
+    """
+
+    model: str
+    constraint: str
+    reason: str
+    missed_by: str | None = None
+    passes_at: str | None = None
+    distance: float | None = None
+
+
+Rule = Callable[["Candidate", Request, Pool], Exclusion | None]
+
+FIXED = frozenset({"task", "kind", "tuning", "size", "retired", "architecture"})
+"""Constraints that come with the task or the model; asking for less does not lift them."""
+
+
+def _task(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    del request
+    mismatch = task_mismatch(candidate, pool.task)
+    if mismatch is None:
+        return None
+    constraint, reason = mismatch
+    limit, params = pool.task.max_params, candidate.params
+    over = None
+    if constraint == "size" and limit is not None and params is not None:
+        over = f"{format_count(params - limit)} parameters over {format_count(limit)}"
+    return Exclusion(model=candidate.id, constraint=constraint, reason=reason, missed_by=over)
+
+
+def _retired(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    del request, pool
+    if candidate.api is None or candidate.api.status != "retired":
+        return None
+    successor = f"; its successor is {candidate.api.successor}" if candidate.api.successor else ""
+    return Exclusion(
+        model=candidate.id, constraint="retired", reason=f"{candidate.api.provider} has retired it{successor}"
+    )
+
+
+def _source(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    if candidate.api is None:
+        if not request.api_only:
+            return None
+        return Exclusion(model=candidate.id, constraint="api-only", reason="open weights; only API models were asked for",
+                         passes_at="off", distance=1)  # fmt: skip
+    provider = candidate.api.provider
+    if request.open_only:
+        constraint, reason = "open-only", f"its weights are not published; {provider} sells it as an API"
+    elif request.data_stays_here:
+        constraint, reason = "data-stays-here", f"the data would go to {provider}"
+    elif request.hardware_named and not request.api_only:
+        constraint, reason = "hardware", f"it runs at {provider}, not on {pool.machine.name}"
+    else:
+        return None
+    return Exclusion(model=candidate.id, constraint=constraint, reason=reason, passes_at="off", distance=1)
+
+
+def _family(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    del pool
+    if candidate.family in request.exclude_families:
+        return Exclusion(model=candidate.id, constraint="exclude", reason=f"the family {candidate.family} was excluded")
+    if request.only_families and candidate.family not in request.only_families:
+        wanted = ", ".join(request.only_families)
+        return Exclusion(
+            model=candidate.id,
+            constraint="only",
+            reason=f"of the family {candidate.family}; only {wanted} was asked for",
+        )
+    return None
+
+
+def _released(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    del pool
+    after = request.released_after
+    if after is None:
+        return None
+    released = candidate.released
+    if released is None:
+        return Exclusion(model=candidate.id, constraint="released-after", reason="its release date is not known")
+    length = min(len(after), len(released))
+    if released[:length] >= after[:length]:
+        return None
+    days = _day(after) - _day(released)
+    return Exclusion(model=candidate.id, constraint="released-after", reason=f"released {released}, before {after}",
+                     missed_by=f"about {days} days", passes_at=released, distance=days)  # fmt: skip
+
+
+def _day(date: str) -> int:
+    """Days on a calendar of equal months: only for saying how far two dates are apart."""
+    year, month, day = (*(int(piece) for piece in date.split("-")), 1, 1)[:3]
+    return round(year * 365.25 + month * 30.44 + day)
+
+
+def _licence(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    if not request.licences and not request.licence_classes:
+        return None
+    bound = pool.bound_licences[candidate.id]
+    for licence in bound.licences:
+        if licence.id in request.licences or licence.licence_class in request.licence_classes:
+            continue
+        base = bound.inherited_from.get(licence.id)
+        tail = f", inherited from its base {base}" if base else ""
+        return Exclusion(
+            model=candidate.id,
+            constraint="licence",
+            reason=f"licence {licence.id} is {licence.licence_class}{tail}; asked for "
+            f"{' or '.join((*request.licence_classes, *request.licences))}",
+            passes_at=f"also {licence.licence_class}",
+            distance=1,
+        )
+    return None
+
+
+def _use(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    if request.use is None:
+        return None
+    for licence in pool.bound_licences[candidate.id].licences:
+        if licence.licence_class == "unknown":
+            return Exclusion(
+                model=candidate.id, constraint="use", reason="its licence is not known; unknown is not a pass"
+            )
+        if request.use == "research" or licence.commercial in {"yes", "conditional"}:
+            continue
+        if licence.commercial == "unknown":
+            reason = f"whether {licence.id} allows commercial use is not known; unknown is not a pass"
+        else:
+            reason = f"licence {licence.id} does not allow commercial use"
+        return Exclusion(model=candidate.id, constraint="use", reason=reason, passes_at="research", distance=1)
+    return None
+
+
+def _region(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    if request.region is None:
+        return None
+    for licence in pool.bound_licences[candidate.id].licences:
+        barred = [code for code in licence.excluded_regions if region_within(request.region, code)]
+        scope = licence.excluded_regions_modalities
+        touched = [modality for modality in scope if modality in candidate.inputs]
+        if barred and (not scope or touched):
+            what = f" for models that read {' and '.join(touched)}" if touched else ""
+            return Exclusion(model=candidate.id, constraint="region", passes_at="any region", distance=1,
+                             reason=f"licence {licence.id} excludes {', '.join(barred)}{what}")  # fmt: skip
+    return None
+
+
+def _monthly_users(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    users = request.monthly_users
+    if users is None:
+        return None
+    for licence in pool.bound_licences[candidate.id].licences:
+        if licence.licence_class == "unknown":
+            return Exclusion(model=candidate.id, constraint="monthly-users",
+                             reason="its licence is not known; unknown is not a pass")  # fmt: skip
+        cap = licence.user_cap
+        if cap is not None and users > cap:
+            return Exclusion(
+                model=candidate.id,
+                constraint="monthly-users",
+                reason=f"licence {licence.id} asks for a separate licence above {cap:,} monthly users",
+                missed_by=f"{users - cap:,} users",
+                passes_at=f"{cap:,}",
+                distance=users - cap,
+            )
+    return None
+
+
+def _train_on_outputs(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    if not request.train_on_outputs:
+        return None
+    for licence in pool.bound_licences[candidate.id].licences:
+        if licence.trains_on_outputs in {"yes", "conditional"}:
+            continue
+        known = licence.trains_on_outputs == "no"
+        reason = (
+            f"licence {licence.id} forbids training other models on its outputs"
+            if known
+            else f"whether {licence.id} allows training on outputs is not known; unknown is not a pass"
+        )
+        return Exclusion(model=candidate.id, constraint="train-on-outputs", reason=reason, passes_at="off", distance=1)
+    return None
+
+
+def _language(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    del pool
+    missing = [code for code in request.languages if not speaks(candidate.languages, code)]
+    if not missing:
+        return None
+    listed = ", ".join(candidate.languages[:8]) or "none"
+    return Exclusion(model=candidate.id, constraint="language", passes_at=f"without {', '.join(missing)}",
+                     distance=len(missing), reason=f"its publisher does not list {', '.join(missing)} (lists {listed})")  # fmt: skip
+
+
+def _modality(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    del pool
+    missing = [modality for modality in request.modalities if modality not in candidate.inputs]
+    if not missing:
+        return None
+    return Exclusion(model=candidate.id, constraint="modality", passes_at=f"without {', '.join(missing)}",
+                     distance=len(missing), reason=f"does not read {' or '.join(missing)}")  # fmt: skip
+
+
+def _context(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    need, limit = context_need(request, pool.task), candidate.context_tokens
+    if limit is None:
+        if request.context_tokens is None or candidate.spec_kind == "state-space":
+            return None
+        return Exclusion(model=candidate.id, constraint="context", reason="its context limit is not known")
+    if limit >= need:
+        return None
+    return Exclusion(
+        model=candidate.id,
+        constraint="context",
+        reason=f"holds at most {format_tokens(limit)} tokens of the {format_tokens(need)} needed",
+        missed_by=f"{format_tokens(need - limit)} tokens",
+        passes_at=format_tokens(limit),
+        distance=need - limit,
+    )
+
+
+def _quality(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    least = request.min_quality
+    if least is None:
+        return None
+    judged = pool.qualities.get(candidate.id)
+    if judged is None or judged.value is None:
+        return Exclusion(model=candidate.id, constraint="min-quality", reason=f"no comparable score for {pool.task.id}")
+    if judged.value >= least:
+        return None
+    return Exclusion(model=candidate.id, constraint="min-quality", missed_by=f"{least - judged.value:.2f}",
+                     passes_at=f"{judged.value:.2f}", distance=least - judged.value,
+                     reason=f"quality {judged.value:.2f} is below {least:g}")  # fmt: skip
+
+
+RULES: tuple[Rule, ...] = (
+    _task, _retired, _source, _family, _released, _licence, _use, _region, _monthly_users, _train_on_outputs, _language,
+    _modality, _context, _quality,
+)  # fmt: skip
+"""The rules that need facts only, in the order in which they are named as the reason."""
+
+
+def fact_exclusions(candidate: Candidate, request: Request, pool: Pool) -> Iterator[Exclusion]:
+    """All constraints on facts that the model fails, the first the one to name."""
+    for rule in RULES:
+        exclusion = rule(candidate, request, pool)
+        if exclusion is not None:
+            yield exclusion
+            if exclusion.constraint in FIXED:
+                return
+
+
+def choose_precision(
+    candidate: Candidate, request: Request, pool: Pool, ignore: frozenset[str] = frozenset()
+) -> tuple[Sized, tuple[str, ...]] | Exclusion:
+    """The model in the highest precision that fits and is fast enough, with the reason; or why none does.
+
+    `ignore` names constraints that don't count: what would be if they were not asked for.
+    """
+    context = context_need(request, pool.task)
+    ordered = sorted(request.precisions, key=lambda name: (-pool.precision_bits.get(name, 0), name))
+    passed_over: list[str] = []
+    misses: list[Exclusion] = []
+    for precision in ordered:
+        sized = pool.size(candidate.id, precision, context)
+        if sized is None:
+            continue
+        found = (miss for miss in _size_misses(candidate, sized, request, pool) if miss.constraint not in ignore)
+        miss = next(found, None)
+        if miss is None:
+            return sized, _precision_reason(sized, ordered, passed_over)
+        passed_over.append(_passed_over(sized, miss))
+        misses.append(miss)
+    if not misses:
+        return Exclusion(model=candidate.id, constraint="architecture",
+                         reason="its architecture is not known to the catalog, so it can't be sized")  # fmt: skip
+    # A precision that fits and is too slow says more about what is missing than one that does not fit.
+    fitting = [miss for miss in misses if miss.constraint not in {"memory", "context"}]
+    return min(fitting or misses, key=lambda miss: miss.distance if miss.distance is not None else float("inf"))
+
+
+def _passed_over(sized: Sized, miss: Exclusion) -> str:
+    if miss.constraint == "memory":
+        return f"{sized.precision} needs {format_bytes(sized.memory.peak_bytes)}"
+    return miss.reason
+
+
+def _precision_reason(sized: Sized, ordered: list[str], passed_over: list[str]) -> tuple[str, ...]:
+    """Why this precision, with what stood against the higher ones."""
+    budget = sized.memory.budget_bytes
+    here = f" (there are {format_bytes(budget)})" if budget is not None else ""
+    if passed_over:
+        return (f"{sized.precision}, because {'; '.join(passed_over)}{here}",)
+    if len(ordered) == 1:
+        return (f"{sized.precision}, the precision asked for",)
+    return (f"{sized.precision}: the highest precision of {', '.join(ordered)}, and it fits",)
+
+
+def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
+    """What the sized model misses of memory, speed and time to the first token."""
+    memory = sized.memory
+    if not memory.valid:
+        yield Exclusion(model=candidate.id, constraint="context",
+                        reason=f"{format_tokens(memory.context_tokens)} tokens are past a hard limit of the model")  # fmt: skip
+    if not fits(memory, request.memory_share):
+        budget = round((memory.budget_bytes or 0) * request.memory_share)
+        short = max(memory.peak_bytes - budget, 0)
+        yield Exclusion(
+            model=candidate.id,
+            constraint="memory",
+            reason=f"needs {format_bytes(memory.peak_bytes)} at {sized.precision} with "
+            f"{format_tokens(memory.context_tokens)} tokens; {pool.machine.name} offers {format_bytes(budget)}",
+            missed_by=format_bytes(short) if short else None,
+            passes_at=format_bytes(memory.peak_bytes),
+            distance=short,
+        )
+    yield from _speed_misses(candidate, sized, request, pool)
+
+
+def _speed_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
+    least, most_s = request.min_tokens_per_s, request.max_ttft_s
+    speed = sized.speed
+    if least is not None:
+        rate = None if speed is None else tokens_per_s(speed)
+        if rate is None:
+            yield _unknown_speed(candidate, "min-tokens-per-s", pool)
+        elif rate < least:
+            yield Exclusion(model=candidate.id, constraint="min-tokens-per-s", passes_at=format_rate(rate),
+                            missed_by=f"{format_rate(least - rate)} tokens/s", distance=least / rate,
+                            reason=f"about {format_rate(rate)} tokens/s at {sized.precision}; {least:g} asked for")  # fmt: skip
+    if most_s is not None:
+        load = load_of(request, pool.task, candidate)
+        first_s = first_token_s(sized, load)
+        if first_s is None:
+            yield _unknown_speed(candidate, "max-ttft", pool)
+        elif first_s > most_s:
+            thoughts = f" with {load.thinking_tokens:,} thinking tokens assumed" if load.thinking_tokens else ""
+            yield Exclusion(
+                model=candidate.id,
+                constraint="max-ttft",
+                reason=f"about {format_seconds(first_s)} to the first token of the answer{thoughts}; "
+                f"{format_seconds(most_s)} allowed",
+                missed_by=format_seconds(first_s - most_s),
+                passes_at=format_seconds(first_s),
+                distance=first_s / most_s,
+            )
+
+
+def _unknown_speed(candidate: Candidate, constraint: str, pool: Pool) -> Exclusion:
+    where = candidate.api.provider if candidate.api is not None else pool.machine.name
+    return Exclusion(
+        model=candidate.id, constraint=constraint, reason=f"its speed on {where} is not known; unknown is not a pass"
+    )
+
+
+def api_speed_exclusion(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    """An API model has no speed we know, so it can't meet a demand for one."""
+    if request.min_tokens_per_s is not None:
+        return _unknown_speed(candidate, "min-tokens-per-s", pool)
+    if request.max_ttft_s is not None:
+        return _unknown_speed(candidate, "max-ttft", pool)
+    return None

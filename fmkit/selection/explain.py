@@ -1,0 +1,155 @@
+"""What the answer says beside the list: the verdict, other views of the same models, and why a model is not on top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.errors import ModelNotFoundError
+from fmkit.selection.constraints import fact_exclusions
+from fmkit.selection.ranking import Parts, Selection, Standing, assess
+from fmkit.selection.request import context_need, weights_of
+from fmkit.units import format_bytes, format_rate, format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from fmkit.selection.pool import Pool
+    from fmkit.selection.request import Request
+
+SMALL_GAIN = 0.02
+
+
+def verdict(selection: Selection, request: Request, pool: Pool) -> str:
+    """The answer in one sentence."""
+    task = pool.task.id
+    if pool.task.unranked is not None and selection.unscored:
+        return f"{len(selection.unscored)} candidates for {task}, not ranked: {pool.task.unranked}"
+    winner = selection.winner
+    if winner is None:
+        if selection.unscored:
+            return f"No candidate for {task} has a comparable score; {len(selection.unscored)} pass the constraints."
+        return f"No model for {task} passes the constraints; {_main_obstacle(selection)}"
+    sized = winner.sized
+    if sized is None:
+        provider = winner.candidate.api.provider if winner.candidate.api is not None else "its provider"
+        local = next((standing for standing in selection.ranked if standing.sized is not None), None)
+        tail = f"; on {pool.machine.name} the best is {local.id}" if local is not None else ""
+        return f"For {task}: {winner.id} ({provider} API){tail}."
+    need = format_tokens(context_need(request, pool.task))
+    return (
+        f"For {task} on {pool.machine.name}: {winner.id} at {sized.precision}, "
+        f"{format_bytes(sized.memory.peak_bytes)} at its peak with {need} tokens{_rate(winner)}."
+    )
+
+
+def _rate(standing: Standing) -> str:
+    speed = None if standing.sized is None else standing.sized.speed
+    if speed is None or speed.decode_tokens_per_s is None:
+        return ""
+    rate = speed.decode_tokens_per_s
+    return f", {format_rate(rate.low)} to {format_rate(rate.high)} tokens/s"
+
+
+def _main_obstacle(selection: Selection) -> str:
+    counts: dict[str, int] = {}
+    for exclusion in selection.excluded:
+        if exclusion.constraint not in {"task", "kind", "tuning"}:
+            counts[exclusion.constraint] = counts.get(exclusion.constraint, 0) + 1
+    if not counts:
+        return "the catalog has none."
+    constraint, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return f"{constraint} excludes the most ({count})."
+
+
+def cheapest(standings: Iterable[Standing]) -> str | None:
+    """The model with the lowest price per token among those with a price."""
+    return _least(standings, lambda s: None if s.cost is None else s.cost.usd_per_1m_tokens)
+
+
+def fastest(standings: Iterable[Standing]) -> str | None:
+    """The model that answers one request soonest among those with a known speed."""
+    return _least(standings, lambda s: s.request_s)
+
+
+def best(standings: Iterable[Standing]) -> str | None:
+    """The model with the highest quality among those with a comparable score."""
+    return _least(standings, lambda s: None if s.quality.value is None else -s.quality.value)
+
+
+def smallest(standings: Iterable[Standing]) -> str | None:
+    """The model with the lowest peak memory among those that run here."""
+    return _least(standings, lambda s: s.peak_bytes)
+
+
+def _least(standings: Iterable[Standing], measure: Callable[[Standing], float | None]) -> str | None:
+    measured = [(value, s.id) for s in standings if (value := measure(s)) is not None]
+    return min(measured)[1] if measured else None
+
+
+def pareto(standings: Iterable[Standing]) -> tuple[str, ...]:
+    """Models that no other beats in quality, time per request and memory at once; only models with all three known."""
+    points = [
+        (-s.quality.value, s.request_s, s.peak_bytes, s.id)
+        for s in standings
+        if s.quality.value is not None and s.request_s is not None and s.peak_bytes is not None
+    ]
+    return tuple(
+        point[3]
+        for point in sorted(points)
+        if not any(
+            all(a <= b for a, b in zip(other[:3], point[:3], strict=True)) and other[:3] != point[:3]
+            for other in points
+        )
+    )
+
+
+def why_not(model: str, selection: Selection, request: Request, pool: Pool) -> tuple[str, ...]:
+    """Why `model` is not the first: every constraint it fails, or its rank and the parts it loses on."""
+    candidate = pool.by_id.get(model)
+    if candidate is None:
+        raise ModelNotFoundError(f"{model} is not in the catalog", where="--why-not")
+    failed = list(fact_exclusions(candidate, request, pool))
+    if not failed:
+        found = assess(candidate, request, pool)
+        failed = [] if isinstance(found, Standing) else found
+    if failed:
+        return tuple(f"{model} is excluded by {e.constraint}: {e.reason}{_missed(e.missed_by)}" for e in failed)
+    return _behind(model, selection, request, pool)
+
+
+def _missed(missed_by: str | None) -> str:
+    return f" (missed by {missed_by})" if missed_by else ""
+
+
+def _behind(model: str, selection: Selection, request: Request, pool: Pool) -> tuple[str, ...]:
+    if pool.task.unranked is not None:
+        place = [s.id for s in selection.unscored].index(model) + 1
+        return (f"{model} is candidate {place} of {len(selection.unscored)}, unranked: {pool.task.unranked}",)
+    standing = next(s for s in selection.standings if s.id == model)
+    winner = selection.winner
+    if standing.score is None or winner is None or winner.score is None:
+        wanted = ", ".join(standing.quality.missing) or "none is named"
+        return (
+            f"{model} passes every constraint but has no comparable score for {pool.task.id} (looked for: {wanted})",
+        )
+    rank = [s.id for s in selection.ranked].index(model) + 1
+    if rank == 1:
+        return (f"{model} is the first: score {standing.score:.2f}",)
+    lines = [
+        f"{model} is number {rank} of {len(selection.ranked)}: score {standing.score:.2f}, {winner.id} has {winner.score:.2f}"
+    ]
+    weights = weights_of(request, pool.task)
+    for name, mine, theirs in _differences(standing.parts, winner.parts):
+        word = "loses" if mine < theirs else "gains"
+        lines.append(f"{word} on {name}: {mine:.2f} against {theirs:.2f} (weight {weights[name]:.2f})")
+    return tuple(lines)
+
+
+def _differences(mine: Parts, theirs: Parts) -> list[tuple[str, float, float]]:
+    """Parts in which two models differ by more than a trifle, the largest loss first."""
+    rows = [
+        (name, value, other)
+        for (name, value), (_, other) in zip(mine.items(), theirs.items(), strict=True)
+        if value is not None and other is not None and abs(value - other) >= SMALL_GAIN
+    ]
+    return sorted(rows, key=lambda row: row[1] - row[2])

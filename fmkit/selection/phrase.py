@@ -1,0 +1,208 @@
+"""A phrase such as "summarise German contracts on my RTX 4090, commercial use, 32k context" -> task and options.
+
+Plain patterns, no model: what they find is named with the words it was found in, and so is what they don't.
+The options found have the names and spellings of the command line, and are checked where those are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.selection.languages import LANGUAGE_CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fmkit.selection.facts import Task
+
+
+class Phrase(msgspec.Struct, frozen=True, kw_only=True):
+    """What a phrase was understood to say: the task, options by name, the words of each, and the words left over."""
+
+    task: str
+    options: dict[str, Any]
+    understood: dict[str, str]
+    not_understood: tuple[str, ...]
+
+
+class Pattern(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a phrase can say: the option, the words, and how to spell the value."""
+
+    option: str
+    words: re.Pattern[str]
+    value: Callable[[re.Match[str]], Any]
+
+
+_LIMIT = (
+    r"(?:under|below|less than|within|at most|up to|no more than|max(?:imum)?|over|at least|more than|min(?:imum)?)"
+)
+_NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+
+
+def _pattern(option: str, words: str, value: Callable[[re.Match[str]], Any] | object) -> Pattern:
+    constant = value if callable(value) else (lambda _: value)
+    return Pattern(option=option, words=re.compile(rf"(?<![\w-]){words}(?![\w-])"), value=constant)
+
+
+def _plain(text: str) -> str:
+    return text.replace(",", "").replace(" ", "")
+
+
+def _counted(match: re.Match[str]) -> int:
+    scale = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "billion": 1e9}.get(match[2] or "", 1)
+    return round(float(_plain(match[1])) * scale)
+
+
+_PATTERNS: tuple[Pattern, ...] = (
+    _pattern("min_tokens_per_s", rf"(?:{_LIMIT}\s+)?{_NUMBER}\s*tok(?:en)?s?\s*(?:/|per|a)\s*s(?:ec(?:ond)?)?",
+             lambda m: float(_plain(m[1]))),
+    _pattern("max_ttft", r"(?:first token|ttft)\s*(?:in|within|under|below|of)?\s*(\d+(?:\.\d+)?\s*(?:ms|s))",
+             lambda m: _plain(m[1])),
+    _pattern("requests_per_day", rf"{_NUMBER}\s*(k|thousand|m|million)?\s*requests?\s*(?:/|per|a)\s*day", _counted),
+    _pattern("requests_per_s", rf"{_NUMBER}\s*requests?\s*(?:/|per|a)\s*s(?:ec(?:ond)?)?", lambda m: float(_plain(m[1]))),
+    _pattern("monthly_users", rf"{_NUMBER}\s*(k|thousand|m|million|billion)?\s*(?:monthly\s+)?users(?:\s+(?:a|per)\s+month)?",
+             _counted),
+    _pattern("memory", rf"(?:{_LIMIT}\s+|in\s+|with\s+)?(\d+(?:\.\d+)?\s*[kmgt]i?b)(?:\s+(?:of\s+)?(?:vram|ram|memory|gpu|card))?",
+             lambda m: _plain(m[1])),
+    _pattern("context", r"(\d+(?:\.\d+)?\s*[km]?)\s*(?:tokens?\s+)?(?:of\s+|long\s+)?context(?:\s+(?:window|length))?",
+             lambda m: _plain(m[1])),
+    _pattern("context", r"context\s+(?:window\s+|length\s+)?(?:of\s+)?(\d+(?:\.\d+)?\s*[km]?)", lambda m: _plain(m[1])),
+    _pattern("context", rf"(?:{_LIMIT}\s+)?(\d+(?:\.\d+)?\s*[km])(?:\s*tokens?)?", lambda m: _plain(m[1])),
+    _pattern("use", r"non-?commercial(?:\s+use)?", "research"),
+    _pattern("use", r"commercial(?:ly)?(?:\s+use)?", "commercial"),
+    _pattern("use", r"(?:for\s+)?(?:academic|research)(?:\s+(?:use|only|purposes))*", "research"),
+    _pattern("licence", r"permissive(?:ly)?(?:\s+licen[cs]ed?)?", "permissive"),
+    _pattern("licence", r"apache(?:[\s-]*(?:licen[cs]e[\s-]*)?2(?:\.0)?)?(?:\s+licen[cs]ed?)?", "apache-2.0"),
+    _pattern("licence", r"mit(?:\s+licen[cs]ed?)?", "mit"),
+    _pattern("open_only", r"open[\s-]?(?:source|weights?|models?)(?:\s+only)?", value=True),
+    _pattern("data_stays_here", r"(?:data stays (?:here|in-?house|local)|on-?prem(?:ises?)?|in-?house|privately|private|offline)",
+             value=True),
+    _pattern("here", r"(?:on|for)\s+(?:my|this|a)\s+(?:own\s+)?(?:laptop|machine|computer|pc|box)", value=True),
+    _pattern("here", r"local(?:ly)?", value=True),
+    _pattern("api_only", r"(?:by|via|from|through|over)?\s*(?:an?\s+|the\s+)?(?:hosted\s+|cloud\s+)?apis?(?:\s+only)?", value=True),
+    _pattern("region", r"(?:in|for|within)\s+(?:the\s+)?(?:eu|europe|european union)", "EU"),
+    _pattern("region", r"(?:in|for|within)\s+(?:the\s+)?(?:uk|united kingdom|britain)", "UK"),
+    _pattern("region", r"(?:in|for|within)\s+(?:the\s+)?(?:us|usa|united states)", "US"),
+    _pattern("precision", r"(?:in\s+|at\s+)?(?:fp16|bf16|16[\s-]?bits?)", "fp16"),
+    _pattern("precision", r"(?:in\s+|at\s+)?(?:int8|8[\s-]?bits?)", "int8"),
+    _pattern("precision", r"(?:in\s+|at\s+)?(?:int4|4[\s-]?bits?)", "int4"),
+    _pattern("released_after", r"(?:released\s+|published\s+)?(?:after|since|newer than)\s+(\d{4}(?:-\d{2}){0,2})", lambda m: m[1]),
+    _pattern("train_on_outputs", r"(?:train(?:ing)?\s+(?:other\s+models\s+)?on\s+(?:its\s+|the\s+)?outputs?|distil+(?:ation|ing)?)",
+             value=True),
+    _pattern("weight", r"(?:fast(?:est)?|quick|low[\s-]latency)", "latency=0.5"),
+    _pattern("weight", r"(?:cheap(?:est)?|low[\s-]cost|inexpensive)", "cost=0.5"),
+    _pattern("weight", r"(?:small(?:est)?|tiny|lightweight)", "memory=0.4"),
+)  # fmt: skip
+"""In this order, each taking its words away from those after it."""
+
+_SETTINGS = frozenset({"biomedical", "legal", "edge"})
+"""Tasks that say where or about what rather than what to do."""
+
+_MODALITIES = {"image": r"(?:images?|pictures?|photos?|screenshots?)", "audio": r"(?:audio|speech|voice|recordings?)",
+               "video": r"videos?", "pdf": r"pdfs?"}  # fmt: skip
+
+_REPEATABLE = frozenset({"licence", "precision", "language", "modality", "weight"})
+
+_FILLERS = (
+    "a an and any are as at be best by can card could do does document documents fit fits fitting find for from get give good "
+    "gpu graphics great has have i in into is it its language languages licence license like me memory model models most must "
+    "my need needs of on one only or our out please recommend run runs running should some something task text texts that the "
+    "them then there these this to top up us use used using want we what which will with within work works would you your"
+)
+
+
+def parse_phrase(text: str, tasks: Mapping[str, Task], devices: Mapping[str, str]) -> Phrase:
+    """The task and the options a phrase names. `devices` maps a spelling of a device to its catalog id."""
+    rest = f" {text.lower()} "
+    found: dict[str, Any] = {}
+    words: dict[str, list[str]] = {}
+
+    def take(option: str, match: re.Match[str], value: object) -> None:
+        nonlocal rest
+        rest = f"{rest[: match.start()]} | {rest[match.end() :]}"
+        words.setdefault(option, []).append(match[0].strip())
+        if option in _REPEATABLE:
+            found.setdefault(option, []).append(value)
+        else:
+            found.setdefault(option, value)
+
+    device = _find_device(rest, devices)
+    if device is not None:
+        take("gpu", *device)
+    task, task_match = _find_task(rest, tasks)
+    take("task", task_match, task)
+    for pattern in _PATTERNS:
+        while (match := pattern.words.search(rest)) is not None:
+            take(pattern.option, match, pattern.value(match))
+    for name, code in LANGUAGE_CODES.items():
+        if (match := re.search(rf"\b{name}\b", rest)) is not None:
+            take("language", match, code)
+    for modality, spelling in _MODALITIES.items():
+        if (match := re.search(rf"\b{spelling}\b", rest)) is not None:
+            take("modality", match, modality)
+    leftover = [word.strip("-.") for word in re.findall(r"[\w.-]+", rest)]
+    del found["task"]
+    fillers = _FILLERS.split()
+    return Phrase(
+        task=task,
+        options=found,
+        understood={option: ", ".join(spelt) for option, spelt in words.items()},
+        not_understood=tuple(dict.fromkeys(word for word in leftover if word and word not in fillers)),
+    )
+
+
+def is_phrase(text: str) -> bool:
+    """Whether a TASK is a phrase rather than one word.
+
+    >>> is_phrase("long-document-qa"), is_phrase("chat in German")
+    (False, True)
+    """
+    return len(text.split()) > 1
+
+
+def known_task(word: str, tasks: Mapping[str, Task]) -> str:
+    """The id of the task that one word names: an id, or a word the catalog lists for it; an error with the nearest."""
+    folded = word.strip().lower().replace("_", "-")
+    if folded in tasks:
+        return folded
+    named = [task_id for task_id, task in tasks.items() if folded in task.words]
+    if len(named) == 1:
+        return named[0]
+    raise UsageError.unknown("task", word, tasks, where="TASK", next_command="fmkit recommend --help")
+
+
+def _find_task(text: str, tasks: Mapping[str, Task]) -> tuple[str, re.Match[str]]:
+    """The task named first, the longest words where two start together; a domain only where nothing else is named.
+
+    "Summarise legal contracts" is a summary, "a coding assistant" is for code.
+    """
+    hits: list[tuple[bool, int, int, str, re.Match[str]]] = []
+    for task_id, task in tasks.items():
+        for spelling in {task_id, task_id.replace("-", " "), task.name.lower(), *(word.lower() for word in task.words)}:
+            match = re.search(rf"(?<![\w-]){re.escape(spelling)}(?:s|ing)?(?![\w-])", text)
+            if match is not None:
+                hits.append((task_id in _SETTINGS, match.start(), -len(spelling), task_id, match))
+    if not hits:
+        raise UsageError(
+            f"no task found in {text.strip()!r}; tasks: {', '.join(tasks)}",
+            where="TASK",
+            next_command="fmkit recommend chat",
+        )
+    *_, task_id, match = min(hits, key=lambda hit: hit[:4])
+    return task_id, match
+
+
+def _find_device(text: str, devices: Mapping[str, str]) -> tuple[re.Match[str], str] | None:
+    """The longest device name in the text with its count, as `--gpu` takes it."""
+    best: tuple[int, re.Match[str], str] | None = None
+    for spelling, device in devices.items():
+        loose = r"[\s-]*".join(re.escape(piece) for piece in re.split(r"[\s-]+", spelling.lower()) if piece)
+        match = re.search(rf"(?:(?<![\w.])(\d+)\s*x?\s+)?(?<![\w-]){loose}(?:s)?(?![\w-])", text)
+        if match is not None and (best is None or (-len(spelling), device) < (-best[0], best[2].partition(":")[0])):
+            best = (len(spelling), match, device + (f":{match[1]}" if match[1] else ""))
+    return None if best is None else (best[1], best[2])

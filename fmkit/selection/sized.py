@@ -1,0 +1,69 @@
+"""A model sized on the machine in one precision, and the time one request takes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.sizing.estimate import MemoryEstimate
+from fmkit.speed.estimate import SpeedEstimate
+
+if TYPE_CHECKING:
+    from fmkit.selection.request import Load
+
+
+class Sized(msgspec.Struct, frozen=True, kw_only=True):
+    """One model in one precision on the machine asked about."""
+
+    precision: str
+    memory: MemoryEstimate
+    speed: SpeedEstimate | None
+
+
+Sizer = Callable[[str, str, int], Sized | None]
+"""(model, precision, context tokens) -> the catalog model sized on the machine; None where its architecture is not known."""
+
+
+def fits(memory: MemoryEstimate, share: float = 1.0) -> bool:
+    """Whether the estimate fits into `share` of the machine's budget; without a budget everything does."""
+    if share == 1.0 and memory.fits is not None:
+        return memory.fits
+    return memory.budget_bytes is None or memory.peak_bytes <= memory.budget_bytes * share
+
+
+def first_token_s(sized: Sized, load: Load) -> float | None:
+    """Seconds until the first token of the answer, thoughts written before it included.
+
+    prompt_tokens * sequences / prefill_tokens_per_s + thinking_tokens / decode_tokens_per_s: prefill is a rate of all
+    sequences together, decoding of each. None where a rate is unknown.
+    """
+    speed = sized.speed
+    if speed is None or (load.thinking_tokens and speed.decode_tokens_per_s is None):
+        return None
+    if speed.prefill_tokens_per_s is not None:
+        reading_s = load.prompt_tokens * sized.memory.sequences / speed.prefill_tokens_per_s.median
+    elif speed.ttft_s is not None:
+        reading_s = speed.ttft_s.median
+    else:
+        return None
+    return reading_s + _writing_s(speed, load.thinking_tokens)
+
+
+def request_s(sized: Sized, load: Load) -> float | None:
+    """Seconds one request takes from sending to its last token; for a model that does not decode, to read its input."""
+    first_s = first_token_s(sized, load)
+    if first_s is None or sized.speed is None:
+        return None
+    return first_s + _writing_s(sized.speed, load.output_tokens)
+
+
+def _writing_s(speed: SpeedEstimate, tokens: int) -> float:
+    return 0.0 if speed.decode_tokens_per_s is None else tokens / speed.decode_tokens_per_s.median
+
+
+def tokens_per_s(speed: SpeedEstimate) -> float | None:
+    """The rate people mean by tokens per second: decoding, or reading for a model that does not decode."""
+    rate = speed.decode_tokens_per_s or speed.prefill_tokens_per_s
+    return None if rate is None else rate.median

@@ -1,0 +1,45 @@
+"""The figures a task is judged by in its own unit: dimensions of an embedding, words misheard, texts per second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fmkit.selection.ranking import Standing
+
+Figure = float | int | str
+
+
+def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
+    """Those of the task's `units` that are known of the model, in the task's order; unknown ones are left out."""
+    known: dict[str, Figure | None] = {
+        "embedding_dim": standing.candidate.embedding_dim,
+        "max_input_tokens": standing.candidate.context_tokens,
+        "max_context_tokens": standing.candidate.context_tokens,
+        "wer_percent": _error_rate(standing),
+        "texts_per_s": _inputs_per_s(standing),
+        "pairs_per_s": _inputs_per_s(standing),
+        "effective_context_tokens": effective_context_tokens(standing),
+    }
+    return {unit: figure for unit in units if (figure := known.get(unit)) is not None}
+
+
+def effective_context_tokens(standing: Standing) -> int | None:
+    """The longest context at which RULER found the model still good, where somebody measured it."""
+    lengths = [s.score for s in standing.candidate.scores if s.benchmark == "ruler-effective-context"]
+    return round(min(lengths)) if lengths else None
+
+
+def _error_rate(standing: Standing) -> float | None:
+    """The word error rate among the scores used: the average over data sets where there is one."""
+    rates = [score for score in standing.quality.used if "wer" in score.unit.lower()]
+    averages = [score for score in rates if score.benchmark.endswith("-avg")]
+    return (averages or rates)[0].score if rates else None
+
+
+def _inputs_per_s(standing: Standing) -> float | None:
+    """Inputs of the task's length read per second: prefill rate / prompt tokens. Only for models that just read."""
+    speed = None if standing.sized is None else standing.sized.speed
+    if speed is None or speed.prefill_tokens_per_s is None or speed.decode_tokens_per_s is not None:
+        return None
+    return float(f"{speed.prefill_tokens_per_s.median / standing.load.prompt_tokens:.3g}")

@@ -1,0 +1,139 @@
+"""The cache of the decoder, per kind of layer: keys and values, recurrent state, cross-attention.
+
+The formula sits on the kind (`fmkit.model.layers`); this file sums it over the blocks of a model.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from fmkit.model.layers import SlidingAttention
+from fmkit.sizing.estimate import MemoryLine
+from fmkit.units import format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmkit.model.layers import Mixer
+    from fmkit.model.spec import Block, ModelSpec
+
+KIND_NAMES = {
+    "full": "full attention",
+    "sliding": "sliding window",
+    "latent": "latent attention (MLA)",
+    "state-space": "state-space state",
+    "cross": "cross-attention",
+    "encoder": "encoder attention",
+}
+"""How a kind of layer is called on screen."""
+
+_SOURCE = "transformers 5.23 cache classes; equal to a filled cache to the byte (tests/sizing)"
+
+
+def cached_blocks(spec: ModelSpec) -> tuple[Block, ...]:
+    """The blocks that keep something between steps; none for encoders and CLIP."""
+    stack = spec.cached_stack
+    return stack.blocks if stack is not None else ()
+
+
+def cache_bytes(spec: ModelSpec, context_tokens: int, encoder_tokens: int, sequences: int, element_bytes: int) -> int:
+    """Steady bytes of the cache of all sequences: what is held after the first decode step.
+
+    Bytes = sequences * sum over layers of the layer kind's cache. Source: see `fmkit.model.layers`.
+    """
+    return sequences * sum(
+        count * mixer.cache_bytes(context_tokens, encoder_tokens, element_bytes) for count, mixer in _mixers(spec)
+    )
+
+
+def prompt_kept_bytes(spec: ModelSpec, context_tokens: int, sequences: int, element_bytes: int) -> int:
+    """Bytes that sliding layers hold beyond their window right after prefill, in transformers.
+
+    The window cached after prefill is a view of the whole prompt's keys and values, whose storage lives until the first
+    decode step: bytes = sequences * sum over sliding layers of token_bytes * max(0, prompt - window).
+    Source: transformers 5.23 `DynamicSlidingWindowLayer`, checked by filling a cache.
+    """
+    return sequences * sum(
+        count * mixer.token_bytes(element_bytes) * max(0, context_tokens - mixer.window_tokens)
+        for count, mixer in _mixers(spec)
+        if isinstance(mixer, SlidingAttention)
+    )
+
+
+def growth_bytes(spec: ModelSpec, context_tokens: int, sequences: int, element_bytes: int) -> int:
+    """The transient of one decode step: the largest K (or V) tensor of one layer exists twice while it grows by a token.
+
+    Bytes = sequences * max over layers of kv_heads * key_dim * stored tokens * element_bytes.
+    Source: transformers 5.23 `DynamicLayer.update` concatenates; peak minus end is one such tensor (checked by running).
+    """
+    largest = max(
+        (mixer.token_bytes(element_bytes) * mixer.stored_tokens(context_tokens) for _, mixer in _mixers(spec)),
+        default=0,
+    )
+    return sequences * largest // 2
+
+
+def cache_lines(
+    spec: ModelSpec, context_tokens: int, encoder_tokens: int, sequences: int, element_bytes: int
+) -> list[MemoryLine]:
+    """One line per kind of layer that keeps something."""
+    by_kind: dict[str, list[tuple[int, Mixer]]] = defaultdict(list)
+    for count, mixer in _mixers(spec):
+        by_kind[_tag(mixer)].append((count, mixer))
+    lines = []
+    for kind, members in by_kind.items():
+        total = sequences * sum(n * m.cache_bytes(context_tokens, encoder_tokens, element_bytes) for n, m in members)
+        if total == 0:
+            continue
+        lines.append(
+            MemoryLine(
+                part=f"cache: {KIND_NAMES[kind]}",
+                bytes=total,
+                phase="steady",
+                basis="formula",
+                reason=_reason(kind, members, context_tokens, encoder_tokens),
+                source=_SOURCE,
+                formula=_formula(members, context_tokens, encoder_tokens, sequences, element_bytes, total),
+            )
+        )
+    return lines
+
+
+def _mixers(spec: ModelSpec) -> Iterator[tuple[int, Mixer]]:
+    for block in cached_blocks(spec):
+        yield block.count, block.mixer
+        if block.cross is not None:
+            yield block.count, block.cross
+
+
+def _tag(mixer: Mixer) -> str:
+    return str(type(mixer).__struct_config__.tag)
+
+
+def _reason(kind: str, members: list[tuple[int, Mixer]], context_tokens: int, encoder_tokens: int) -> str:
+    layers = sum(count for count, _ in members)
+    if kind == "state-space":
+        return f"{layers} layers keep a fixed state, whatever the context"
+    if kind == "cross":
+        return f"{layers} layers keep the keys and values of {format_tokens(encoder_tokens)} encoder tokens"
+    held = max(mixer.stored_tokens(context_tokens) for _, mixer in members)
+    return f"{layers} layers keep {format_tokens(held)} tokens each"
+
+
+def _formula(
+    members: list[tuple[int, Mixer]],
+    context_tokens: int,
+    encoder_tokens: int,
+    sequences: int,
+    element_bytes: int,
+    total: int,
+) -> str:
+    terms = []
+    for count, mixer in members:
+        tokens = mixer.stored_tokens(context_tokens) or (encoder_tokens if _tag(mixer) == "cross" else 0)
+        if tokens:
+            terms.append(f"{count} layers x {tokens:,} tokens x {mixer.token_bytes(element_bytes):,} B")
+        else:
+            terms.append(f"{count} layers x {mixer.cache_bytes(context_tokens, encoder_tokens, element_bytes):,} B")
+    return f"{sequences} x ({' + '.join(terms)}) = {total:,} B"

@@ -1,0 +1,141 @@
+"""What the blocks of transformers 5.23 hold in memory while they run, per implementation.
+
+A forward pass peaks inside a block: in its feed-forward, or in its attention (norms included). `Held` counts the tensors
+alive at that moment as multiples of widths that scale with tokens. The multiples were read from traces of the real
+implementations with fake tensors on CPU, every live storage counted, and are held against such traces in
+tests/sizing/test_activations.py. To add an implementation: one row.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Tensors held at one moment, per token of each sequence.
+
+    `h` of the hidden width, `i` of the feed-forward's inner width, `q` of all query heads, `kv` of all key heads (for latent
+    attention: of all heads' expanded keys and values); `h32`, `q32`, `kv32` the same in float32 whatever the model's type;
+    `h_cast`, `q_cast`, `kv_cast`, `scores_cast` copies made to convert to float32, absent in a float32 model; `scores` and `scores32` of query
+    heads x tokens, in the model's type and in float32; `relative` of query heads x rows of a relative-position table.
+    """
+
+    h: float = 0
+    i: float = 0
+    q: float = 0
+    kv: float = 0
+    h32: float = 0
+    q32: float = 0
+    kv32: float = 0
+    h_cast: float = 0
+    q_cast: float = 0
+    kv_cast: float = 0
+    scores: float = 0
+    scores32: float = 0
+    scores_cast: float = 0
+    relative: float = 0
+
+
+class Implementation(msgspec.Struct, frozen=True):
+    """What one implementation of a block holds in its feed-forward and in its attention.
+
+    `fused` says whether it calls scaled_dot_product_attention; where it does not, eager attention is all it has.
+    `cpu_attention` replaces `attention` where PyTorch has no fused CPU kernel for the call (one key head for all queries, or
+    keys and values of different width) and computes float32 scores.
+    `experts` are the moments of a mixture, per row routed to an expert. `position_bias` is T5's table of heads x tokens x
+    tokens; `relative_rows` the rows of DeBERTa's table of relative positions.
+    """
+
+    mlp: Held
+    attention: tuple[Held, ...]
+    fused: bool = True
+    cpu_attention: tuple[Held, ...] = ()
+    experts: tuple[Held, ...] = (Held(h=1, i=4), Held(h=4))
+    position_bias: bool = False
+    relative_rows: int = 0
+
+
+EAGER = (Held(h=3, q=3, scores=1, scores32=1, scores_cast=1),)
+"""Eager attention: masked scores in the model's type, their float32 copy and its softmax, keys and values per query head."""
+
+_LLAMA = Implementation(mlp=Held(h=4, i=3), attention=(Held(h=3, h32=1, h_cast=1),))
+_QK_NORM = Implementation(mlp=Held(h=4, i=3), attention=(Held(h=3, q=1, q32=1, q_cast=1),))
+_LATENT = Implementation(
+    mlp=Held(h=4, i=3),
+    attention=(Held(h=3, q=3, kv=1),),
+    cpu_attention=(
+        Held(h=3, q=10 / 3, kv=1, q32=1, q_cast=2, kv_cast=0.5, scores32=2),
+        Held(h=3, q=10 / 3, kv=1.5, q32=1, kv32=0.5, q_cast=2, kv_cast=0.5, scores=1, scores32=1),
+    ),
+    experts=(Held(h=1, i=4), Held(h=2, h32=2)),
+)
+_GEMMA = Implementation(mlp=Held(h=4, i=3), attention=(Held(h=4, h32=1, h_cast=1),))
+_BERT = Implementation(mlp=Held(h=3, i=2), attention=(Held(h=6),))
+_PRE_NORM = Implementation(mlp=Held(h=4, i=2), attention=(Held(h=4, q=3),))
+
+IMPLEMENTATIONS: dict[str, Implementation] = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "mixtral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _QK_NORM,
+    "qwen3_moe": _QK_NORM,
+    "phi3": Implementation(mlp=Held(h=4, i=4), attention=(Held(h=3, q=4, kv=2),)),
+    "gpt2": Implementation(mlp=Held(h=5, i=4), attention=(Held(h=4, q=2, kv=2),)),
+    "gpt_oss": Implementation(
+        mlp=Held(h=4, i=3, scores=1),
+        attention=(Held(h=3, q=3, scores=3),),
+        fused=False,
+        experts=(Held(h=1, i=9), Held(h=4)),
+    ),
+    "gemma": _GEMMA,
+    "gemma2": Implementation(mlp=Held(h=4, i=3, scores=1), attention=EAGER, fused=False),
+    "gemma3_text": _GEMMA,
+    "cohere": Implementation(mlp=Held(h=4, i=3), attention=(Held(h=3, q=1, kv=2, q32=3, q_cast=1, kv_cast=1),)),
+    "falcon": Implementation(
+        mlp=Held(h=5, i=2),
+        attention=(Held(h=3, q=3, kv=2),),
+        cpu_attention=(
+            Held(h=3, q=2, kv=4, q32=1, q_cast=1, kv_cast=2, scores32=2),
+            Held(h=3, q=3, kv=4, q32=2, q_cast=1, kv_cast=2, scores=1, scores32=1),
+        ),
+    ),
+    "deepseek_v2": _LATENT,
+    "deepseek_v3": _LATENT,
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "distilbert": _BERT,
+    "mpnet": Implementation(mlp=Held(h=3, i=2, scores=1), attention=(Held(h=7, scores=3),), fused=False),
+    "deberta-v2": Implementation(
+        mlp=Held(h=3, i=2),
+        attention=(Held(h=6, scores=5), Held(h=6, scores=4, relative=1)),
+        fused=False,
+        relative_rows=512,
+    ),
+    "t5": Implementation(mlp=Held(h=4, i=2), attention=(Held(h=3, q=4),), position_bias=True),
+    "t5-gated": Implementation(mlp=Held(h=4, i=4), attention=(Held(h=3, q=4),), position_bias=True),
+    "bart": _PRE_NORM,
+    "m2m_100": Implementation(mlp=Held(h=5, i=2), attention=(Held(h=4, q=3),)),
+    "opt": _PRE_NORM,
+    "whisper": _PRE_NORM,
+    "clip": Implementation(mlp=Held(h=4, i=3), attention=(Held(h=4, q=3),)),
+    "siglip": _PRE_NORM,
+    "blip_2_vision_model": _PRE_NORM,
+    "blip_2_qformer": _BERT,
+}
+"""Multiples by the transformers model type whose code runs the block."""
+
+ASSUMED = _LLAMA
+"""The pattern for an implementation without a row; estimates that rest on it say so."""
+
+
+def implementation_of(model_type: str, *, gated: bool) -> tuple[Implementation, bool]:
+    """The row of a model type, and whether there is one; T5 and mT5 have two, by their feed-forward."""
+    name = {"mt5": "t5", "clip_text_model": "clip", "clip_vision_model": "clip", "siglip_vision_model": "siglip"}.get(
+        model_type, model_type
+    )
+    if name == "t5" and gated:
+        name = "t5-gated"
+    found = IMPLEMENTATIONS.get(name)
+    return found or ASSUMED, found is not None

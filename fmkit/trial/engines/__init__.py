@@ -1,0 +1,20 @@
+"""The engines that can run a trial, each in one file, imported in the child process only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fmkit.trial.engines.base import Engine
+    from fmkit.trial.request import TrialRequest
+
+ENGINES = {"transformers": "fmkit.trial.engines.transformers:TransformersEngine"}
+"""Where each engine's class is."""
+
+
+def open_engine(request: TrialRequest) -> Engine:
+    """The engine of a request; imports its libraries."""
+    module, _, name = ENGINES[request.engine].partition(":")
+    engine: Engine = getattr(import_module(module), name)(request)
+    return engine

@@ -1,0 +1,229 @@
+"""The proof of names, shapes, modules and buffers: the class that a config names, instantiated without memory.
+
+One config per lineage from the catalog, and small variants for the branches that no published config takes.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import json
+import re
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmkit.model.architectures import lineages, read
+
+torch = pytest.importorskip("torch", reason="the proof instantiates the model's class: pip install 'fmkit[try]'")
+transformers = pytest.importorskip("transformers", reason="the proof instantiates the model's class: pip install 'fmkit[try]'")
+
+CONFIGS = Path(__file__).parents[3] / "catalog" / "configs"
+RENAMED = {"kimi_k2": "deepseek_v3", "llava_llama": "llava"}
+CLASSES = {"LlavaLlamaForCausalLM": "LlavaForConditionalGeneration", "PhiMoEForCausalLM": "PhimoeForCausalLM"}
+
+
+def one_per_lineage() -> list[str]:
+    """The first catalog config of each known model type."""
+    seen: dict[str, str] = {}
+    for row in csv.DictReader((CONFIGS / "INDEX.csv").open(encoding="utf-8")):
+        model_type = json.loads((CONFIGS / row["file"]).read_text("utf-8")).get("model_type")
+        if model_type in lineages():
+            seen.setdefault(model_type, row["file"])
+    return sorted(seen.values())
+
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 90}
+ENCODER = {**SMALL, "max_position_embeddings": 40}
+SEQ2SEQ = {
+    "d_model": 32, "vocab_size": 90, "max_position_embeddings": 40, "encoder_layers": 2, "decoder_layers": 3,
+    "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 56,
+}  # fmt: skip
+MLA = {
+    **SMALL, "kv_lora_rank": 16, "q_lora_rank": None, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 12,
+    "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "n_group": 2, "topk_group": 1,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
+MOE = {**SMALL, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2}
+VISION = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 28, "patch_size": 14}
+T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4, "vocab_size": 90}
+LLAMA_TEXT = {"model_type": "llama", **SMALL}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "llama, biases, tied": {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **SMALL, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True, "num_key_value_heads": 2, "head_dim": 16},
+    "llama, bare": {"model_type": "llama", "architectures": ["LlamaModel"], **SMALL},
+    "llama, classifier": {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"], **SMALL, "num_labels": 5},
+    "gpt2, untied": {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 90, "n_positions": 40, "n_inner": 50, "tie_word_embeddings": False},
+    "gpt2, bare": {"model_type": "gpt2", "architectures": ["GPT2Model"], "n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 90, "n_positions": 40},
+    "mistral, layer types": {"model_type": "mistral", "architectures": ["MistralForCausalLM"], **SMALL, "num_key_value_heads": None, "sliding_window": 8, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
+    "mixtral, window": {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], **MOE, "sliding_window": 8},
+    "qwen2, window": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], **SMALL, "num_key_value_heads": 2, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+    "qwen3, biases": {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], **SMALL, "num_key_value_heads": 2, "attention_bias": True},
+    "qwen3_moe, dense layers": {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], **SMALL, "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "mlp_only_layers": [0], "decoder_sparse_step": 1, "head_dim": 8},
+    "qwen3_moe, every other layer": {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], **SMALL, "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 2, "head_dim": 8},
+    "gemma, biases, untied": {"model_type": "gemma", "architectures": ["GemmaForCausalLM"], **SMALL, "num_key_value_heads": 1, "head_dim": 16, "attention_bias": True, "tie_word_embeddings": False},
+    "gemma3, pattern": {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 8, "sliding_window_pattern": 3},
+    "gemma3, all sliding": {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 8, "sliding_window_pattern": 6},
+    "gemma3, both ways": {"model_type": "gemma3_text", "architectures": ["Gemma3TextModel"], **SMALL, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 8, "use_bidirectional_attention": True},
+    "phi3, partial rotary": {"model_type": "phi3", "architectures": ["Phi3ForCausalLM"], **SMALL, "num_key_value_heads": 2, "partial_rotary_factor": 0.5, "pad_token_id": 0, "head_dim": 16},
+    "phimoe, plain": {"model_type": "phimoe", "architectures": ["PhiMoEForCausalLM"], **MOE},
+    "falcon, sequential": {"model_type": "falcon", "architectures": ["FalconForCausalLM"], **SMALL, "multi_query": False, "parallel_attn": False, "bias": True, "alibi": True},
+    "falcon, one norm": {"model_type": "falcon", "architectures": ["FalconForCausalLM"], **SMALL, "new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1, "tie_word_embeddings": False},
+    "cohere, norms, biases": {"model_type": "cohere", "architectures": ["CohereForCausalLM"], **SMALL, "num_key_value_heads": 2, "use_qk_norm": True, "attention_bias": True},
+    "cohere2, default pattern": {"model_type": "cohere2", "architectures": ["Cohere2ForCausalLM"], **{**SMALL, "num_hidden_layers": 5}, "num_key_value_heads": 2, "sliding_window": 8},
+    "deepseek_v2": {"model_type": "deepseek_v2", "architectures": ["DeepseekV2ForCausalLM"], **MLA},
+    "deepseek_v3, biases": {"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"], **MLA, "attention_bias": True, "q_lora_rank": 10, "dtype": "bfloat16"},
+    "gpt_oss, float16": {"model_type": "gpt_oss", "architectures": ["GptOssForCausalLM"], **MOE, "torch_dtype": "float16", "head_dim": 8},
+    **{f"bert, {head}": {"model_type": "bert", "architectures": [f"Bert{head}"], **ENCODER, "num_labels": 3} for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForPreTraining")},
+    "bert, untied": {"model_type": "bert", "architectures": ["BertForMaskedLM"], **ENCODER, "tie_word_embeddings": False},
+    **{f"roberta, {head}": {"model_type": "roberta", "architectures": [f"Roberta{head}"], **ENCODER} for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")},
+    "roberta, untied": {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"], **ENCODER, "tie_word_embeddings": False},
+    **{f"distilbert, {head}": {"model_type": "distilbert", "architectures": [f"DistilBert{head}"], "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "vocab_size": 90, "max_position_embeddings": 40} for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")},
+    **{f"mpnet, {head}": {"model_type": "mpnet", "architectures": [f"MPNet{head}"], **ENCODER} for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification")},
+    **{f"electra, {head}": {"model_type": "electra", "architectures": [f"Electra{head}"], **ENCODER, "embedding_size": 20} for head in ("Model", "ForPreTraining", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification")},
+    **{f"deberta, {head}": {"model_type": "deberta-v2", "architectures": [f"DebertaV2{head}"], **ENCODER, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 6} for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")},
+    "deberta, plain": {"model_type": "deberta-v2", "architectures": ["DebertaV2Model"], **ENCODER, "type_vocab_size": 2, "embedding_size": 20},
+    "deberta, convolution": {"model_type": "deberta-v2", "architectures": ["DebertaV2Model"], **ENCODER, "relative_attention": True, "share_att_key": True, "conv_kernel_size": 3, "norm_rel_ebd": "layer_norm", "max_relative_positions": 9, "position_biased_input": False},
+    "t5, encoder": {"model_type": "t5", "architectures": ["T5EncoderModel"], **T5},
+    "t5, gated, bfloat16": {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], **T5, "feed_forward_proj": "gated-gelu", "dtype": "bfloat16"},
+    "mt5": {"model_type": "mt5", "architectures": ["MT5ForConditionalGeneration"], **T5},
+    "bart, classifier": {"model_type": "bart", "architectures": ["BartForSequenceClassification"], **SEQ2SEQ},
+    "mbart": {"model_type": "mbart", "architectures": ["MBartForConditionalGeneration"], **SEQ2SEQ},
+    "pegasus": {"model_type": "pegasus", "architectures": ["PegasusForConditionalGeneration"], **SEQ2SEQ},
+    "marian": {"model_type": "marian", "architectures": ["MarianMTModel"], **SEQ2SEQ, "pad_token_id": 1, "decoder_start_token_id": 1},
+    "siglip": {"model_type": "siglip", "architectures": ["SiglipModel"], "text_config": {**SMALL, "max_position_embeddings": 12, "projection_size": 32}, "vision_config": VISION},
+    "llava, two layers, mistral": {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"], "text_config": {**LLAMA_TEXT, "model_type": "mistral", "num_key_value_heads": 2}, "vision_config": {**VISION, "model_type": "clip_vision_model"}, "vision_feature_layer": [-2, -1], "multimodal_projector_bias": False},
+    "llava_next": {"model_type": "llava_next", "architectures": ["LlavaNextForConditionalGeneration"], "text_config": LLAMA_TEXT, "vision_config": {**VISION, "model_type": "clip_vision_model"}},
+    "gemma3, images": {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": {"model_type": "gemma3_text", **SMALL, "num_key_value_heads": 2, "head_dim": 16}, "vision_config": {"model_type": "siglip_vision_model", **VISION}},
+    "blip-2, t5, float16": {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"], "torch_dtype": "float16", "text_config": {"model_type": "t5", **T5}, "vision_config": VISION, "qformer_config": {**ENCODER, "num_hidden_layers": 5, "cross_attention_frequency": 2}},
+    "opt, 350m": {"model_type": "opt", "architectures": ["OPTForCausalLM"], **{k: v for k, v in SMALL.items() if k != "intermediate_size"}, "ffn_dim": 48, "word_embed_proj_dim": 16, "do_layer_norm_before": False, "max_position_embeddings": 40},
+    "opt, plain": {"model_type": "opt", "architectures": ["OPTForCausalLM"], **{k: v for k, v in SMALL.items() if k != "intermediate_size"}, "ffn_dim": 48, "enable_bias": False, "layer_norm_elementwise_affine": False, "max_position_embeddings": 40},
+    "mamba, biases": {"model_type": "mamba", "architectures": ["MambaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 90, "use_bias": True, "use_conv_bias": False, "state_size": 4, "expand": 2},
+    "falcon_mamba": {"model_type": "falcon_mamba", "architectures": ["FalconMambaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 90, "state_size": 4, "time_step_rank": 3},
+    "mllama": {"model_type": "mllama", "architectures": ["MllamaForConditionalGeneration"], "text_config": {**SMALL, "num_key_value_heads": 2, "cross_attention_layers": [1]}, "vision_config": {"hidden_size": 32, "num_hidden_layers": 6, "num_global_layers": 2, "attention_heads": 4, "intermediate_size": 40, "image_size": 28, "patch_size": 14, "vision_output_dim": 96, "intermediate_layers_indices": [1, 2]}},
+    "nomic_bert": {"model_type": "nomic_bert", "architectures": ["NomicBertModel"], **ENCODER},
+}  # fmt: skip
+
+
+def folded(name: str) -> str:
+    """A parameter's name with its layer numbers as `*`."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
+
+
+def instantiate(config: dict[str, Any]) -> Any:
+    """The class that the config names, on the meta device, unquantised."""
+    model_type = RENAMED.get(config["model_type"], config["model_type"])
+    plain = {key: value for key, value in config.items() if key not in ("quantization_config", "auto_map")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transformers.logging.set_verbosity_error()
+        settings = transformers.CONFIG_MAPPING[model_type].from_dict({**plain, "model_type": model_type})
+        name = config["architectures"][0]
+        with torch.device("meta"):
+            model = getattr(transformers, CLASSES.get(name, name))._from_config(settings)
+        model.tie_weights()
+    return model
+
+
+def owner_kind(module: Any) -> str:
+    """The spec's name for the class that owns a tensor."""
+    kinds = (
+        ("linear", torch.nn.Linear),
+        ("conv1d", transformers.pytorch_utils.Conv1D),
+        ("embedding", torch.nn.Embedding),
+        ("conv", (torch.nn.Conv1d, torch.nn.Conv2d)),
+    )
+    known = next((kind for kind, classes in kinds if isinstance(module, classes)), None)
+    return known or ("norm" if "norm" in type(module).__name__.lower() else "parameter")
+
+
+def true_parameters(model: Any) -> Counter[tuple[str, str, tuple[int, ...]]]:
+    """Every distinct parameter by name, owner and shape."""
+    seen: set[int] = set()
+    found: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                full = folded(f"{path}.{name}" if path else name)
+                # The bias of a head whose weight is tied away is told apart from a layer's: both are one vector.
+                found[full, owner_kind(module), tuple(parameter.shape)] += 1
+    return found
+
+
+def true_buffers(model: Any) -> Counter[tuple[str, tuple[int, ...]]]:
+    """Every buffer by name and shape."""
+    return Counter((folded(name), tuple(buffer.shape)) for name, buffer in model.named_buffers())
+
+
+def quantised_by_bitsandbytes(model: Any) -> set[str]:
+    """The modules that `replace_with_bnb_linear` of transformers 5.23 would replace."""
+    base = pytest.importorskip("transformers.quantizers.base", reason="quantisers moved in this transformers")
+    utils = pytest.importorskip("transformers.quantizers.quantizers_utils", reason="quantisers moved in this transformers")
+    skipped = [*base.get_keys_to_not_convert(model), *(model._keep_in_fp32_modules or ())]
+    conv1d = transformers.pytorch_utils.Conv1D
+    return {
+        folded(name)
+        for name, module in model.named_modules()
+        if (isinstance(module, conv1d) or type(module) is torch.nn.Linear)
+        and utils.should_convert_module(name, skipped)
+    }
+
+
+def check(config: dict[str, Any]) -> None:
+    spec = read(config, where="config.json")
+    model = instantiate(config)
+    ours: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
+    buffers: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for group in spec.tensors:
+        if group.part == "buffer":
+            buffers[group.name, group.shape] += group.count
+        else:
+            ours[group.name, group.module, group.shape] += group.count
+    true = true_parameters(model)
+    # A tied head's own bias belongs to a Linear whose weight is the embedding's: a bare vector to us.
+    tied_biases = {("vocab_projector.bias", "linear"), ("generator_lm_head.bias", "linear")}
+    lifted: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
+    for (name, kind, shape), count in true.items():
+        bare = (name, kind) in tied_biases and spec.tied_head
+        lifted[name, "parameter" if bare else kind, shape] += count
+    assert ours == lifted
+    assert buffers == true_buffers(model)
+    assert spec.params == sum(parameter.numel() for parameter in {id(p): p for p in model.parameters()}.values())
+    quantised = {
+        group.name.removesuffix(".weight")
+        for group in spec.tensors
+        if group.quantisable and group.module in ("linear", "conv1d") and group.part != "head" and len(group.shape) > 1
+    }
+    assert quantised == quantised_by_bitsandbytes(model)
+    head = model.get_output_embeddings()
+    assert spec.has_head == (head is not None)
+    if head is not None:
+        assert spec.tied_head == (head.weight is model.get_input_embeddings().weight)
+        assert spec.logits_to_keep == ("logits_to_keep" in inspect.signature(type(model).forward).parameters)
+
+
+def check_float32(config: dict[str, Any]) -> None:
+    """Tensors kept in float32 are those that `_keep_in_fp32_modules` names, if the model is not bfloat16."""
+    spec, model = read(config, where="config.json"), instantiate(config)
+    patterns = set() if spec.config_dtype == "bfloat16" else set(model._keep_in_fp32_modules or ())
+    for group in spec.tensors:
+        if group.part != "buffer":
+            kept = any(re.search(rf"(^|\.){re.escape(pattern)}(\.|$)", group.name) for pattern in patterns)
+            assert (group.dtype == "float32") == kept, group.name
+
+
+@pytest.mark.parametrize("file", one_per_lineage())
+def test_a_catalog_config_is_its_class(file: str) -> None:
+    config = json.loads((CONFIGS / file).read_text("utf-8"))
+    check(config)
+    check_float32(config)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_its_class(name: str) -> None:
+    check(VARIANTS[name])
+    check_float32(VARIANTS[name])

@@ -1,0 +1,83 @@
+"""An independent witness for sizing: run the real transformers model and count every live storage.
+
+`forward_peak` runs a forward pass with fake tensors (true shapes, no memory) or real ones and returns the most bytes that
+were alive at once beside weights and inputs. Used by tests and benchmarks only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class LiveStorages(TorchDispatchMode):
+    """Counts the bytes of all storages that operations create, while they live."""
+
+    def __init__(self, known: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._live: dict[int, int] = {}
+        self.now_bytes = 0
+        self.peak_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_iter(out):
+            if isinstance(tensor, torch.Tensor):
+                self._add(tensor.untyped_storage())
+        self.peak_bytes = max(self.peak_bytes, self.now_bytes)
+        return out
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._live or key in self._known:
+            return
+        self._live[key] = storage.nbytes()
+        self.now_bytes += storage.nbytes()
+        weakref.finalize(storage, self._drop, key)
+
+    def _drop(self, key: int) -> None:
+        self.now_bytes -= self._live.pop(key, 0)
+
+
+def build(config: Mapping[str, Any], dtype: torch.dtype, attention: str | None) -> Any:
+    """The model a config.json names, on the current device mode, with its default or the asked attention."""
+    plain = {key: value for key, value in config.items() if key not in ("quantization_config", "auto_map")}
+    parsed = CONFIG_MAPPING[plain["model_type"]].from_dict(plain)
+    cls = getattr(transformers, plain["architectures"][0])
+    model = cls._from_config(parsed, dtype=dtype, attn_implementation=attention) if attention else cls._from_config(parsed, dtype=dtype)
+    return model.eval()
+
+
+def forward_peak(
+    config: Mapping[str, Any],
+    inputs: Mapping[str, torch.Tensor],
+    *,
+    dtype: torch.dtype,
+    attention: str | None = None,
+    fake: bool = True,
+) -> int:
+    """Most bytes alive at once in one forward pass beside weights and inputs, logits of the last token only where possible."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else contextlib.nullcontext()
+    with mode:
+        model = build(config, dtype, attention)
+        given = {name: tensor.clone() for name, tensor in inputs.items()}
+        accepted = inspect.signature(model.forward).parameters
+        flags = {name: value for name, value in (("use_cache", True), ("logits_to_keep", 1)) if name in accepted}
+        known = [*model.parameters(), *model.buffers(), *given.values()]
+        with torch.no_grad(), LiveStorages(known) as live:
+            out = model(**given, **flags)
+            del out
+    return live.peak_bytes
