@@ -81,6 +81,10 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "fmkit"
     help_command = f"{command} --help"
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        return UsageError(
+            f"{command} needs one of its commands: {', '.join(context.command.commands)}", next_command=help_command
+        )
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         known = [name for parameter in context.command.params for name in parameter.opts] if context is not None else []

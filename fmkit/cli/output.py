@@ -53,7 +53,7 @@ def rendered(draw: Callable[[Console], None]) -> str:
         emoji=False,
     )
     draw(console)
-    return buffer.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def write(text: str) -> None:

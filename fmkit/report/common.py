@@ -31,19 +31,22 @@ def print_table(
     right: Iterable[int] = (),
     indent: int = 0,
 ) -> None:
-    """Print a table of plain text without frames; columns whose number is in `right` are flush right."""
+    """Print a table of plain text without frames; columns whose number is in `right` are flush right and never broken.
+
+    A header of empty names is left out.
+    """
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     flush_right = set(right)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    last = len(header) - 1
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=any(header))
+    narrow = console.width < NARROW_COLUMNS
     for number, name in enumerate(header):
         table.add_column(
             Text(name),
             justify="right" if number in flush_right else "left",
-            no_wrap=number != last,
+            no_wrap=number in flush_right or (number == 0 and not narrow),
             overflow="fold",
         )
     for row in rows:

@@ -61,6 +61,8 @@ def _model_line(model: ModelSummary) -> str:
 def _machine_line(machine: MachineSummary) -> str:
     each = " each" if machine.count > 1 else ""
     free = "" if machine.free_bytes is None else f", {format_bytes(machine.free_bytes)} free now"
+    if machine.usable_bytes == machine.memory_bytes:
+        return f"{machine.name}, all of it usable{free}"
     return f"{machine.name}: {format_bytes(machine.usable_bytes)} usable of {format_bytes(machine.memory_bytes)}{each}{free}"
 
 

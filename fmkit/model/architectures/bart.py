@@ -35,9 +35,7 @@ class Variant:
 
 
 _VARIANTS = {
-    "bart": Variant(
-        default_class="BartForConditionalGeneration", vocab_size=50265, extra_rows=2, embedding_norm=True
-    ),
+    "bart": Variant(default_class="BartForConditionalGeneration", vocab_size=50265, extra_rows=2, embedding_norm=True),
     "mbart": Variant(
         default_class="MBartForConditionalGeneration",
         vocab_size=50265,
@@ -89,7 +87,10 @@ def read(config: ConfigReader) -> ModelSpec:
         architecture=name,
         model_type=str(config.model_type),
         kind="encoder-decoder",
-        stacks=(_decoder_stack(halves["decoder"], hidden, positions), _encoder_stack(halves["encoder"], hidden, positions)),
+        stacks=(
+            _decoder_stack(halves["decoder"], hidden, positions),
+            _encoder_stack(halves["encoder"], hidden, positions),
+        ),
         tensors=tensors.groups(),
         config_dtype=dtype,
         vocab_size=vocab,

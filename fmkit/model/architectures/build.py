@@ -65,6 +65,10 @@ class Tensors:
         if bias:
             self._add(f"{name}.bias", part, "linear", (outputs,), quantisable=quantisable)
 
+    def linear_bias(self, name: str, outputs: int, *, part: Part) -> None:
+        """The bias of a torch.nn.Linear whose weight is tied to another tensor."""
+        self._add(f"{name}.bias", part, "linear", (outputs,))
+
     def conv1d(self, name: str, inputs: int, outputs: int, *, part: Part) -> None:
         """GPT-2's Conv1D: a linear layer with its weight transposed, [inputs, outputs], and a bias."""
         self._add(f"{name}.weight", part, "conv1d", (inputs, outputs))
@@ -94,7 +98,12 @@ class Tensors:
         """A buffer; `dtype` None where it follows the model's type."""
         self._groups.append(
             TensorGroup(
-                name=f"{self._prefix}{name}", part="buffer", module="buffer", shape=shape, count=self._count, dtype=dtype
+                name=f"{self._prefix}{name}",
+                part="buffer",
+                module="buffer",
+                shape=shape,
+                count=self._count,
+                dtype=dtype,
             )
         )
 

@@ -32,9 +32,7 @@ class ConfigReader:
         self.path = path
         self.nested = nested
         if not isinstance(data, Mapping):
-            raise UnsafeInputError(
-                f"{path or 'the file'} is {describe(data)}, but an object was expected", where=where
-            )
+            raise UnsafeInputError(f"{path or 'the file'} is {describe(data)}, but an object was expected", where=where)
         self._data = data
 
     def has(self, name: str) -> bool:
@@ -232,7 +230,11 @@ def describe(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 64:
         return f"a number of {value.bit_length()} bits"
     if value is None or isinstance(value, bool | int | float):
-        return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+        return (
+            {None: "null", True: "true", False: "false"}[value]
+            if value is None or isinstance(value, bool)
+            else str(value)
+        )
     names = ((Mapping, "an object"), (list | tuple, "a list"))
     return next((name for kind, name in names if isinstance(value, kind)), f"a {type(value).__name__}")
 

@@ -113,7 +113,13 @@ def stack_of(
 
 
 def attention_tensors(
-    layer: Tensors, hidden_dim: int, heads: Heads, *, bias: bool = False, output_bias: bool = False, name: str = "self_attn"
+    layer: Tensors,
+    hidden_dim: int,
+    heads: Heads,
+    *,
+    bias: bool = False,
+    output_bias: bool = False,
+    name: str = "self_attn",
 ) -> None:
     """Separate projections of queries, keys, values and output."""
     attention = layer.at(name)
@@ -261,4 +267,4 @@ def head_tensors(tensors: Tensors, text: TextModel) -> None:
     if not text.tied:
         tensors.linear("lm_head", text.vocab_size, text.stack.hidden_dim, bias=text.head_bias, part="head")
     elif text.head_bias:
-        tensors.parameter("lm_head.bias", (text.vocab_size,), part="head")
+        tensors.linear_bias("lm_head", text.vocab_size, part="head")

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.architectures.decoder import labels_of
-from fmkit.model.architectures.encoder import EncoderModel, EncoderShape, bert_embeddings, encoder_spec, encoder_stack, simple_head
+from fmkit.model.architectures.encoder import (
+    EncoderModel,
+    EncoderShape,
+    bert_embeddings,
+    encoder_spec,
+    encoder_stack,
+    simple_head,
+)
 
 if TYPE_CHECKING:
     from fmkit.model.architectures.build import Tensors
@@ -64,6 +71,6 @@ def _masked_lm_head(tensors: Tensors, shape: EncoderShape, *, tied: bool) -> Non
     tensors.linear("vocab_transform", shape.hidden_dim, shape.hidden_dim, bias=True, part="projector")
     tensors.norm("vocab_layer_norm", shape.hidden_dim, bias=True)
     if tied:
-        tensors.parameter("vocab_projector.bias", (shape.vocab_size,), part="head")
+        tensors.linear_bias("vocab_projector", shape.vocab_size, part="head")
     else:
         tensors.linear("vocab_projector", shape.vocab_size, shape.hidden_dim, bias=True, part="head")

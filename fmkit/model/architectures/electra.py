@@ -48,7 +48,7 @@ def _build(config: ConfigReader, tensors: Tensors, head: Head) -> EncoderModel:
         tensors.norm("generator_predictions.LayerNorm", width, bias=True)
         tensors.linear("generator_predictions.dense", width, hidden, bias=True, part="projector")
         if tied:
-            tensors.parameter("generator_lm_head.bias", (shape.vocab_size,), part="head")
+            tensors.linear_bias("generator_lm_head", shape.vocab_size, part="head")
         else:
             tensors.linear("generator_lm_head", shape.vocab_size, width, bias=True, part="head")
     if head == "sequence":

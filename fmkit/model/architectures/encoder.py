@@ -26,8 +26,6 @@ _SUFFIXES: dict[str, Head] = {
     "ForQuestionAnswering": "question",
     "ForPreTraining": "pretraining",
 }
-QUESTION_OUTPUTS = 2
-"""Start and end of the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +147,7 @@ def simple_head(config: ConfigReader, tensors: Tensors, width: int, head: Head) 
     if head == "token":
         tensors.linear("classifier", labels_of(config), width, bias=True, part="projector")
     elif head == "question":
-        tensors.linear("qa_outputs", QUESTION_OUTPUTS, width, bias=True, part="projector")
+        tensors.linear("qa_outputs", labels_of(config), width, bias=True, part="projector")
 
 
 def encoder_spec(

@@ -44,8 +44,7 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     for norm in _norms(config):
         layer.norm(norm, hidden, bias=True)
     tensors.norm("ln_f", hidden, bias=True)
-    if not alibi:
-        rotary_buffers(tensors, attention.key_dim)
+    rotary_buffers(tensors, attention.key_dim)
     return TextModel(
         stack=stack_of("decoder", hidden, [(attention, Mlp(ffn_dim=ffn, gated=False))] * layers),
         vocab_size=vocab,

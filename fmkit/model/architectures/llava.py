@@ -71,7 +71,9 @@ def _vision_config(config: ConfigReader, *, original: bool) -> ConfigReader:
     if child is None:
         return ConfigReader(CLIP_L_336, where=config.where, path="vision_config.", nested=True)
     if child.model_type not in (None, "clip_vision_model"):
-        raise config.unknown(f"image tower of type {str(child.model_type)[:60]!r} is not understood; known: clip_vision_model")
+        raise config.unknown(
+            f"image tower of type {str(child.model_type)[:60]!r} is not understood; known: clip_vision_model"
+        )
     return child
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from fmkit.model.spec import Stack
 
 MODEL_TYPES = ("t5", "mt5")
-TIED_NOTE = "the repository stores an output head of its own, which transformers 5.23 ties to the embedding: counted once"
+TIED_NOTE = (
+    "the repository stores an output head of its own, which transformers 5.23 ties to the embedding: counted once"
+)
 UNLIMITED_NOTE = "relative positions: the config names no longest input"
 
 

@@ -1,0 +1,90 @@
+"""What `fmkit catalog` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fmkit.report.common import NARROW_COLUMNS, csv_text, print_table, say
+from fmkit.units import format_count, format_tokens
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fmkit.results.catalog import CatalogCheckResult, ModelResult, ModelsResult
+
+CSV_COLUMNS = ("id", "hub_id", "family", "kind", "tuning", "params", "context_tokens", "licence")
+SHOWN_APART = frozenset({"scores", "sources", "notes", "id"})
+
+
+def print_models(result: ModelsResult, console: Console) -> None:
+    """Draw the list of models."""
+    narrow = console.width < NARROW_COLUMNS
+    header = ["id", "params", "licence"] if narrow else ["id", "kind", "tuning", "params", "context", "licence"]
+    rows = []
+    for model in result.models:
+        params = "-" if model.params is None else format_count(model.params)
+        context = "-" if model.context_tokens is None else format_tokens(model.context_tokens)
+        full = [model.id, model.kind, model.tuning, params, context, model.licence]
+        rows.append([model.id, params, model.licence] if narrow else full)
+    print_table(console, header, rows, right=[1] if narrow else [3, 4])
+    say(console, f"{len(result.models)} models, catalog of {result.catalog}")
+
+
+def models_csv(result: ModelsResult) -> str:
+    """One line per model."""
+    return csv_text(CSV_COLUMNS, ([getattr(model, column) for column in CSV_COLUMNS] for model in result.models))
+
+
+def print_model(result: ModelResult, console: Console) -> None:
+    """Draw everything known of one model, with its sources."""
+    say(console, result.facts.id, style="bold")
+    print_table(console, ["", ""], list(_facts(result)), indent=2)
+    if result.facts.scores:
+        say(console, "Scores", style="bold")
+        for score in result.facts.scores:
+            variant = f" ({score.variant})" if score.variant else ""
+            say(console, f"{score.benchmark}{variant}: {score.score:g} {score.unit}, {score.reported_by}", indent=2)
+            say(console, f"{score.source}, {score.source_date}", indent=4)
+    say(console, "Sources", style="bold")
+    for key, source in result.facts.sources.items():
+        say(console, f"{key}: {source}", indent=2)
+    for note in (*result.facts.notes, *result.notes):
+        say(console, f"note: {note}")
+    for command in result.next:
+        say(console, f"next: {command}")
+
+
+def _facts(result: ModelResult) -> Iterator[list[str]]:
+    facts = result.facts
+    for name in facts.__struct_fields__:
+        value = getattr(facts, name)
+        if name in SHOWN_APART or value is None or value in ((), "", False):
+            continue
+        if name == "api":
+            yield from _terms(result)
+        else:
+            yield [name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    if result.architecture:
+        yield ["architecture", result.architecture]
+    if result.config_file:
+        yield ["config.json", f"{result.config_file}, {result.config_confidence}, from {result.config_source}"]
+    if result.config_fault:
+        yield ["not sized", result.config_fault]
+
+
+def _terms(result: ModelResult) -> Iterator[list[str]]:
+    terms = result.facts.api
+    for name in terms.__struct_fields__ if terms is not None else ():
+        value = getattr(terms, name)
+        if value is not None:
+            yield [name.replace("_", " "), str(value)]
+
+
+def print_check(result: CatalogCheckResult, console: Console) -> None:
+    """Draw the answer for a catalog without faults."""
+    say(
+        console,
+        f"no faults: {result.models} models, {result.devices} devices, {result.licences} licences, {result.tasks} tasks "
+        f"(catalog of {result.catalog})",
+    )

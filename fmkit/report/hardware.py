@@ -1,0 +1,72 @@
+"""What `fmkit hardware` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.report.common import NARROW_COLUMNS, csv_text, print_table, say
+from fmkit.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fmkit.results.hardware import DevicesResult, HardwareResult
+
+CSV_COLUMNS = (
+    "id",
+    "name",
+    "vendor",
+    "device_class",
+    "memory_bytes",
+    "usable_bytes",
+    "bandwidth_bytes_per_s",
+    "verified",
+)
+
+
+def print_hardware(result: HardwareResult, console: Console) -> None:
+    """Draw this machine."""
+    each = " each" if result.count > 1 else ""
+    say(console, result.name, style="bold")
+    rows = [
+        ["memory", f"{format_bytes(result.memory_bytes)}{each}"],
+        ["usable", f"{format_bytes(result.usable_bytes)}{each}: {result.reserve_reason}"],
+        ["free now", "unknown" if result.free_bytes is None else format_bytes(result.free_bytes)],
+        ["main memory", "unknown" if result.host_memory_bytes is None else format_bytes(result.host_memory_bytes)],
+        ["CPU cores", "unknown" if result.cpu_cores is None else str(result.cpu_cores)],
+        ["bandwidth", format_bandwidth(result.bandwidth_bytes_per_s)],
+        ["catalog device", result.device or "none: no speed is predicted without its bandwidth"],
+    ]
+    print_table(console, ["", ""], rows, indent=2)
+    for command in result.next:
+        say(console, f"next: {command}")
+
+
+def print_devices(result: DevicesResult, console: Console) -> None:
+    """Draw the catalog's devices; `?` marks a figure that was recalled rather than read."""
+    narrow = console.width < NARROW_COLUMNS
+    header = ["id", "memory", "usable", "bandwidth"] + ([] if narrow else ["name"])
+    rows = []
+    for device in result.devices:
+        memory = "-" if device.memory_bytes is None else format_bytes(device.memory_bytes)
+        usable = "-" if device.usable_bytes is None else format_bytes(device.usable_bytes)
+        row = [device.id, memory, usable, format_bandwidth(device.bandwidth_bytes_per_s)]
+        mark = "" if device.verified else " ?"
+        rows.append([*row[:-1], row[-1] + mark] if narrow else [*row, device.name + mark])
+    print_table(console, header, rows, right=[1, 2, 3])
+    if any(not device.verified for device in result.devices):
+        say(console, "? a figure of this device was recalled rather than read")
+
+
+def format_bandwidth(bytes_per_s: int | None) -> str:
+    """A memory bandwidth as vendors state it, in decimal GB/s.
+
+    >>> format_bandwidth(1_008_000_000_000), format_bandwidth(None)
+    ('1,008 GB/s', 'unknown')
+    """
+    return "unknown" if bytes_per_s is None else f"{bytes_per_s / 1e9:,.0f} GB/s"
+
+
+def devices_csv(result: DevicesResult) -> str:
+    """One line per device."""
+    return csv_text(CSV_COLUMNS, ([getattr(device, column) for column in CSV_COLUMNS] for device in result.devices))

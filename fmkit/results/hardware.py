@@ -1,0 +1,54 @@
+"""The answers of `fmkit hardware`: schemas fmkit.hardware/1 and fmkit.devices/1."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class HardwareResult(msgspec.Struct, frozen=True, kw_only=True):
+    """This machine as it was detected; unknown is None.
+
+    `device` is the catalog's id of the accelerator or processor where the catalog has it, whose bandwidth and rates are then
+    the catalog's figures. `usable_bytes` is what one device offers a model, less what `reserve_reason` says.
+    """
+
+    schema: str = "fmkit.hardware/1"
+    fmkit: str
+    catalog: str
+    name: str
+    device: str | None
+    device_class: str | None
+    count: int
+    memory_bytes: int
+    usable_bytes: int
+    free_bytes: int | None
+    reserve_reason: str
+    host_memory_bytes: int | None
+    cpu_cores: int | None
+    bandwidth_bytes_per_s: int | None
+    flops_per_s: dict[str, float]
+    next: tuple[str, ...] = ()
+
+
+class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One device of the catalog; `verified` is False where a figure was recalled rather than read."""
+
+    id: str
+    name: str
+    vendor: str
+    device_class: str
+    memory_bytes: int | None
+    usable_bytes: int | None
+    bandwidth_bytes_per_s: int | None
+    flops_per_s: dict[str, float]
+    verified: bool
+    sources: dict[str, str]
+
+
+class DevicesResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The devices of the catalog."""
+
+    schema: str = "fmkit.devices/1"
+    fmkit: str
+    catalog: str
+    devices: tuple[DeviceRow, ...]
