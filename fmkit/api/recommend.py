@@ -161,8 +161,12 @@ def _pool(task: Task, request: Request, machine: Machine, catalog: Catalog) -> P
 
 
 def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> Sizer:
-    """Estimates of catalog models on the machine, each made once."""
+    """Estimates of catalog models on the machine, each made once.
+
+    Where the task writes nothing, a decoder only reads too: it has no decode rate then.
+    """
     prompt = request.prompt_tokens or task.prompt_tokens
+    writes = task.output_tokens > 0
 
     @cache
     def size(model: str, precision: str, context_tokens: int) -> Sized | None:
@@ -177,6 +181,9 @@ def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> 
             )
         except ArchitectureUnknownError:
             return None
+        if found.speed is not None and not writes:
+            reads = msgspec.structs.replace(found.speed, decode_tokens_per_s=None, throughput_tokens_per_s=None)
+            found = msgspec.structs.replace(found, speed=reads)
         return Sized(precision=precision, memory=found, speed=found.speed)
 
     return size

@@ -104,7 +104,7 @@ def api_candidate(
         family=provider_id,
         publisher=api.provider,
         spec_kind="api",
-        tuning="reasoning" if entry.thinks else "instruct",
+        tuning=entry.tuning or ("reasoning" if entry.thinks else "instruct"),
         licence=api.licence,
         tasks=api.tasks if entry.tasks is None else entry.tasks,
         not_for=(),
@@ -128,6 +128,7 @@ def api_candidate(
             data_policy=api.data_policy,
         ),
         thinks=entry.thinks,
+        embedding_dim=entry.embedding_dim,
         notes=entry.notes,
         sources={**api.sources, **entry.sources},
     )

@@ -77,9 +77,13 @@ class FamilyFile(Entry, frozen=True, kw_only=True):
 
 
 class ApiModelEntry(Entry, frozen=True, kw_only=True):
-    """One closed model as its provider's API sells it; prices are USD per 1,000,000 tokens, None where unknown."""
+    """One closed model as its provider's API sells it; prices are USD per 1,000,000 tokens, None where unknown.
+
+    `tuning` defaults to `reasoning` for a model that thinks before it answers, else to `instruct`.
+    """
 
     name: str
+    tuning: Tuning | None = None
     released: str | None = None
     status: Literal["current", "retired", "legacy"] = "current"
     successor: str | None = None
@@ -93,6 +97,7 @@ class ApiModelEntry(Entry, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ("text",)
     tasks: tuple[str, ...] | None = None
     thinks: bool = False
+    embedding_dim: int | None = None
     aliases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sources: dict[str, str]

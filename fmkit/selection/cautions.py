@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.selection.request import context_need
 from fmkit.selection.task_units import effective_context_tokens
-from fmkit.units import format_tokens
+from fmkit.units import format_seconds, format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fmkit.selection.pool import Pool
     from fmkit.selection.ranking import Standing
     from fmkit.selection.request import Request
+
+PATIENCE_S = 30.0
+"""An answer that takes longer is said to be slow."""
 
 
 def cautions(standing: Standing, request: Request, pool: Pool, precisions: Mapping[str, Precision]) -> tuple[str, ...]:
@@ -60,6 +63,8 @@ def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iter
 
 
 def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) -> Iterator[str]:
+    if standing.request_s is not None and standing.request_s > PATIENCE_S:
+        yield f"slow here: one request takes about {format_seconds(standing.request_s)}"
     if standing.quality.evidence_class == "vendor":
         yield "every score it is ranked by was reported by a vendor, none by an independent evaluator"
     sized = standing.sized

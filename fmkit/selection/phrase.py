@@ -53,6 +53,11 @@ def _plain(text: str) -> str:
     return text.replace(",", "").replace(" ", "")
 
 
+def _size(match: re.Match[str]) -> str:
+    """The size as people write it: the phrase was read in lower case."""
+    return _plain(match[1]).upper().replace("IB", "iB")
+
+
 def _counted(match: re.Match[str]) -> int:
     scale = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "billion": 1e9}.get(match[2] or "", 1)
     return round(float(_plain(match[1])) * scale)
@@ -68,7 +73,7 @@ _PATTERNS: tuple[Pattern, ...] = (
     _pattern("monthly_users", rf"{_NUMBER}\s*(k|thousand|m|million|billion)?\s*(?:monthly\s+)?users(?:\s+(?:a|per)\s+month)?",
              _counted),
     _pattern("memory", rf"(?:{_LIMIT}\s+|in\s+|with\s+)?(\d+(?:\.\d+)?\s*[kmgt]i?b)(?:\s+(?:of\s+)?(?:vram|ram|memory|gpu|card))?",
-             lambda m: _plain(m[1])),
+             _size),
     _pattern("context", r"(\d+(?:\.\d+)?\s*[km]?)\s*(?:tokens?\s+)?(?:of\s+|long\s+)?context(?:\s+(?:window|length))?",
              lambda m: _plain(m[1])),
     _pattern("context", r"context\s+(?:window\s+|length\s+)?(?:of\s+)?(\d+(?:\.\d+)?\s*[km]?)", lambda m: _plain(m[1])),

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 Figure = float | int | str
 
+SPEECH_WINDOW_S = 30.0
+"""Sound that one request of a speech model covers: Whisper's window, 1500 encoder positions of 20 ms (its paper, section 2.2)."""
+
 
 def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
     """Those of the task's `units` that are known of the model, in the task's order; unknown ones are left out."""
@@ -19,6 +22,8 @@ def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
         "wer_percent": _error_rate(standing),
         "texts_per_s": _inputs_per_s(standing),
         "pairs_per_s": _inputs_per_s(standing),
+        "images_per_s": _inputs_per_s(standing) if "image" in standing.candidate.inputs else None,
+        "real_time_factor": _real_time_factor(standing),
         "effective_context_tokens": effective_context_tokens(standing),
     }
     return {unit: figure for unit in units if (figure := known.get(unit)) is not None}
@@ -38,8 +43,19 @@ def _error_rate(standing: Standing) -> float | None:
 
 
 def _inputs_per_s(standing: Standing) -> float | None:
-    """Inputs of the task's length read per second: prefill rate / prompt tokens. Only for models that just read."""
-    speed = None if standing.sized is None else standing.sized.speed
-    if speed is None or speed.prefill_tokens_per_s is None or speed.decode_tokens_per_s is not None:
+    """Inputs of the task's length read per second: sequences / time to read them. Only where nothing is written."""
+    sized = standing.sized
+    if sized is None or sized.speed is None or sized.speed.decode_tokens_per_s is not None or not standing.request_s:
         return None
-    return float(f"{speed.prefill_tokens_per_s.median / standing.load.prompt_tokens:.3g}")
+    return _three_digits(sized.memory.sequences / standing.request_s)
+
+
+def _real_time_factor(standing: Standing) -> float | None:
+    """Seconds of work per second of sound: the time to write one window down / `SPEECH_WINDOW_S`."""
+    if standing.candidate.spec_kind != "speech" or standing.request_s is None:
+        return None
+    return _three_digits(standing.request_s / SPEECH_WINDOW_S)
+
+
+def _three_digits(figure: float) -> float:
+    return float(f"{figure:.3g}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CATEGORICAL = frozenset({"licence", "use", "region", "language", "modality", "open-only", "api-only", "data-stays-here",
                          "hardware", "train-on-outputs"})  # fmt: skip
 MORE_LATENCY = 0.5
+CONVERSATION_TOKENS = 1024
+"""A task that needs less context reads inputs of a fixed size: twice as much is another question."""
 
 
 class Loosened(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,10 +129,10 @@ def _questions(request: Request, pool: Pool) -> list[tuple[str, Request]]:
         part: MORE_LATENCY if part == "latency" else weight / rest * (1 - MORE_LATENCY) if rest else 0.0
         for part, weight in weights.items()
     }
-    questions: list[tuple[str, Request]] = [
-        (f"context {format_tokens(need * factor)} instead of {format_tokens(need)}",
-         replace(request, context_tokens=need * factor)) for factor in (2, 4)
-    ]  # fmt: skip
+    questions: list[tuple[str, Request]] = []
+    for factor in (2, 4) if need >= CONVERSATION_TOKENS else ():
+        longer = replace(request, context_tokens=need * factor)
+        questions.append((f"context {format_tokens(need * factor)} instead of {format_tokens(need)}", longer))
     questions.append(("half the memory", replace(request, memory_share=request.memory_share / 2)))
     if weights["latency"] < MORE_LATENCY:
         questions.append((f"weight of latency {MORE_LATENCY:g} instead of {weights['latency']:.2g}",

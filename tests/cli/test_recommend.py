@@ -55,7 +55,7 @@ def test_csv_and_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recommend", "chat", "--gpu", "rtx-4090", "--csv", "--top", "3"]) == 0
     assert len(list(csv.DictReader(StringIO(capsys.readouterr().out)))) == 3
     assert main(["recommend", "chat", "--gpu", "rtx-4090", "--markdown", "--top", "3"]) == 0
-    assert capsys.readouterr().out.count("\n| ") == 4
+    assert capsys.readouterr().out.count("\n| ") == 5  # header, rule and three models
 
 
 def test_no_pick_is_an_answer_unless_checked(capsys: pytest.CaptureFixture[str]) -> None:

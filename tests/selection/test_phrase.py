@@ -30,7 +30,7 @@ def tasks(build: Any) -> dict[str, Task]:
     [
         ("chat on my RTX 4090", "chat", {"gpu": "rtx-4090"}),
         ("assistant on 2x H100", "chat", {"gpu": "h100-sxm5-80gb:2"}),
-        ("chat under 8 GiB", "chat", {"memory": "8gib"}),
+        ("chat under 8 GiB", "chat", {"memory": "8GiB"}),
         ("chat with 128k context", "chat", {"context": "128k"}),
         ("chat in German, commercial use", "chat", {"language": ["de"], "use": "commercial"}),
         ("non-commercial chat", "chat", {"use": "research"}),

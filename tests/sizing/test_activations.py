@@ -55,7 +55,9 @@ def inputs_for(config: dict[str, Any], sequences: int, tokens: int, dtype: Any) 
     return {"input_ids": ids}
 
 
-def predicted_peak(config: dict[str, Any], sequences: int, tokens: int, element_bytes: int, attention: Attention) -> int:
+def predicted_peak(
+    config: dict[str, Any], sequences: int, tokens: int, element_bytes: int, attention: Attention
+) -> int:
     spec = read(config, where="test")
     encoder = spec.stack("encoder") or spec.stack("audio")
     encodes = encoder is not None and spec.cached_stack is not None

@@ -45,7 +45,9 @@ def test_lines_sum_to_totals(model: str, precision: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(model=st.sampled_from(MODELS), tokens=st.integers(1, 300_000), more=st.integers(0, 50_000), count=st.integers(1, 64))
+@given(
+    model=st.sampled_from(MODELS), tokens=st.integers(1, 300_000), more=st.integers(0, 50_000), count=st.integers(1, 64)
+)
 def test_memory_never_falls_with_context_or_sequences(model: str, tokens: int, more: int, count: int) -> None:
     found = sized(model, "fp16", context_tokens=tokens, sequences=count)
     longer = sized(model, "fp16", context_tokens=tokens + more, sequences=count)
@@ -58,7 +60,9 @@ def test_memory_never_falls_with_context_or_sequences(model: str, tokens: int, m
 
 @pytest.mark.parametrize("model", MODELS)
 def test_more_bits_never_take_less(model: str) -> None:
-    weights = [sized(model, precision, context_tokens=64).weights_bytes for precision in ("int4", "int8", "fp16", "fp32")]
+    weights = [
+        sized(model, precision, context_tokens=64).weights_bytes for precision in ("int4", "int8", "fp16", "fp32")
+    ]
     assert weights == sorted(weights)
 
 

@@ -57,7 +57,11 @@ def build(config: Mapping[str, Any], dtype: torch.dtype, attention: str | None) 
     plain = {key: value for key, value in config.items() if key not in ("quantization_config", "auto_map")}
     parsed = CONFIG_MAPPING[plain["model_type"]].from_dict(plain)
     cls = getattr(transformers, plain["architectures"][0])
-    model = cls._from_config(parsed, dtype=dtype, attn_implementation=attention) if attention else cls._from_config(parsed, dtype=dtype)
+    model = (
+        cls._from_config(parsed, dtype=dtype, attn_implementation=attention)
+        if attention
+        else cls._from_config(parsed, dtype=dtype)
+    )
     return model.eval()
 
 
@@ -81,3 +85,47 @@ def forward_peak(
             out = model(**given, **flags)
             del out
     return live.peak_bytes
+
+
+def filled_cache_bytes(
+    config: Mapping[str, Any], inputs: Mapping[str, torch.Tensor], *, dtype: torch.dtype
+) -> tuple[int, int]:
+    """Bytes of storage that the returned cache holds: right after prefill, and after one decode step."""
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        model = build(config, dtype, None)
+        given = {name: tensor.clone() for name, tensor in inputs.items()}
+        out = model(**given, use_cache=True)
+        name = "cache_params" if hasattr(out, "cache_params") else "past_key_values"
+        cache = getattr(out, name)
+        prefilled = _storage_bytes(cache)
+        token = torch.ones(next(iter(given.values())).shape[0], 1, dtype=torch.long)
+        step: dict[str, Any] = {name: cache, "use_cache": True}
+        if hasattr(out, "encoder_last_hidden_state"):
+            step |= {"encoder_outputs": (out.encoder_last_hidden_state,), "decoder_input_ids": token}
+        else:
+            step["input_ids"] = token
+        after = getattr(model(**step), name)
+        return prefilled, _storage_bytes(after)
+
+
+def _storage_bytes(cache: Any) -> int:
+    """Bytes of the distinct storages of all tensors reachable from a cache object."""
+    seen: dict[int, int] = {}
+    visited: set[int] = set()
+    waiting = [cache]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in visited:
+            continue
+        visited.add(id(item))
+        if isinstance(item, torch.Tensor):
+            storage = item.untyped_storage()
+            if item.is_floating_point():
+                seen[storage._cdata] = storage.nbytes()
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple | set):
+            waiting.extend(item)
+        elif hasattr(item, "__dict__") and type(item).__module__.startswith("transformers.cache_utils"):
+            waiting.extend(vars(item).values())
+    return sum(seen.values())

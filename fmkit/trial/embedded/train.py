@@ -311,6 +311,7 @@ def run(recipe: Recipe, output: Path) -> dict[str, Any]:
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
         "corpus_origin": ORIGIN,
+        "corpus_licence": "PSF License Agreement (see NOTICE)",
         "corpus_sha256": sha256_of_text(documents),
         "corpus_file_sha256": sha256_of_file(CORPUS_PATH),
         "corpus_bytes": utf8_bytes(texts_of(documents)),
@@ -326,6 +327,7 @@ def run(recipe: Recipe, output: Path) -> dict[str, Any]:
         "transformers_version": transformers.__version__,
         "threads": torch.get_num_threads(),
         "wall_s": round(time.monotonic() - begin),
+        "cpu_s": round(time.process_time()),  # of all threads: what wall_s would be times threads on an idle machine
     }
     write_card(facts, output)
     return facts

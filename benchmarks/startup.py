@@ -1,0 +1,54 @@
+"""How long a person waits for `fmkit vram llama-3.1-8b --json`: start of the process to its end, median of 15 runs.
+
+The aim is 150 ms on a 2-core machine. Writes benchmarks/results/startup.json.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+COMMANDS = {
+    "vram --json": ["vram", "llama-3.1-8b", "--json"],
+    "vram": ["vram", "llama-3.1-8b"],
+    "vram --gpu --json": ["vram", "llama-3.1-8b", "--gpu", "rtx-4090", "--json"],
+    "recommend --json": ["recommend", "chat", "--gpu", "rtx-4090", "--json"],
+    "overview": [],
+    "--help": ["--help"],
+}
+RUNS = 15
+AIM_MS = 150
+RESULTS = Path(__file__).parent / "results" / "startup.json"
+
+
+def milliseconds(arguments: list[str]) -> float:
+    """One run, from the start of the process to its end."""
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "fmkit", *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return (time.perf_counter() - started) * 1000
+
+
+def main() -> None:
+    rows = {}
+    print(f"{'command':<20} {'median ms':>9} {'fastest':>8} {'slowest':>8}")
+    for name, arguments in COMMANDS.items():
+        milliseconds(arguments)  # the first run compiles catalog and bytecode
+        times = sorted(milliseconds(arguments) for _ in range(RUNS))
+        rows[name] = {"median_ms": round(statistics.median(times), 1), "runs": RUNS}
+        print(f"{name:<20} {statistics.median(times):>9.0f} {times[0]:>8.0f} {times[-1]:>8.0f}")
+    print(f"aim: {AIM_MS} ms for the first row")
+    RESULTS.parent.mkdir(exist_ok=True)
+    facts = {"date": datetime.now(UTC).date().isoformat(), "python": platform.python_version(), "commands": rows}
+    RESULTS.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+"""transformers with accelerate: loads a folder or makes random weights, runs, and counts every byte that PyTorch allocates."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fmkit.errors import UnsafeInputError, UsageError
+from fmkit.results.trial import EngineVersion
+from fmkit.trial.evidence import Evidence
+from fmkit.trial.loaded import NO_MEANING, Loaded
+from fmkit.trial.quantised import settings_for
+from fmkit.trial.random_weights import build_random, parsed_config
+from fmkit.trial.request import Timing, TrialRequest
+from fmkit.trial.shorten import with_layers
+from fmkit.trial.tasks import task_for
+from fmkit.trial.tasks.base import cache_of, next_step, scores_of
+from fmkit.trial.tracker import storage_bytes, tensors_in, watching, weight_tensors
+
+LIBRARIES = ("torch", "transformers", "accelerate", "safetensors", "bitsandbytes")
+WARM_UP_PARAMETERS = 128 * 1024**2
+"""A one-layer model of the family larger than this is not built to warm up: a tiny one must do."""
+
+AUTO_CLASSES = {
+    "decoder": "AutoModelForCausalLM",
+    "state-space": "AutoModelForCausalLM",
+    "hybrid": "AutoModelForCausalLM",
+    "encoder": "AutoModel",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "clip": "AutoModel",
+    "vision-language": "AutoModelForImageTextToText",
+    "speech": "AutoModelForSpeechSeq2Seq",
+}
+"""Where a config.json names no class that this transformers has: the automatic one for the kind."""
+
+TINY = {
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4,
+    "num_key_value_heads": 4, "vocab_size": 128,
+}  # fmt: skip
+
+
+class TransformersEngine:
+    """One trial in transformers. Remote code and pickled weights are never loaded; the network is never used here."""
+
+    def __init__(self, request: TrialRequest) -> None:
+        self.request = request
+        self.warnings: list[str] = []
+        self._loaded: Loaded | None = None
+        self._finite_share: float | None = None
+        self._repeat_difference: float | None = None
+        self._seen: Evidence | None = None
+        _quiet()
+        if request.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("this PyTorch sees no CUDA device", where="--device", next_command="fmkit doctor")
+        self._class = _model_class(request)
+        self._task = task_for(request.kind, self._class.__name__)
+        self.task = self._task.name
+        self.device = torch.cuda.get_device_name() if request.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model; `load` comes first."""
+        assert self._loaded is not None
+        return self._loaded
+
+    def version(self) -> EngineVersion:
+        """Versions of transformers and of what it rests on."""
+        libraries = {"python": platform.python_version()}
+        for name in LIBRARIES:
+            try:
+                libraries[name] = version(name)
+            except PackageNotFoundError:
+                continue
+        return EngineVersion(name="transformers", version=libraries["transformers"], libraries=libraries)
+
+    def warm_up(self) -> None:
+        """Build and run one layer of the family (a tiny model if that is large): imports and first allocations are not the model's.
+
+        A cold baseline charged about 100 MiB of lazily imported modules to the model.
+        """
+        tiny = _try_one_layer(self.request, self._class)
+        with torch.inference_mode():
+            if tiny is not None:
+                task = task_for(self.request.kind, self._class.__name__)
+                tokens = (self.request.image_tokens or 0) + 8
+                tiny.run(**task.inputs(tiny, tokens))
+            import transformers  # noqa: PLC0415
+
+            small = build_random(transformers.LlamaForCausalLM, TINY, self.request.dtype, self.request.device)
+            out = small(input_ids=torch.zeros((1, 8), dtype=torch.long, device=self.request.device), use_cache=True)
+            del out
+        del tiny, small
+        if self.request.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def load(self) -> None:
+        """Random weights in place, or a folder's safetensors files."""
+        request = self.request
+        if request.folder is None:
+            model = build_random(self._class, request.config, request.dtype, request.device, request.quantiser)
+            self._loaded = Loaded(model, request)
+        else:
+            model = self._from_folder(Path(request.folder))
+            self._loaded = Loaded(model, request, processor=self._processor(Path(request.folder)))
+        if request.device == "cpu" and request.dtype == "float16":
+            self.warnings.append("float16 on a CPU is slow: most CPUs compute it by conversion; memory is unaffected")
+
+    def prefill_memory(self) -> dict[str, int]:
+        """Bytes of weights, of the peak while the input is processed, and of the cache right after."""
+        weights = list(weight_tensors(self.loaded.model))
+        inputs = self._prompt(self.request.context_tokens)
+        found = {"weights": storage_bytes(weights)}
+        with torch.inference_mode(), watching(weights, inputs.values(), device=self.request.device) as live:
+            out = self.loaded.run(**inputs)
+            found["prefill_peak_bytes"] = live.peak_bytes
+            if self._task.decodes:
+                found["cache_after_prefill_bytes"] = cache_bytes(out)
+            self._finite_share = _finite_share(scores_of(_text_part(out)))
+            del out
+        _collect(self.request.device)
+        return found
+
+    def decode_memory(self) -> dict[str, int]:
+        """Bytes of the peak while one token is decoded with the cache as full as the request says, and of the cache after it."""
+        tokens = self.request.context_tokens
+        if not self._task.decodes or tokens < 2 or tokens - 1 <= (self.request.image_tokens or 0):  # noqa: PLR2004
+            return {}
+        weights = list(weight_tensors(self.loaded.model))
+        inputs = self._task.inputs(self.loaded, tokens - 1)
+        token = self.loaded.token_ids(1, seed=2)
+        ignored = [*inputs.values(), token]
+        with torch.inference_mode(), watching(weights, ignored, device=self.request.device) as live:
+            out = self.loaded.run(**inputs)
+            model, part = _decoder(self.loaded.model, out)
+            step = next_step(part, token)
+            del out, part
+            live.reset_peak()
+            done = model(**step, use_cache=True)
+            found = {"decode_peak_bytes": live.peak_bytes, "cache": cache_bytes(done)}
+            del done, step
+        _collect(self.request.device)
+        return found
+
+    def timing(self) -> Timing:
+        """Time to the first token and decoding speed of `repeat` runs; the first, untimed run warms caches and kernels."""
+        steps = min(self.request.decode_steps, max(1, self.request.context_tokens - 1)) if self._task.decodes else 0
+        prompt = self._prompt(self.prompt_tokens)
+        token = self.loaded.token_ids(1, seed=2)
+        first_s, rates = [], []
+        before = None
+        for _ in range(self.request.repeat):
+            with torch.inference_mode():
+                started = _now(self.request.device)
+                out = self.loaded.run(**prompt)
+                first_s.append(_now(self.request.device) - started)
+                scores = scores_of(_text_part(out)).float().clone()
+                if steps:
+                    rates.append(steps / self._decode(out, token, steps))
+            if before is not None:
+                self._repeat_difference = max(self._repeat_difference or 0.0, float((scores - before).abs().max()))
+            before = scores
+            del out
+        return Timing(ttft_s=tuple(first_s), decode_tokens_per_s=tuple(rates))
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the timed prompt: the context less the tokens decoded after it, so that both stay within the model's limit."""
+        tokens = self.request.context_tokens
+        return max((self.request.image_tokens or 0) + 1, tokens - self.request.decode_steps, 1) if self._task.decodes else tokens
+
+    def _decode(self, out: Any, token: Any, steps: int) -> float:  # noqa: ANN401
+        """Seconds to decode `steps` tokens of each sequence after `out`."""
+        model, part = _decoder(self.loaded.model, out)
+        step = next_step(part, token)
+        started = _now(self.request.device)
+        for _ in range(steps):
+            done = model(**step, use_cache=True)
+            again = next_step(done, token)
+            step = {**step, **{name: again[name] for name in ("past_key_values", "cache_params") if name in again}}
+        return _now(self.request.device) - started
+
+    def answer(self) -> str:
+        """The real output, or that there is none to expect."""
+        self._seen = Evidence(task=self.task, random_weights=self.request.random_weights)
+        if self.request.random_weights:
+            return NO_MEANING
+        if self.loaded.processor is None:
+            return "(no tokenizer beside the weights: the output can't be read)"
+        with torch.inference_mode():
+            return self._task.answer(self.loaded, self._seen)
+
+    def evidence(self, checks: tuple[str, ...]) -> Evidence:
+        """What the trial observed."""
+        del checks
+        seen = self._seen or Evidence(task=self.task, random_weights=self.request.random_weights)
+        seen.finite_share = self._finite_share
+        seen.repeat_difference = self._repeat_difference
+        return seen
+
+    def _prompt(self, tokens: int) -> dict[str, Any]:
+        """The tensors a real use starts from: the whole prompt, or one token for the decoder of an encoder-decoder."""
+        return self._task.inputs(self.loaded, tokens if self._task.prompt_is_context else 1)
+
+    def _from_folder(self, folder: Path) -> Any:  # noqa: ANN401
+        request = self.request
+        require_safetensors(folder)
+        dtype = getattr(torch, request.dtype)
+        arguments: dict[str, Any] = {"dtype": dtype}
+        if request.quantiser is not None:
+            arguments["quantization_config"] = settings_for(request.quantiser, dtype)
+        if request.device == "cuda":
+            arguments["device_map"] = "auto" if torch.cuda.device_count() > 1 else {"": 0}
+        model, info = self._class.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **arguments,
+        )
+        missing = sorted(info.get("missing_keys") or ())
+        if missing:
+            self.warnings.append(f"{len(missing)} tensors are missing from the files and random: {', '.join(missing[:3])}")
+        return model.eval()
+
+    def _processor(self, folder: Path) -> Any:  # noqa: ANN401
+        """The processor or tokenizer beside the weights; None, with a warning, where there is none."""
+        from transformers import AutoProcessor, AutoTokenizer  # noqa: PLC0415
+
+        loader = AutoProcessor if self.request.kind in ("clip", "vision-language", "speech") else AutoTokenizer
+        try:
+            return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            self.warnings.append(f"no usable tokenizer or processor in the folder: {first_line(error)}")
+            return None
+
+
+def require_safetensors(folder: Path) -> None:
+    """Refuse a folder whose weights are pickled (a pickle runs code when it is loaded) or absent."""
+    if any(folder.glob("*.safetensors")):
+        return
+    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl") for path in folder.glob(pattern))
+    if pickled:
+        raise UnsafeInputError(
+            f"the weights are pickled ({pickled[0]}), and loading a pickle can run any code: fmkit loads safetensors only",
+            where=str(folder),
+            next_command=f"fmkit try {folder} --random-weights",
+        )
+    raise UsageError(f"no weights in {folder}", where=str(folder), next_command=f"fmkit try {folder} --random-weights")
+
+
+def cache_bytes(out: Any) -> int:  # noqa: ANN401
+    """Bytes of the distinct storages that the cache in a model's output holds, whatever its class."""
+    return storage_bytes(tensors_in(cache_of(_text_part(out))))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for a sentence."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _text_part(out: Any) -> Any:  # noqa: ANN401
+    """BLIP-2 nests the output of its language model in its own."""
+    return getattr(out, "language_model_outputs", None) or out
+
+
+def _decoder(model: Any, out: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    """The module that goes on decoding after `out`, and the output it goes on from."""
+    nested = getattr(out, "language_model_outputs", None)
+    return (model.language_model, nested) if nested is not None else (model, out)
+
+
+def _finite_share(scores: Any) -> float:  # noqa: ANN401
+    return float(torch.isfinite(scores).float().mean())
+
+
+def _model_class(request: TrialRequest) -> Any:  # noqa: ANN401
+    """The class that config.json names, if this transformers has it, else the automatic class of the kind."""
+    import transformers  # noqa: PLC0415
+
+    named: Iterable[str] = request.config.get("architectures") or ()
+    for name in named:
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and hasattr(found, "from_pretrained"):
+            return found
+    from transformers.models.auto import modeling_auto  # noqa: PLC0415
+
+    automatic = getattr(modeling_auto, AUTO_CLASSES[request.kind])
+    mapping = automatic._model_mapping  # noqa: SLF001  the only way to learn the class without building the model
+    config = parsed_config(request.config)
+    if type(config) not in mapping:
+        raise ValueError(f"this transformers has no {request.kind} model for {request.config.get('model_type')!r}")
+    found = mapping[type(config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _try_one_layer(request: TrialRequest, cls: Any) -> Loaded | None:  # noqa: ANN401
+    """One layer of the family with random weights; None where that is large, or the family can't be cut."""
+    try:
+        config = with_layers(request.config, 1)
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in cls._from_config(parsed_config(config), dtype=torch.float16).parameters())  # noqa: SLF001
+        if parameters > WARM_UP_PARAMETERS:
+            return None
+        return Loaded(build_random(cls, config, request.dtype, request.device), request)
+    except (UsageError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, IndexError):
+        return None
+
+
+def _now(device: str) -> float:
+    """Seconds of a steady clock, after the device has finished what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _collect(device: str) -> None:
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _quiet() -> None:
+    """No progress bars and no advice from the libraries: the trial says what matters itself."""
+    import logging  # noqa: PLC0415
+
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
