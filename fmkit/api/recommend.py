@@ -114,17 +114,22 @@ def _read_task(text: str, catalog: Catalog) -> Phrase:
 
 
 def _device_spellings(catalog: Catalog) -> dict[str, str]:
-    """Spellings of devices: ids, aliases, names, and names without vendor and size where only one device bears them."""
+    """Spellings of devices: ids, names, aliases, and shortened ones such as `h100` or `m3 max`.
+
+    A short spelling that several devices bear means the one with the least memory: what fits there fits them all.
+    """
     spellings: dict[str, str] = {}
-    short: dict[str, list[str]] = {}
-    for device_id, device in catalog.devices.items():
-        spellings[device_id] = device_id
-        spellings[device.name.lower()] = device_id
+    by_memory = sorted(catalog.devices.items(), key=lambda item: (item[1].memory_bytes or 0, item[0]))
+    for device_id, device in by_memory:
         bare = " ".join(_DEVICE_NOISE.sub(" ", device.name.lower()).split())
-        if len(bare) > 2:
-            short.setdefault(bare, []).append(device_id)
-    spellings.update({bare: ids[0] for bare, ids in short.items() if len(ids) == 1 and bare not in spellings})
+        parts = device_id.removeprefix("apple-").split("-")
+        shorter = ("-".join(parts[:count]) for count in range(len(parts), 0, -1))
+        for spelling in (bare, *shorter):
+            if len(spelling) > 1 and any(char.isdigit() for char in spelling):
+                spellings.setdefault(spelling, device_id)
     spellings.update({alias.lower(): device_id for alias, device_id in catalog.device_aliases.items()})
+    for device_id, device in catalog.devices.items():
+        spellings.update({device_id: device_id, device.name.lower(): device_id})
     return spellings
 
 

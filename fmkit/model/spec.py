@@ -22,7 +22,9 @@ Part = Literal[
     "embedding", "attention", "mlp", "experts", "router", "norm", "state", "head", "vision", "audio", "qformer",
     "projector", "buffer",
 ]  # fmt: skip
-"""The part of the model that a tensor belongs to; memory is reported by part."""
+"""The part of the model that a tensor belongs to; memory is reported by part. `head` is the projection to the vocabulary,
+which quantisers leave alone; poolers, classifiers and the layers between towers are `projector`. A tower of another
+modality (`vision`, `audio`, `qformer`) is one part, norms and all."""
 
 Module = Literal["linear", "conv1d", "embedding", "norm", "conv", "parameter", "buffer"]
 """The class that owns a tensor: quantisers of transformers touch `linear` (torch.nn.Linear) and `conv1d` (GPT-2's
@@ -112,7 +114,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `stacks[0]` is the one that reads or writes the text the user thinks of; `max_context_tokens` is the limit of the
     decoder's cache (of the input, for an encoder). `context_is_hard` says whether a longer input is impossible
     (learned positions, a processor that truncates) or merely untrained (RoPE). `image_tokens` is what one image adds to the
-    decoder's context. `logits_to_keep` says whether the implementation can compute the last token's logits only.
+    decoder's context. `has_head` says whether the class projects to the vocabulary (a classifier doesn't), `tied_head`
+    whether it does so with the embedding. `logits_to_keep` says whether the implementation can compute the last token's logits only.
     `notes` says what was assumed and what the count leaves out.
     """
 

@@ -91,6 +91,7 @@ def hosted_cost(
     price: CloudPrice | None,
     machine: Machine,
     *,
+    sequences: int = 1,
     requests_per_day: float | None,
     rival: tuple[str, float] | None,
 ) -> TokenCost | None:
@@ -115,14 +116,14 @@ def hosted_cost(
         break_even = usd_per_1m / rival[1]
         rivalry = f"; break-even against {rival[0]} at {format_rate(rival[1])} USD per 1M tokens"
         if break_even > 1:
-            rivalry += " is above full use: the API is cheaper at this batch size"
+            rivalry += " is above full use: the API is cheaper"
     return TokenCost(
         usd_per_1m_tokens=usd_per_1m,
         usd_per_month=month,
         break_even_utilisation=break_even,
         price_date=price.source_date,
         assumption=f"{machine.count} x {price.device} at {price.usd_per_device_hour:g} USD per hour ({price.provider} "
-        f"{price.region}), busy all the time, {_mix(load)}, median predicted speed{machines}{rivalry}",
+        f"{price.region}), busy all the time with {sequences} at once, {_mix(load)}, median predicted speed{machines}{rivalry}",
     )
 
 

@@ -114,9 +114,9 @@ _MODALITIES = {"image": r"(?:images?|pictures?|photos?|screenshots?)", "audio": 
 _REPEATABLE = frozenset({"licence", "precision", "language", "modality", "weight"})
 
 _FILLERS = (
-    "a an and any are as at be best by can card could do does document documents fit fits fitting find for from get give good "
+    "a about an and answering any are as at be best by can card could do does document documents fit fits fitting find for from get give good "
     "gpu graphics great has have i in into is it its language languages licence license like me memory model models most must "
-    "my need needs of on one only or our out please recommend run runs running should some something task text texts that the "
+    "my need needs of on one only or our out over per please qa question questions recommend run runs running should some something task text texts that the "
     "them then there these this to top up us use used using want we what which will with within work works would you your"
 )
 
@@ -141,6 +141,9 @@ def parse_phrase(text: str, tasks: Mapping[str, Task], devices: Mapping[str, str
         take("gpu", *device)
     task, task_match = _find_task(rest, tasks)
     take("task", task_match, task)
+    for spelling in sorted(_spellings(task, tasks[task]), key=len, reverse=True):
+        while (match := re.search(_whole_words(spelling), rest)) is not None:
+            take("task", match, task)
     for pattern in _PATTERNS:
         while (match := pattern.words.search(rest)) is not None:
             take(pattern.option, match, pattern.value(match))
@@ -188,8 +191,8 @@ def _find_task(text: str, tasks: Mapping[str, Task]) -> tuple[str, re.Match[str]
     """
     hits: list[tuple[bool, int, int, str, re.Match[str]]] = []
     for task_id, task in tasks.items():
-        for spelling in {task_id, task_id.replace("-", " "), task.name.lower(), *(word.lower() for word in task.words)}:
-            match = re.search(rf"(?<![\w-]){re.escape(spelling)}(?:s|ing)?(?![\w-])", text)
+        for spelling in _spellings(task_id, task):
+            match = re.search(_whole_words(spelling), text)
             if match is not None:
                 hits.append((task_id in _SETTINGS, match.start(), -len(spelling), task_id, match))
     if not hits:
@@ -200,6 +203,14 @@ def _find_task(text: str, tasks: Mapping[str, Task]) -> tuple[str, re.Match[str]
         )
     *_, task_id, match = min(hits, key=lambda hit: hit[:4])
     return task_id, match
+
+
+def _spellings(task_id: str, task: Task) -> set[str]:
+    return {task_id, task_id.replace("-", " "), task.name.lower(), *(word.lower() for word in task.words)}
+
+
+def _whole_words(spelling: str) -> str:
+    return rf"(?<![\w-]){re.escape(spelling)}(?:s|ing)?(?![\w-])"
 
 
 def _find_device(text: str, devices: Mapping[str, str]) -> tuple[re.Match[str], str] | None:

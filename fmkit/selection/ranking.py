@@ -252,6 +252,7 @@ def _cost(
         load,
         price,
         pool.machine,
+        sequences=request.sequences,
         requests_per_day=request.requests_per_day,
         rival=cheapest_rival(judged, offers),
     )

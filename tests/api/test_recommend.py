@@ -133,8 +133,8 @@ def test_a_phrase_is_understood_and_the_rest_is_said() -> None:
     assert result.task == "summarisation"
     assert result.machine is not None
     assert result.machine.device == "rtx-4090"
-    assert result.constraints["languages"] == ["de"]
-    assert result.constraints["licence_classes"] == ["permissive"]
+    assert list(result.constraints["languages"]) == ["de"]
+    assert list(result.constraints["licence_classes"]) == ["permissive"]
     assert "glittering" in result.understood["not_understood"]
     assert any("glittering" in warning for warning in result.warnings)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmkit.machine import catalog_machine, memory_machine
 from fmkit.catalog.load import load_catalog
+from fmkit.machine import catalog_machine, memory_machine
 from fmkit.sizing.estimate import MemoryEstimate, Workload
 from fmkit.sizing.memory import estimate
 from fmkit.units import GIB
@@ -21,13 +21,20 @@ MODELS = (
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 
-def sized(model: str, precision: str, **workload: int) -> MemoryEstimate:
+def sized(model: str, precision: str, *, context_tokens: int, sequences: int = 1) -> MemoryEstimate:
     catalog = load_catalog()
     spec = catalog.model(model).spec
     assert spec is not None
     engine = catalog.engines["transformers"]
     layout = catalog.layouts[engine.layouts[precision]]
-    return estimate(spec, engine, layout, precision, Workload(**workload), memory_machine(24 * GIB))
+    return estimate(
+        spec,
+        engine,
+        layout,
+        precision,
+        Workload(context_tokens=context_tokens, sequences=sequences),
+        memory_machine(24 * GIB),
+    )
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -8,48 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from fmkit.trial.tracker import LiveStorages
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
-class LiveStorages(TorchDispatchMode):
-    """Counts the bytes of all storages that operations create, while they live."""
-
-    def __init__(self, known: Iterable[torch.Tensor]) -> None:
-        super().__init__()
-        self._known = {tensor.untyped_storage()._cdata for tensor in known}
-        self._live: dict[int, int] = {}
-        self.now_bytes = 0
-        self.peak_bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_iter(out):
-            if isinstance(tensor, torch.Tensor):
-                self._add(tensor.untyped_storage())
-        self.peak_bytes = max(self.peak_bytes, self.now_bytes)
-        return out
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key in self._live or key in self._known:
-            return
-        self._live[key] = storage.nbytes()
-        self.now_bytes += storage.nbytes()
-        weakref.finalize(storage, self._drop, key)
-
-    def _drop(self, key: int) -> None:
-        self.now_bytes -= self._live.pop(key, 0)
+    from collections.abc import Mapping
 
 
 def build(config: Mapping[str, Any], dtype: torch.dtype, attention: str | None) -> Any:
@@ -81,10 +50,10 @@ def forward_peak(
         accepted = inspect.signature(model.forward).parameters
         flags = {name: value for name, value in (("use_cache", True), ("logits_to_keep", 1)) if name in accepted}
         known = [*model.parameters(), *model.buffers(), *given.values()]
-        with torch.no_grad(), LiveStorages(known) as live:
+        with torch.no_grad(), LiveStorages((), ignored=known) as live:
             out = model(**given, **flags)
             del out
-    return live.peak_bytes
+    return int(live.peak_bytes)
 
 
 def filled_cache_bytes(
