@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from fmkit.results.vram import Estimate, MachineSummary
 from fmkit.selection import explain
 from fmkit.selection.asking import Known, build_request
 from fmkit.selection.cautions import cautions
-from fmkit.selection.phrase import Phrase, is_phrase, known_task, parse_phrase
+from fmkit.selection.phrase import Phrase, device_spellings, is_phrase, known_task, parse_phrase
 from fmkit.selection.pool import Pool
 from fmkit.selection.ranking import Selection, Standing, select, tied_with
 from fmkit.selection.request import context_need, weights_of
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from fmkit.selection.request import Request
 
 DEFAULT_TOP = 5
-_DEVICE_NOISE = re.compile(
-    r"\b(?:nvidia|geforce|amd|radeon|intel|apple|instinct|tensor core|gpu|\d+\s*gi?b)\b", re.IGNORECASE
-)
 
 
 def recommend(
@@ -108,29 +104,9 @@ def recommend(
 
 def _read_task(text: str, catalog: Catalog) -> Phrase:
     if is_phrase(text):
-        return parse_phrase(text, catalog.tasks, _device_spellings(catalog))
+        return parse_phrase(text, catalog.tasks, device_spellings(catalog.devices, catalog.device_aliases))
     task = known_task(text, catalog.tasks)
     return Phrase(task=task, options={}, understood={"task": text.strip()}, not_understood=())
-
-
-def _device_spellings(catalog: Catalog) -> dict[str, str]:
-    """Spellings of devices: ids, names, aliases, and shortened ones such as `h100` or `m3 max`.
-
-    A short spelling that several devices bear means the one with the least memory: what fits there fits them all.
-    """
-    spellings: dict[str, str] = {}
-    by_memory = sorted(catalog.devices.items(), key=lambda item: (item[1].memory_bytes or 0, item[0]))
-    for device_id, device in by_memory:
-        bare = " ".join(_DEVICE_NOISE.sub(" ", device.name.lower()).split())
-        parts = device_id.removeprefix("apple-").split("-")
-        shorter = ("-".join(parts[:count]) for count in range(len(parts), 0, -1))
-        for spelling in (bare, *shorter):
-            if len(spelling) > 1 and any(char.isdigit() for char in spelling):
-                spellings.setdefault(spelling, device_id)
-    spellings.update({alias.lower(): device_id for alias, device_id in catalog.device_aliases.items()})
-    for device_id, device in catalog.devices.items():
-        spellings.update({device_id: device_id, device.name.lower(): device_id})
-    return spellings
 
 
 def _machine(asked: Mapping[str, Any], catalog: Catalog, *, both_given: bool) -> Machine:

@@ -45,7 +45,7 @@ def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Comp
         if file is None:
             raise AssertionError(model_id)  # link() refuses such a model
         if file not in read_specs:
-            read_specs[file] = _read_spec(sources, file)
+            read_specs[file] = read_spec(sources, file)
         spec, fault = read_specs[file]
         row = sources.configs[file]
         candidates[model_id] = convert.open_candidate(
@@ -130,7 +130,7 @@ def _scores_by_model(sources: Sources, links: Links) -> dict[str, list[Score]]:
     return found
 
 
-def _read_spec(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
+def read_spec(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
     """The architecture in a config file, or None and why it could not be read."""
     from fmkit.model.architectures import read  # noqa: PLC0415 - needed when compiling only
 

@@ -145,13 +145,13 @@ def _print_notes_on_picks(result: RecommendResult, console: Console, *, explain:
         for warning in pick.warnings:
             _say(console, f"note: {warning}", indent=2)
         if not explain and pick.licence.conditions:
-            _say(console, f"licence {pick.licence.id}: {'; '.join(pick.licence.conditions)}", indent=2)
+            _say(console, f"licence {pick.licence.id}: {_sentence(pick.licence.conditions)}", indent=2)
 
 
 def _explained(pick: Pick) -> list[str]:
     parts = {name: getattr(pick.parts, name) for name in pick.parts.__struct_fields__}
     stated = ", ".join(f"{name} {'unknown' if value is None else f'{value:.2f}'}" for name, value in parts.items())
-    lines = [f"score {_score(pick)}: {stated}"]
+    lines = [f"score {_score(pick)}: {stated} (quality counts half-way to the low end of its interval)"]
     lines += [
         f"{one.benchmark} ({one.variant or 'variant not stated'}): {one.score:g} {one.unit}, {one.reported_by}, {one.date}, "
         f"{one.source}"
@@ -164,7 +164,7 @@ def _explained(pick: Pick) -> list[str]:
     lines += _speed_and_cost(pick)
     facts = pick.licence
     state = "" if facts.verified else ", text not read"
-    lines.append(f"licence {facts.id} ({facts.licence_class}{state}): {'; '.join(facts.conditions)} [{facts.source}]")
+    lines.append(f"licence {facts.id} ({facts.licence_class}{state}): {_sentence(facts.conditions)} [{facts.source}]")
     return lines
 
 
@@ -212,6 +212,10 @@ def _print_changes(result: RecommendResult, console: Console) -> None:
 def _some(names: Sequence[str]) -> str:
     rest = f" and {len(names) - MANY} more" if len(names) > MANY else ""
     return f"{', '.join(names[:MANY])}{rest}"
+
+
+def _sentence(conditions: Sequence[str]) -> str:
+    return "; ".join(condition.rstrip(".") for condition in conditions)
 
 
 def table_rows(result: RecommendResult) -> list[list[str]]:

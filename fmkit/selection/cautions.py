@@ -57,9 +57,9 @@ def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iter
         if licence.verification == "recalled":
             yield f"licence {licence.id}: its text was not read for this catalog; verify it before use"
         if request.use == "commercial" and licence.commercial == "conditional":
-            yield f"licence {licence.id} allows commercial use under conditions: {'; '.join(licence.conditions)}"
+            yield f"licence {licence.id} allows commercial use under conditions: {_sentence(licence.conditions)}"
         if request.train_on_outputs and licence.trains_on_outputs == "conditional":
-            yield f"licence {licence.id} allows training on outputs under conditions: {'; '.join(licence.conditions)}"
+            yield f"licence {licence.id} allows training on outputs under conditions: {_sentence(licence.conditions)}"
 
 
 def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) -> Iterator[str]:
@@ -74,3 +74,7 @@ def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) 
     if precision is not None and precision.bits < 16 and standing.quality.value is not None:
         yield f"its scores were measured at 16 bit; loss at {precision.id}: {precision.quality_loss}"
     yield from sized.memory.warnings
+
+
+def _sentence(conditions: tuple[str, ...]) -> str:
+    return "; ".join(condition.rstrip(".") for condition in conditions)

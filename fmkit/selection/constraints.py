@@ -79,7 +79,8 @@ def _source(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | N
         constraint, reason = "hardware", f"it runs at {provider}, not on {pool.machine.name}"
     else:
         return None
-    return Exclusion(model=candidate.id, constraint=constraint, reason=reason, passes_at="off", distance=1)
+    off = "not named" if constraint == "hardware" else "off"
+    return Exclusion(model=candidate.id, constraint=constraint, reason=reason, passes_at=off, distance=1)
 
 
 def _family(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:

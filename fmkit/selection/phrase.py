@@ -18,6 +18,7 @@ from fmkit.selection.languages import LANGUAGE_CODES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fmkit.machine import Device
     from fmkit.selection.facts import Task
 
 
@@ -45,8 +46,12 @@ _NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 
 
 def _pattern(option: str, words: str, value: Callable[[re.Match[str]], Any] | object) -> Pattern:
-    constant = value if callable(value) else (lambda _: value)
+    constant = value if callable(value) else _always(value)
     return Pattern(option=option, words=re.compile(rf"(?<![\w-]){words}(?![\w-])"), value=constant)
+
+
+def _always(value: object) -> Callable[[re.Match[str]], object]:
+    return lambda _: value
 
 
 def _plain(text: str) -> str:
@@ -105,6 +110,10 @@ _PATTERNS: tuple[Pattern, ...] = (
 )  # fmt: skip
 """In this order, each taking its words away from those after it."""
 
+_DEVICE_NOISE = re.compile(
+    r"\b(?:nvidia|geforce|amd|radeon|intel|apple|instinct|tensor core|gpu|\d+\s*gi?b)\b", re.IGNORECASE
+)
+
 _SETTINGS = frozenset({"biomedical", "legal", "edge"})
 """Tasks that say where or about what rather than what to do."""
 
@@ -121,46 +130,61 @@ _FILLERS = (
 )
 
 
+class _Reader:
+    """A phrase being read: what is found is taken out, so that no word is understood twice."""
+
+    def __init__(self, text: str) -> None:
+        self.rest = f" {text.lower()} "
+        self.options: dict[str, Any] = {}
+        self.words: dict[str, list[str]] = {}
+
+    def take(self, option: str, match: re.Match[str], value: object) -> None:
+        """Note an option and the words that said it."""
+        self.rest = f"{self.rest[: match.start()]} | {self.rest[match.end() :]}"
+        self.words.setdefault(option, []).append(match[0].strip())
+        if option in _REPEATABLE:
+            self.options.setdefault(option, []).append(value)
+        else:
+            self.options.setdefault(option, value)
+
+    def take_all(self, option: str, words: re.Pattern[str] | str, value: Callable[[re.Match[str]], object]) -> None:
+        """Take every place where the words stand."""
+        while (match := re.search(words, self.rest)) is not None:
+            self.take(option, match, value(match))
+
+    def leftover(self) -> tuple[str, ...]:
+        """The words nobody took, without those that say nothing."""
+        fillers = _FILLERS.split()
+        words = (word.strip("-.") for word in re.findall(r"[\w.-]+", self.rest))
+        return tuple(dict.fromkeys(word for word in words if word and word not in fillers))
+
+
 def parse_phrase(text: str, tasks: Mapping[str, Task], devices: Mapping[str, str]) -> Phrase:
     """The task and the options a phrase names. `devices` maps a spelling of a device to its catalog id."""
-    rest = f" {text.lower()} "
-    found: dict[str, Any] = {}
-    words: dict[str, list[str]] = {}
-
-    def take(option: str, match: re.Match[str], value: object) -> None:
-        nonlocal rest
-        rest = f"{rest[: match.start()]} | {rest[match.end() :]}"
-        words.setdefault(option, []).append(match[0].strip())
-        if option in _REPEATABLE:
-            found.setdefault(option, []).append(value)
-        else:
-            found.setdefault(option, value)
-
-    device = _find_device(rest, devices)
+    reader = _Reader(text)
+    device = _find_device(reader.rest, devices)
     if device is not None:
-        take("gpu", *device)
-    task, task_match = _find_task(rest, tasks)
-    take("task", task_match, task)
-    for spelling in sorted(_spellings(task, tasks[task]), key=len, reverse=True):
-        while (match := re.search(_whole_words(spelling), rest)) is not None:
-            take("task", match, task)
+        reader.take("gpu", *device)
+    task = _find_task(reader.rest, tasks)
+    if task is None:
+        raise UsageError(
+            f"no task found in {text.strip()!r}; tasks: {', '.join(tasks)}",
+            where="TASK",
+            next_command="fmkit recommend chat",
+        )
+    for spelling in sorted(_spellings(task, tasks[task]), key=lambda spelling: (-len(spelling), spelling)):
+        reader.take_all("task", _whole_words(spelling), _always(task))
     for pattern in _PATTERNS:
-        while (match := pattern.words.search(rest)) is not None:
-            take(pattern.option, match, pattern.value(match))
+        reader.take_all(pattern.option, pattern.words, pattern.value)
     for name, code in LANGUAGE_CODES.items():
-        if (match := re.search(rf"\b{name}\b", rest)) is not None:
-            take("language", match, code)
+        reader.take_all("language", rf"\b{name}\b", _always(code))
     for modality, spelling in _MODALITIES.items():
-        if (match := re.search(rf"\b{spelling}\b", rest)) is not None:
-            take("modality", match, modality)
-    leftover = [word.strip("-.") for word in re.findall(r"[\w.-]+", rest)]
-    del found["task"]
-    fillers = _FILLERS.split()
+        reader.take_all("modality", rf"\b{spelling}\b", _always(modality))
     return Phrase(
         task=task,
-        options=found,
-        understood={option: ", ".join(spelt) for option, spelt in words.items()},
-        not_understood=tuple(dict.fromkeys(word for word in leftover if word and word not in fillers)),
+        options={option: value for option, value in reader.options.items() if option != "task"},
+        understood={option: ", ".join(spelt) for option, spelt in reader.words.items()},
+        not_understood=reader.leftover(),
     )
 
 
@@ -184,25 +208,18 @@ def known_task(word: str, tasks: Mapping[str, Task]) -> str:
     raise UsageError.unknown("task", word, tasks, where="TASK", next_command="fmkit recommend --help")
 
 
-def _find_task(text: str, tasks: Mapping[str, Task]) -> tuple[str, re.Match[str]]:
+def _find_task(text: str, tasks: Mapping[str, Task]) -> str | None:
     """The task named first, the longest words where two start together; a domain only where nothing else is named.
 
     "Summarise legal contracts" is a summary, "a coding assistant" is for code.
     """
-    hits: list[tuple[bool, int, int, str, re.Match[str]]] = []
+    hits: list[tuple[bool, int, int, str]] = []
     for task_id, task in tasks.items():
         for spelling in _spellings(task_id, task):
             match = re.search(_whole_words(spelling), text)
             if match is not None:
-                hits.append((task_id in _SETTINGS, match.start(), -len(spelling), task_id, match))
-    if not hits:
-        raise UsageError(
-            f"no task found in {text.strip()!r}; tasks: {', '.join(tasks)}",
-            where="TASK",
-            next_command="fmkit recommend chat",
-        )
-    *_, task_id, match = min(hits, key=lambda hit: hit[:4])
-    return task_id, match
+                hits.append((task_id in _SETTINGS, match.start(), -len(spelling), task_id))
+    return min(hits)[3] if hits else None
 
 
 def _spellings(task_id: str, task: Task) -> set[str]:
@@ -222,3 +239,22 @@ def _find_device(text: str, devices: Mapping[str, str]) -> tuple[re.Match[str], 
         if match is not None and (best is None or (-len(spelling), device) < (-best[0], best[2].partition(":")[0])):
             best = (len(spelling), match, device + (f":{match[1]}" if match[1] else ""))
     return None if best is None else (best[1], best[2])
+
+
+def device_spellings(devices: Mapping[str, Device], aliases: Mapping[str, str]) -> dict[str, str]:
+    """Spellings of devices: ids, names, aliases, and shortened ones such as `h100` or `m3 max`.
+
+    A short spelling that several devices bear means the one with the least memory: what fits there fits them all.
+    """
+    spellings: dict[str, str] = {}
+    for device_id, device in sorted(devices.items(), key=lambda item: (item[1].memory_bytes or 0, item[0])):
+        bare = " ".join(_DEVICE_NOISE.sub(" ", device.name.lower()).replace(",", " ").split())
+        parts = device_id.removeprefix("apple-").split("-")
+        shorter = ("-".join(parts[:count]) for count in range(len(parts), 0, -1))
+        for spelling in (bare, *shorter):
+            if len(spelling) > 1 and any(char.isdigit() for char in spelling):
+                spellings.setdefault(spelling, device_id)
+    spellings.update({alias.lower(): device_id for alias, device_id in aliases.items()})
+    for device_id, device in devices.items():
+        spellings.update({device_id: device_id, device.name.lower(): device_id})
+    return spellings

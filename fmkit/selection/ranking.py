@@ -1,7 +1,8 @@
 """From candidates to an order: who passes, with what score, and who can't be told apart.
 
 The score is the weighted mean of parts that are each 0 to 1. A part that is not known (the speed of an API, the price of
-one's own machine) is left out and the other weights grow in proportion; the reasons of a pick say so.
+one's own machine) is left out and the other weights grow in proportion; the reasons of a pick say so. Quality counts half-way
+between its estimate and the low end of its interval: what one vendor's number says counts for less than what many say.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Everybody in order: the ranked, then those without a comparable score, and everybody else with the reason."""
+    """Everybody in order: the ranked, then those without a comparable score, and everybody else with the reason.
+
+    The excluded are sorted by constraint, near misses first.
+    """
 
     ranked: tuple[Standing, ...]
     unscored: tuple[Standing, ...]
@@ -114,7 +118,7 @@ def select(request: Request, pool: Pool) -> Selection:
     return Selection(
         ranked=tuple(sorted(ranked, key=lambda s: (-(s.score or 0.0), -(s.quality.value or 0.0), s.id))),
         unscored=tuple(sorted(unscored, key=lambda s: _by_domain(s, pool))),
-        excluded=tuple(excluded),
+        excluded=tuple(sorted(excluded, key=_near_misses_first)),
     )
 
 
@@ -138,6 +142,15 @@ def assess(
         return [chosen]
     sized, reasons = chosen
     return _standing(candidate, sized, reasons, request, pool)
+
+
+def cautious_quality(judged: Judgement) -> float | None:
+    """The quality that counts in the score: half-way between the estimate and the low end of its interval.
+
+    >>> cautious_quality(Judgement(value=0.9, low=0.7, high=1.0, used=(), missing=()))
+    0.8
+    """
+    return None if judged.value is None or judged.low is None else round((judged.value + judged.low) / 2, 4)
 
 
 def tied_with(standing: Standing, others: Sequence[Standing]) -> tuple[str, ...]:
@@ -164,7 +177,7 @@ def _standing(
     judged = pool.qualities.get(candidate.id, NO_QUALITY)
     cost = _cost(candidate, sized, load, judged, request, pool)
     parts = Parts(
-        quality=judged.value,
+        quality=cautious_quality(judged),
         latency=_latency_part(seconds, sized, load),
         memory=_memory_part(sized, request),
         licence=min(CLASS_SCORE[x.licence_class] for x in pool.bound_licences[candidate.id].licences),
@@ -256,6 +269,11 @@ def _cost(
         requests_per_day=request.requests_per_day,
         rival=cheapest_rival(judged, offers),
     )
+
+
+def _near_misses_first(exclusion: Exclusion) -> tuple[str, float, str]:
+    far = float("inf")
+    return exclusion.constraint, far if exclusion.distance is None else exclusion.distance, exclusion.model
 
 
 def _by_domain(standing: Standing, pool: Pool) -> tuple[bool, int, int, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
 from fmkit.report.recommend import COLUMNS, csv_table, evidence_class, markdown_table, print_recommendation
 from fmkit.results.recommend import (
@@ -81,8 +82,6 @@ UNSCORED = pick(rank=None, model="silent", score=None, quality=Quality(value=Non
 
 
 def drawn(found: RecommendResult, width: int = 100, **options: Any) -> str:
-    from rich.console import Console
-
     console = Console(file=StringIO(), width=width, highlight=False, emoji=False)
     print_recommendation(found, console, **options)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from fmkit.errors import UsageError
+from fmkit.machine import Device
 from fmkit.selection.facts import Task
-from fmkit.selection.phrase import is_phrase, known_task, parse_phrase
+from fmkit.selection.phrase import device_spellings, is_phrase, known_task, parse_phrase
 
 DEVICES = {"rtx-4090": "rtx-4090", "geforce rtx 4090": "rtx-4090", "rtx 4090": "rtx-4090", "h100": "h100-sxm5-80gb"}
 
@@ -89,3 +90,17 @@ def test_one_word_must_be_a_task(tasks: dict[str, Task]) -> None:
         known_task("cht", tasks)
     assert is_phrase("two words")
     assert not is_phrase(" one ")
+
+
+def test_devices_go_by_short_names_and_the_smallest_is_meant() -> None:
+    def device(name: str, memory_bytes: int) -> Device:
+        return Device(
+            id="", name=name, vendor="v", device_class="datacentre", memory_bytes=memory_bytes, bandwidth_bytes_per_s=1
+        )
+
+    devices = {"h100-sxm-80gb": device("NVIDIA H100 SXM 80 GB", 80), "h100-nvl-94gb": device("NVIDIA H100 NVL 94 GB", 94),
+               "apple-m3-max-36gb": device("Apple M3 Max, 36 GB", 36)}  # fmt: skip
+    found = device_spellings(devices, {"hopper": "h100-nvl-94gb"})
+    assert found["h100"] == "h100-sxm-80gb"
+    assert found["h100 nvl"] == found["hopper"] == found["h100-nvl-94gb"] == "h100-nvl-94gb"
+    assert found["m3 max"] == "apple-m3-max-36gb"

@@ -61,9 +61,22 @@ def test_scores_fall_and_are_the_weighted_parts(chat_pool: Any) -> None:
     assert scores == sorted(scores, reverse=True)
     local = next(s for s in ranked if s.id == "alpha-8b")
     parts = local.parts
-    known = 0.6 * parts.quality + 0.2 * parts.latency + 0.1 * parts.memory + 0.05 * parts.licence  # type: ignore[operator]
+    known = 0.5 * parts.quality + 0.3 * parts.latency + 0.1 * parts.memory + 0.05 * parts.licence  # type: ignore[operator]
     assert local.score == pytest.approx(known / 0.95, abs=1e-4)  # the machine has no price: its weight is shared out
     assert any("cost" in reason for reason in local.reasons)
+
+
+def test_thin_evidence_counts_for_less(build: Any) -> None:
+    models = [
+        build.candidate("low", scores=(build.score("A", 0), build.score("B", 0))),
+        build.candidate("high", scores=(build.score("A", 100), build.score("B", 100))),
+        build.candidate("well-known", scores=(build.score("A", 50), build.score("B", 50))),
+        build.candidate("one-number", scores=(build.score("A", 50, reported_by="vendor"),)),
+    ]
+    by_id = {s.id: s for s in select(Request(task="chat"), build.pool(*models)).ranked}
+    known, thin = by_id["well-known"], by_id["one-number"]
+    assert known.quality.value == pytest.approx(thin.quality.value, abs=0.02)
+    assert known.score > thin.score + 0.02  # type: ignore[operator]
 
 
 def test_weights_decide(chat_pool: Any) -> None:

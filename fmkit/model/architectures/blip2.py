@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit.model.architectures import opt, t5
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.clip import patches
@@ -33,9 +35,9 @@ def read(config: ConfigReader) -> ModelSpec:
         raise unknown_class(config, "Blip2ForConditionalGeneration")
     tensors, kept = Tensors(), float32_in_half(config)
     queries = config.size("num_query_tokens", default=32)
-    vision = vision_tower(config.child_or_defaults("vision_config"), tensors.at("vision_model", part="vision"))
+    vision = vision_tower(config.part("vision_config"), tensors.at("vision_model", part="vision"))
     qformer = _qformer(config, tensors, vision.hidden_dim, queries, kept)
-    text_config = config.child_or_defaults("text_config")
+    text_config = config.part("text_config")
     text = _t5(text_config, tensors, kept) if text_config.model_type == "t5" else _opt(text_config, tensors)
     stacks, vocab, limit, tied = text
     tensors.linear("language_projection", stacks[0].hidden_dim, qformer.hidden_dim, bias=True, part="projector")
@@ -82,7 +84,7 @@ def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     tensors.norm("post_layernorm", hidden, bias=True)
     attention = EncoderAttention(query_heads=query, kv_heads=query, key_dim=dim, value_dim=dim)
     blocks = [(attention, Mlp(ffn_dim=ffn, gated=False))] * layers
-    return stack_of("vision", hidden, blocks, fixed_tokens=tokens)
+    return stack_of("vision", hidden, blocks, fixed_tokens=tokens, implementation="blip_2_vision_model")
 
 
 def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: int, kept: str | None) -> Stack:
@@ -90,7 +92,7 @@ def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: i
 
     Class defaults: Blip2QFormerConfig, transformers 5.23.
     """
-    inner = config.child_or_defaults("qformer_config")
+    inner = config.part("qformer_config")
     if inner.flag("use_qformer_text_input", default=False):
         raise config.unknown("a Q-Former with text input is not understood")
     hidden = inner.core("hidden_size", class_default=768)
@@ -115,7 +117,13 @@ def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: i
     blocks = [Block(count=crossing, mixer=attention, cross=cross, mlp=mlp)]
     if layers > crossing:
         blocks.append(Block(count=layers - crossing, mixer=attention, mlp=mlp))
-    return Stack(role="qformer", hidden_dim=hidden, blocks=tuple(blocks), fixed_tokens=queries)
+    return Stack(
+        role="qformer",
+        hidden_dim=hidden,
+        blocks=tuple(blocks),
+        fixed_tokens=queries,
+        implementation="blip_2_qformer",
+    )
 
 
 def _attention(attention: Tensors, hidden: int, keys_from: int) -> None:
@@ -135,11 +143,13 @@ def _opt(config: ConfigReader, tensors: Tensors) -> _Text:
     language = tensors.at("language_model")
     text = opt.text_model(config, language.at("model.decoder"))
     head_tensors(language, text)
-    return (text.stack,), text.vocab_size, text.max_context_tokens, text.tied
+    stack = msgspec.structs.replace(text.stack, implementation="opt")
+    return (stack,), text.vocab_size, text.max_context_tokens, text.tied
 
 
 def _t5(config: ConfigReader, tensors: Tensors, kept: str | None) -> _Text:
     shape = t5.read_shape(config)
     t5.build(tensors.at("language_model"), shape, decoder=True, wo_dtype=kept)
-    stacks = (t5.decoder_stack(shape), t5.encoder_stack(shape))
+    halves = (t5.decoder_stack(shape), t5.encoder_stack(shape))
+    stacks = tuple(msgspec.structs.replace(half, implementation="t5") for half in halves)
     return stacks, shape.vocab_size, config.optional_size("n_positions"), True

@@ -56,7 +56,7 @@ def read(config: ConfigReader) -> ModelSpec:
 
 def _tower_config(config: ConfigReader, name: str) -> ConfigReader:
     """A tower's fields; old configs repeat them, complete, in `..._config_dict`, which then counts."""
-    return config.child(f"{name}_dict") or config.child_or_defaults(name)
+    return config.child(f"{name}_dict") or config.part(name)
 
 
 def _vocab(config: ConfigReader) -> int:
@@ -72,7 +72,7 @@ def text_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     tensors.buffer("embeddings.position_ids", (1, positions), dtype="int64")
     layers = tower_layers(config, tensors, hidden, layers=12, heads=8, ffn=2048)
     tensors.norm("final_layer_norm", hidden, bias=True)
-    return stack_of("encoder", hidden, layers, max_tokens=positions)
+    return stack_of("encoder", hidden, layers, max_tokens=positions, implementation="clip_text_model")
 
 
 def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
@@ -89,7 +89,7 @@ def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     tensors.norm("pre_layrnorm", hidden, bias=True)
     layers = tower_layers(config, tensors, hidden, layers=12, heads=12, ffn=3072)
     tensors.norm("post_layernorm", hidden, bias=True)
-    return stack_of("vision", hidden, layers, fixed_tokens=tokens)
+    return stack_of("vision", hidden, layers, fixed_tokens=tokens, implementation="clip_vision_model")
 
 
 def tower_layers(

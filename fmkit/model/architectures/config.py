@@ -154,9 +154,12 @@ class ConfigReader:
             return None
         return ConfigReader(value, where=self.where, path=f"{self._at(name)}.", nested=True)
 
-    def child_or_defaults(self, name: str) -> ConfigReader:
-        """The object in a field; where it is absent, an empty one, so that class defaults count."""
-        return self.child(name) or ConfigReader({}, where=self.where, path=f"{self._at(name)}.", nested=True)
+    def part(self, name: str) -> ConfigReader:
+        """The object in a field that must be there; its own fields may be left at their class defaults."""
+        child = self.child(name)
+        if child is None:
+            raise self.missing(name)
+        return child
 
     @property
     def model_type(self) -> str | None:

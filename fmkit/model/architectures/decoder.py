@@ -103,13 +103,21 @@ def stack_of(
     cross: CrossAttention | None = None,
     fixed_tokens: int | None = None,
     max_tokens: int | None = None,
+    implementation: str | None = None,
 ) -> Stack:
     """A stack of these layers, equal ones counted together."""
     counts: dict[tuple[Mixer, Mlp | None], int] = {}
     for layer in layers:
         counts[layer] = counts.get(layer, 0) + 1
     blocks = tuple(Block(count=n, mixer=mixer, cross=cross, mlp=mlp) for (mixer, mlp), n in counts.items())
-    return Stack(role=role, hidden_dim=hidden_dim, blocks=blocks, fixed_tokens=fixed_tokens, max_tokens=max_tokens)
+    return Stack(
+        role=role,
+        hidden_dim=hidden_dim,
+        blocks=blocks,
+        fixed_tokens=fixed_tokens,
+        max_tokens=max_tokens,
+        implementation=implementation,
+    )
 
 
 def attention_tensors(
@@ -163,12 +171,12 @@ def rotary_buffers(model: Tensors, dims: int, *, prefix: str = "") -> None:
         model.buffer(f"rotary_emb.{prefix}{name}", (dims // 2,), dtype="float32")
 
 
-def rotary_dims(config: ConfigReader, head_dim: int) -> int:
-    """Dimensions of a head that are rotated: all, unless `partial_rotary_factor` says less."""
+def rotary_dims(config: ConfigReader, head_dim: int, *, default: float = 1.0) -> int:
+    """Dimensions of a head that are rotated: all (or the class default), unless `partial_rotary_factor` says less."""
     for reader in (config, rope_settings(config)):
         if reader is not None and reader.has("partial_rotary_factor"):
             return int(head_dim * min(1.0, reader.number("partial_rotary_factor", 1.0)))
-    return head_dim
+    return int(head_dim * default)
 
 
 def rope_settings(config: ConfigReader) -> ConfigReader | None:

@@ -44,8 +44,8 @@ def read(config: ConfigReader) -> ModelSpec:
     if name != "Gemma3ForConditionalGeneration":
         raise unknown_class(config, "Gemma3ForConditionalGeneration")
     tensors = Tensors()
-    vision_config = config.child_or_defaults("vision_config")
-    text_config = config.child_or_defaults("text_config")
+    vision_config = config.part("vision_config")
+    text_config = config.part("text_config")
     vision = vision_tower(vision_config, tensors.at("model.vision_tower", part="vision"))
     text = text_model(text_config, tensors.at("model.language_model"))
     # The outer flag counts: default of Gemma3Config, transformers 5.23.
@@ -124,7 +124,12 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     both_ways = config.flag("use_bidirectional_attention", default=False)
     mixers = [_encoder(heads, window) if both_ways else causal(heads, window) for window in windows]
     return TextModel(
-        stack=stack_of("encoder" if both_ways else "decoder", hidden, [(mixer, mlp) for mixer in mixers]),
+        stack=stack_of(
+            "encoder" if both_ways else "decoder",
+            hidden,
+            [(mixer, mlp) for mixer in mixers],
+            implementation="gemma3_text",
+        ),
         vocab_size=vocab,
         max_context_tokens=rope_limit(config, class_default=131072),
         tied=config.flag("tie_word_embeddings", default=True),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 import fmkit.model.architectures
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.clip import vision_tower
@@ -21,7 +23,7 @@ CLIP_L_336 = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
     "patch_size": 14, "image_size": 336,
 }  # fmt: skip
-"""The image tower where the config names none: default of LlavaConfig, transformers 5.23 (openai/clip-vit-large-patch14-336)."""
+"""The tower that the original repositories name: openai/clip-vit-large-patch14-336, which is also LlavaConfig's default."""
 ORIGINAL_TOWER = "openai/clip-vit-large-patch14-336"
 DEFAULT_GRIDS = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 """Sizes that LLaVA-NeXT cuts an image to: default of LlavaNextConfig, transformers 5.23."""
@@ -67,9 +69,9 @@ def _vision_config(config: ConfigReader, *, original: bool) -> ConfigReader:
     tower = config.optional_text("mm_vision_tower")
     if original and tower != ORIGINAL_TOWER:
         raise config.unknown(f"image tower {str(tower)[:60]!r} is not known; known: {ORIGINAL_TOWER}")
-    child = config.child("vision_config")
-    if child is None:
+    if original:
         return ConfigReader(CLIP_L_336, where=config.where, path="vision_config.", nested=True)
+    child = config.part("vision_config")
     if child.model_type not in (None, "clip_vision_model"):
         raise config.unknown(
             f"image tower of type {str(child.model_type)[:60]!r} is not understood; known: clip_vision_model"
@@ -78,14 +80,14 @@ def _vision_config(config: ConfigReader, *, original: bool) -> ConfigReader:
 
 
 def _text_model(config: ConfigReader, tensors: Tensors, *, original: bool) -> TextModel:
-    text_config = config if original else config.child_or_defaults("text_config")
+    text_config = config if original else config.part("text_config")
     kind = "llama" if original else text_config.model_type or "llama"
     module = fmkit.model.architectures.lineages().get(kind)
     build = getattr(module, "text_model", None)
     if build is None:
         raise config.unknown(f"text model of type {kind[:60]!r} is not understood")
     text: TextModel = build(text_config, tensors)
-    return text
+    return replace(text, stack=msgspec.structs.replace(text.stack, implementation=kind))
 
 
 def _projector(config: ConfigReader, projector: Tensors, vision_dim: int, text_dim: int) -> None:

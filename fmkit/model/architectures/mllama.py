@@ -39,8 +39,8 @@ def read(config: ConfigReader) -> ModelSpec:
     if name != "MllamaForConditionalGeneration":
         raise unknown_class(config, "MllamaForConditionalGeneration")
     tensors = Tensors()
-    vision_config = config.child_or_defaults("vision_config")
-    text_config = config.child_or_defaults("text_config")
+    vision_config = config.part("vision_config")
+    text_config = config.part("text_config")
     vision = _vision_tower(vision_config, tensors.at("model.vision_model", part="vision"))
     text = _text_model(text_config, tensors.at("model.language_model"))
     features = vision_config.core("vision_output_dim", class_default=7680)
@@ -94,7 +94,7 @@ def _text_model(config: ConfigReader, tensors: Tensors) -> Stack:
     cross = CrossAttention(query_heads=heads.query, kv_heads=heads.kv, key_dim=heads.dim, value_dim=heads.dim)
     mlp = Mlp(ffn_dim=ffn, gated=True)
     mixers = [cross if index in crossing else causal(heads, None) for index in range(layers)]
-    return stack_of("decoder", hidden, [(mixer, mlp) for mixer in mixers])
+    return stack_of("decoder", hidden, [(mixer, mlp) for mixer in mixers], implementation="mllama_text_model")
 
 
 def _vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
@@ -127,7 +127,8 @@ def _vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     wide.parameter("gate_ffn", (1,), part="vision")
     _vision_layers(wide, hidden, mlp.ffn_dim)
     attention = EncoderAttention(query_heads=query, kv_heads=query, key_dim=dim, value_dim=dim)
-    return stack_of("vision", hidden, [(attention, mlp)] * (local + everywhere), fixed_tokens=tiles * rows)
+    layers = [(attention, mlp)] * (local + everywhere)
+    return stack_of("vision", hidden, layers, fixed_tokens=tiles * rows, implementation="mllama_vision_model")
 
 
 def _vision_layers(layer: Tensors, hidden: int, ffn_dim: int) -> None:

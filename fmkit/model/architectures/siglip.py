@@ -22,9 +22,9 @@ def read(config: ConfigReader) -> ModelSpec:
     if name != "SiglipModel":
         raise unknown_class(config, "SiglipModel")
     tensors = Tensors()
-    text_config = config.child_or_defaults("text_config")
+    text_config = config.part("text_config")
     text = text_tower(text_config, tensors.at("text_model"))
-    vision = vision_tower(config.child_or_defaults("vision_config"), tensors.at("vision_model", part="vision"))
+    vision = vision_tower(config.part("vision_config"), tensors.at("vision_model", part="vision"))
     tensors.parameter("logit_scale", (1,), part="projector")
     tensors.parameter("logit_bias", (1,), part="projector")
     dtype, notes = config_dtype(config)
@@ -61,7 +61,7 @@ def text_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     tensors.norm("final_layer_norm", hidden, bias=True)
     outputs = config.optional_size("projection_size") or hidden
     tensors.linear("head", outputs, hidden, bias=True, part="projector")
-    return stack_of("encoder", hidden, layers, max_tokens=positions)
+    return stack_of("encoder", hidden, layers, max_tokens=positions, implementation="siglip_text_model")
 
 
 def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
@@ -77,7 +77,7 @@ def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     tensors.norm("post_layernorm", hidden, bias=True)
     if config.flag("vision_use_head", default=True):
         _pooling_head(tensors.at("head"), hidden, layers[0][1].ffn_dim)
-    return stack_of("vision", hidden, layers, fixed_tokens=tokens)
+    return stack_of("vision", hidden, layers, fixed_tokens=tokens, implementation="siglip_vision_model")
 
 
 def _pooling_head(head: Tensors, hidden: int, ffn_dim: int) -> None:

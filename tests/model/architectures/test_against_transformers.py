@@ -113,6 +113,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mamba, biases": {"model_type": "mamba", "architectures": ["MambaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 90, "use_bias": True, "use_conv_bias": False, "state_size": 4, "expand": 2},
     "falcon_mamba": {"model_type": "falcon_mamba", "architectures": ["FalconMambaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 90, "state_size": 4, "time_step_rank": 3},
     "mllama": {"model_type": "mllama", "architectures": ["MllamaForConditionalGeneration"], "text_config": {**SMALL, "num_key_value_heads": 2, "cross_attention_layers": [1], "pad_token_id": 0}, "vision_config": {"hidden_size": 32, "num_hidden_layers": 6, "num_global_layers": 2, "attention_heads": 4, "intermediate_size": 40, "image_size": 28, "patch_size": 14, "vision_output_dim": 96, "intermediate_layers_indices": [1, 2]}},
+    "granite, biases": {"model_type": "granite", "architectures": ["GraniteForCausalLM"], **SMALL, "num_key_value_heads": 2, "attention_bias": True, "mlp_bias": True},
+    "smollm3, window": {"model_type": "smollm3", "architectures": ["SmolLM3ForCausalLM"], **SMALL, "num_key_value_heads": 2, "use_sliding_window": True, "sliding_window": 8, "no_rope_layer_interval": 2, "pad_token_id": 0},
+    "olmo2": {"model_type": "olmo2", "architectures": ["Olmo2ForCausalLM"], **SMALL, "num_key_value_heads": 2},
+    "starcoder2, no biases": {"model_type": "starcoder2", "architectures": ["Starcoder2ForCausalLM"], **SMALL, "use_bias": False, "sliding_window": 8},
+    "stablelm, parallel": {"model_type": "stablelm", "architectures": ["StableLmForCausalLM"], **SMALL, "num_key_value_heads": 2, "use_qkv_bias": True, "use_parallel_residual": True},
+    "glm": {"model_type": "glm", "architectures": ["GlmForCausalLM"], **SMALL, "head_dim": 8, "pad_token_id": 0},
+    "glm4": {"model_type": "glm4", "architectures": ["Glm4ForCausalLM"], **SMALL, "head_dim": 8, "pad_token_id": 0, "attention_bias": False},
+    "phi": {"model_type": "phi", "architectures": ["PhiForCausalLM"], **SMALL, "num_key_value_heads": 2},
+    "gpt_neox": {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], **SMALL, "rotary_pct": 0.5},
     "nomic_bert": {"model_type": "nomic_bert", "architectures": ["NomicBertModel"], **ENCODER},
 }  # fmt: skip
 

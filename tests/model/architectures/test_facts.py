@@ -94,8 +94,25 @@ def test_kinds(name: str, kind: str) -> None:
 
 def test_llava_next_at_its_largest_cut() -> None:
     text = {key: value for key, value in LLAMA.items() if key != "architectures"}
-    spec = read({"model_type": "llava_next", "text_config": text}, where="config.json")
+    vision = {"hidden_size": 64, "image_size": 336, "patch_size": 14, "num_attention_heads": 4}
+    config = {"model_type": "llava_next", "text_config": text, "vision_config": vision}
+    spec = read(config, where="config.json")
     assert spec.image_tokens == 576 + 48 * 48 + 48
+
+
+@pytest.mark.parametrize(
+    ("name", "implementations"),
+    [
+        ("meta-llama--Meta-Llama-3.1-8B", [None]),
+        ("llava-hf--llava-1.5-7b-hf", ["llama", "clip_vision_model"]),
+        ("google--gemma-3-4b-it", ["gemma3_text", "siglip_vision_model"]),
+        ("Salesforce--blip2-opt-2.7b", ["opt", "blip_2_vision_model", "blip_2_qformer"]),
+        ("Salesforce--blip2-flan-t5-xl", ["t5", "t5", "blip_2_vision_model", "blip_2_qformer"]),
+        ("openai--clip-vit-base-patch32", ["clip_text_model", "clip_vision_model"]),
+    ],
+)
+def test_each_stack_names_the_code_that_runs_it(name: str, implementations: list[str | None]) -> None:
+    assert [stack.implementation for stack in spec_of(name).stacks] == implementations
 
 
 def test_an_unused_window_is_no_window() -> None:
@@ -196,7 +213,11 @@ class TestRefusals:
 
     def test_a_nested_field_is_named_with_its_path(self) -> None:
         with pytest.raises(UnsafeInputError, match=r"text_config\.vocab_size is -3"):
-            read({"model_type": "gemma3", "text_config": {"vocab_size": -3}}, where="config.json")
+            read({"model_type": "gemma3", "text_config": {"vocab_size": -3}, "vision_config": {}}, where="config.json")
+
+    def test_a_missing_part_is_named(self) -> None:
+        with pytest.raises(ArchitectureUnknownError, match="lacks vision_config"):
+            read({"model_type": "llava", "text_config": {}}, where="config.json")
 
     def test_layer_types_of_another_length(self) -> None:
         config = {

@@ -33,7 +33,7 @@ def test_parameters_are_exact(row: dict[str, str]) -> None:
     if row["match"] == "y-explained":
         # The published figure differs; the index says why.
         assert row["notes"]
-        print(f"{row['hub_id']}: {spec.params:,}, published {row['params_published']}: {row['notes']}")  # noqa: T201
+        print(f"{row['hub_id']}: {spec.params:,}, published {row['params_published']}: {row['notes']}")
 
 
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: row["hub_id"])
@@ -52,7 +52,7 @@ def test_a_row_without_a_figure_is_read_or_refused_by_name(row: dict[str, str]) 
         read(config, where=row["file"])
     assert caught.value.where == row["file"]
     assert caught.value.next_command
-    print(f"{row['hub_id']}: no figure ({row['notes']}); {caught.value.message}")  # noqa: T201
+    print(f"{row['hub_id']}: no figure ({row['notes']}); {caught.value.message}")
 
 
 def test_experts_that_a_token_skips_are_not_active() -> None:

@@ -1,0 +1,239 @@
+"""The command line as a whole: help, version, errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import fmkit
+from fmkit.cli import main as main_module
+from fmkit.cli.main import COMMANDS, main
+from fmkit.errors import ExitCode
+from tests.cli.running import fmkit as shell
+from tests.cli.running import here
+
+SUBCOMMANDS = {"hardware": ("show", "list"), "catalog": ("list", "show", "check")}
+LEAVES = [
+    [name, *rest]
+    for name in COMMANDS
+    for rest in ([[sub] for sub in SUBCOMMANDS[name]] if name in SUBCOMMANDS else [[]])
+]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(capsys, "--version")
+    assert (answer.code, answer.out) == (0, f"fmkit {fmkit.__version__}\n")
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(capsys, "--help")
+    assert answer.code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in answer.out
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=" ".join)
+@pytest.mark.parametrize("columns", [60, 100])
+def test_help_of_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, leaf: list[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    answer = here(capsys, *leaf, "--help")
+    assert answer.code == 0
+    assert answer.err == ""
+    assert f"Usage: fmkit {' '.join(leaf)}" in answer.out
+    assert "--json" in answer.out
+    assert "\x1b" not in answer.out
+
+
+def test_lazy_loading_imports_only_the_command_asked_for() -> None:
+    program = (
+        "import sys; from fmkit.cli.main import main; code = main(['vram', '--help']);"
+        "print(sorted(name for name in sys.modules if name.startswith('fmkit.cli.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "fmkit.cli.vram" in done.stderr
+    for other in ("recommend", "try_", "hardware", "catalog", "overview"):
+        assert f"fmkit.cli.{other}'" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["vrm"], 2, "unknown command 'vrm'; nearest: vram"),
+        (["--jsn"], 2, "unknown option '--jsn'; nearest: --json"),
+        (["vram"], 2, "Missing argument 'MODEL'"),
+        (["vram", "gpt2", "--contxt", "1k"], 2, "unknown option '--contxt'; nearest: --context"),
+        (["vram", "gpt2", "--context"], 2, "Option '--context' requires an argument"),
+        (["vram", "lama-3.1-8b"], 2, "llama-3.1-8b"),
+        (["vram", "gpt2", "--context", "-5"], 2, "-5"),
+        (["vram", "gpt2", "--context", "1.5"], 2, "can't read length '1.5'"),
+        (["vram", "gpt2", "--context", "abc"], 2, "can't read length 'abc'"),
+        (["vram", "gpt2", "--sequences", "0"], 2, "whole number"),
+        (["vram", "gpt2", "--sequences", "1.5"], 2, "whole number"),
+        (["vram", "gpt2", "--sequences", "abc"], 2, "whole number"),
+        (["vram", "gpt2", "--sequences", "-1"], 2, "-1"),
+        (["vram", "gpt2", "--precision", "fp17"], 2, "unknown precision 'fp17'; nearest: fp16"),
+        (["vram", "gpt2", "--gpu", "rtx-4091"], 2, "nearest: rtx-4090"),
+        (["vram", "gpt2", "--gpu", "rtx-4090:0"], 2, "rtx-4090:0"),
+        (["vram", "gpt2", "--memory", "24"], 2, "can't read size '24'"),
+        (["vram", "gpt2", "--memory", "24GiB", "--gpu", "rtx-4090"], 2, "exclude each other"),
+        (["vram", "gpt2", "--engine", "vllm"], 2, "later"),
+        (["vram", "gpt2", "--engine", "llama.cpp"], 2, "later"),
+        (["vram", "gpt2", "--engine", "vlm"], 2, "nearest: vllm"),
+        (["vram", "gpt2", "--attention", "sdp"], 2, "nearest: sdpa"),
+        (["vram", "gpt2", "--json", "--csv"], 2, "choose one of --json, --csv"),
+        (["vram", "./nowhere"], 4, "no such file or folder"),
+        (["vram", "nobody/nothing", "--offline"], 5, "network is off"),
+        (["hardware"], 2, "needs one of its commands: show, list"),
+        (["catalog", "show", "gpt3"], 2, "gpt2"),
+        (["recommend", "cht"], 2, "nearest: chat"),
+        (["--json", "vram", "gpt2"], 2, "after the command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_silly_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
+    plain = here(capsys, *arguments)
+    assert plain.code == code, plain.err
+    assert message in plain.err
+    if "--json" in arguments:
+        return
+    assert plain.out == ""
+    machine = here(capsys, *arguments, "--json")
+    error = machine.json()
+    assert machine.code == code
+    assert machine.err == ""
+    assert list(error) == ["schema", "exit", "message", "where", "next"]
+    assert (error["schema"], error["exit"]) == ("fmkit.error/1", code)
+    assert message in error["message"] or arguments[-1] == "--context"  # there --json is the value that was asked for
+
+
+def test_malformed_config_names_file_and_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"model_type": ')
+    answer = here(capsys, "vram", str(file), "--json")
+    assert answer.code == 10
+    assert answer.json()["where"] == str(file)
+    assert "not JSON" in answer.json()["message"]
+
+
+def test_unknown_architecture_names_the_missing_fact(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    answer = here(capsys, "vram", str(tmp_path), "--json")
+    assert answer.code == 8, answer.out
+    assert answer.json()["message"]
+
+
+def test_a_bug_is_named_and_never_shows_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main_module, "build_app", lambda names: {}[names])
+    answer = here(capsys, "vram", "gpt2")
+    assert answer.code == 1
+    assert answer.err.startswith("fmkit: this is a bug in fmkit (KeyError")
+    assert "Traceback" not in answer.err
+    monkeypatch.setenv("FMKIT_DEBUG", "1")
+    assert "Traceback" in here(capsys, "vram", "gpt2").err
+
+
+def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(capsys, "vram", "\x1b[31mred")
+    assert answer.code == 2
+    assert "\x1b" not in answer.err
+
+
+def test_interrupt_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(names: object) -> object:
+        del names
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "build_app", interrupted)
+    assert main(["vram", "gpt2"]) == ExitCode.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_closed_pipe_is_quiet() -> None:
+    command = f"{sys.executable} -m fmkit catalog list | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+
+
+def test_no_colour_codes_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR")
+    answer = shell("vram", "gpt2", "--memory", "24GiB")
+    assert answer.code == 0
+    assert "\x1b" not in answer.out
+
+
+def test_a_terminal_that_lacks_a_character_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert shell("catalog", "show", "gpt2").code == 0
+
+
+def test_alone_names_four_models(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(capsys, "--json")
+    assert answer.code == 0
+    found = answer.json()
+    assert found["schema"] == "fmkit.overview/1"
+    assert [model["task"] for model in found["models"]] == ["chat", "code", "embedding", "transcription"]
+    assert all(model["next"].startswith("fmkit ") for model in found["models"])
+    plain = here(capsys)
+    assert plain.err == ""
+    for model in found["models"]:
+        assert model["next"] in plain.out or model["model"] is None
+
+
+def test_public_api_is_lazy() -> None:
+    program = (
+        "import sys, fmkit; print(len([name for name in sys.modules if name.startswith('fmkit')])); print(fmkit.vram)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    count, function = done.stdout.splitlines()
+    assert count == "1"
+    assert "function vram" in function
+
+
+def test_public_api_names() -> None:
+    assert {"vram", "recommend", "try_model", "__version__"} <= set(dir(fmkit))
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = fmkit.nothing  # type: ignore[attr-defined]  # the point
+
+
+@pytest.mark.parametrize(
+    "arguments", [["hardware", "show"], ["hardware", "list"], ["catalog", "list"], ["catalog", "show", "gpt2"]]
+)
+def test_json_is_one_object_and_repeatable(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    first = here(capsys, *arguments, "--json")
+    assert first.code == 0
+    assert first.json()["schema"].startswith("fmkit.")
+    if arguments != ["hardware", "show"]:  # what is free now changes
+        assert here(capsys, *arguments, "--json").out == first.out
+
+
+def test_csv_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["hardware", "list", "--csv"], ["catalog", "list", "--csv"]):
+        lines = here(capsys, *arguments).out.splitlines()
+        assert lines[0].startswith("id,")
+        assert len(lines) > 10
+
+
+def test_catalog_check_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(capsys, "catalog", "check", "--json")
+    assert answer.code == 0, answer.out
+    assert json.loads(answer.out)["schema"] == "fmkit.catalog-check/1"
+
+
+def test_catalog_list_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(capsys, "catalog", "list", "--task", "transcription", "--json")
+    models = msgspec.json.decode(answer.out)["models"]
+    assert models
+    assert all("transcription" in model["tasks"] for model in models)
+    assert here(capsys, "catalog", "list", "--task", "transcribe").code == 2
+    assert here(capsys, "catalog", "list", "--family", "whispr").code == 2

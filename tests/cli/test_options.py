@@ -1,0 +1,34 @@
+"""Reading the values of options."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmkit.cli.options import one_output, split_values, whole_number, whole_numbers
+from fmkit.errors import UsageError
+
+
+def test_split_values_drops_blanks_and_keeps_order() -> None:
+    assert split_values(["b, a", " ", "c,,d"]) == ["b", "a", "c", "d"]
+    assert split_values([]) is None
+    assert whole_numbers(None, where="--x") is None
+
+
+@given(st.integers(min_value=1, max_value=2**31))
+def test_whole_number_reads_what_it_should(number: int) -> None:
+    assert whole_number(str(number), where="--x") == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "abc", "²", "１", str(2**31 + 1)])
+def test_whole_number_refuses_everything_else(text: str) -> None:
+    with pytest.raises(UsageError, match="whole number") as caught:
+        whole_number(text, where="--x")
+    assert caught.value.where == "--x"
+
+
+def test_one_output_refuses_two() -> None:
+    one_output(as_json=True, csv=False, markdown=False)
+    with pytest.raises(UsageError, match="--csv, --markdown"):
+        one_output(as_json=False, csv=True, markdown=True)
