@@ -10,6 +10,9 @@ from fmkit.errors import UsageError
 from fmkit.units import GIB, MIB, format_bytes
 
 
+DeviceClassName = Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
+
+
 class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One accelerator, or one CPU class, as its vendor states it.
 
@@ -20,7 +23,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     name: str
     vendor: str
-    device_class: Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
+    device_class: DeviceClassName
     memory_bytes: int | None
     bandwidth_bytes_per_s: int | None
     flops_per_s: dict[str, float] = {}

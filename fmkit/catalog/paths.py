@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
+import zlib
 from pathlib import Path
 
 COMPILED_NAME = "catalog.msgpack"
@@ -41,8 +41,8 @@ def cache_folder() -> Path:
 
 def compiled_file(source: Path) -> Path:
     """Where the compiled form of `source` is cached: one file per source folder, so that two checkouts don't compete."""
-    key = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:12]
-    return cache_folder() / "catalog" / f"{key}.msgpack"
+    key = zlib.crc32(os.fsencode(source.resolve()))
+    return cache_folder() / "catalog" / f"{key:08x}.msgpack"
 
 
 def reader_files() -> list[Path]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fmkit.errors import UsageError
 from fmkit.hardware import amd, apple, cpu, intel, nvidia
 from fmkit.hardware.cpu import Host
 from fmkit.hardware.probe import Found
-from fmkit.machine import Device, Machine, device_reserve, host_reserve
+from fmkit.machine import Device, DeviceClassName, Machine, device_reserve, host_reserve
 
 PROBES = (nvidia.probe, amd.probe, apple.probe, intel.probe)
 """In the order of preference: the first that finds something is the accelerator that models run on."""
-
-DeviceClass = Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
 
 
 def detect() -> Machine:
@@ -93,7 +89,7 @@ def processor_only(host: Host) -> Machine:
     )
 
 
-def device_class(found: Found) -> DeviceClass:
+def device_class(found: Found) -> DeviceClassName:
     """The class that a card's name says; a name that says nothing is taken for a consumer card."""
     if found.unified_memory:
         return "integrated"

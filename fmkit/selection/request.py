@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 SCORE_PARTS = ("quality", "latency", "memory", "licence", "cost")
 
-DEFAULT_WEIGHTS = {"quality": 0.5, "latency": 0.3, "memory": 0.1, "licence": 0.05, "cost": 0.05}
-"""Weights of the score for a task that states none: being good at the task counts for as much as all the rest. Latency comes
+DEFAULT_WEIGHTS = {"quality": 0.55, "latency": 0.25, "memory": 0.1, "licence": 0.05, "cost": 0.05}
+"""Weights of the score for a task that states none: being good at the task counts for more than all the rest. Latency comes
 next, so that a model that answers after minutes does not win by a few points."""
 
 DEFAULT_PRECISIONS = ("fp16", "int8", "int4")

@@ -99,7 +99,7 @@ def decode_moment(spec: ModelSpec, run: Pass) -> Moment | None:
 def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
     """Tokens of one sequence that pass through a stack at once during prefill; 0 if the workload does not touch it."""
     if stack.role in ("vision", "qformer"):
-        return (stack.fixed_tokens or 0) * _images(spec, run.workload)
+        return (stack.fixed_tokens or 0) * images_per_sequence(spec, run.workload)
     if stack.fixed_tokens is not None:
         return stack.fixed_tokens
     if stack.role == "decoder":
@@ -161,7 +161,7 @@ def _encoder(spec: ModelSpec) -> Stack | None:
     return (spec.stack("encoder") or spec.stack("audio")) if spec.cached_stack is not None else None
 
 
-def _images(spec: ModelSpec, workload: Workload) -> int:
+def images_per_sequence(spec: ModelSpec, workload: Workload) -> int:
     """Images per sequence: what was asked, else one for a model that takes images."""
     if workload.images is not None:
         return workload.images

@@ -75,6 +75,7 @@ _PRE_NORM = Implementation(mlp=Held(h=4, i=2), attention=(Held(h=4, q=3),))
 
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "llama": _LLAMA,
+    "mllama_text_model": _LLAMA,
     "mistral": _LLAMA,
     "mixtral": _LLAMA,
     "qwen2": _LLAMA,
@@ -102,6 +103,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     ),
     "deepseek_v2": _LATENT,
     "deepseek_v3": _LATENT,
+    "deepseek_v32": _LATENT,
     "bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,
@@ -122,6 +124,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "clip": Implementation(mlp=Held(h=4, i=3), attention=(Held(h=4, q=3),)),
     "siglip": _PRE_NORM,
     "blip_2_vision_model": _PRE_NORM,
+    "mllama_vision_model": _PRE_NORM,
     "blip_2_qformer": _BERT,
 }
 """Multiples by the transformers model type whose code runs the block."""
@@ -132,9 +135,8 @@ ASSUMED = _LLAMA
 
 def implementation_of(model_type: str, *, gated: bool) -> tuple[Implementation, bool]:
     """The row of a model type, and whether there is one; T5 and mT5 have two, by their feed-forward."""
-    name = {"mt5": "t5", "clip_text_model": "clip", "clip_vision_model": "clip", "siglip_vision_model": "siglip"}.get(
-        model_type, model_type
-    )
+    name = model_type.removesuffix("_text_model").removesuffix("_vision_model")
+    name = model_type if model_type in IMPLEMENTATIONS else {"mt5": "t5"}.get(name, name)
     if name == "t5" and gated:
         name = "t5-gated"
     found = IMPLEMENTATIONS.get(name)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.model.layers import CrossAttention
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.activations import SOURCE, Moment, Pass, decode_moment, prefill_moments
+from fmkit.sizing.activations import SOURCE, Moment, Pass, decode_moment, images_per_sequence, prefill_moments
 from fmkit.sizing.cache import cache_lines, prompt_kept_bytes
 from fmkit.sizing.estimate import MemoryEstimate, MemoryLine, Phase
 from fmkit.sizing.weights import weight_lines
@@ -89,10 +90,17 @@ def cache_dtype(spec: ModelSpec, layout: Layout) -> str:
 
 
 def encoder_tokens_for(spec: ModelSpec, workload: Workload) -> int:
-    """Tokens of the encoder: what the model fixes (Whisper 1500), else what was asked, else as many as the context."""
+    """Tokens the decoder's cross-attention keeps: what the model fixes (Whisper 1500), else what was asked or the context.
+
+    Where the decoder attends to an image tower (Llama 3.2 Vision), they are the tower's tokens of all images.
+    """
     encoder = spec.stack("encoder") or spec.stack("audio")
-    if encoder is None or spec.cached_stack is None:
+    if spec.cached_stack is None:
         return 0
+    if encoder is None:
+        vision = spec.stack("vision")
+        attends = any(isinstance(block.mixer, CrossAttention) for block in spec.cached_stack.blocks)
+        return images_per_sequence(spec, workload) * (vision.fixed_tokens or 0) if attends and vision is not None else 0
     if encoder.fixed_tokens is not None:
         return encoder.fixed_tokens
     return workload.encoder_tokens if workload.encoder_tokens is not None else workload.context_tokens

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from fmkit.trial.quantised import is_quantised, quantise, replace_linears
+
 BLOCK_ELEMENTS = 1_000_003
 """Length of the run of random values that is repeated: a prime, so that it never lines up with the rows of a matrix."""
 
@@ -44,8 +46,6 @@ def build_random(cls: Any, config: Mapping[str, Any], dtype: str, device: str, q
         model = cls._from_config(parsed_config(config), dtype=wanted)
     model.tie_weights()
     if quantiser is not None:
-        from fmkit.trial.quantised import replace_linears  # noqa: PLC0415  needs bitsandbytes
-
         replace_linears(model, quantiser, wanted)
     materialise(model, wanted, device)
     return model.eval()
@@ -63,7 +63,7 @@ def materialise(model: Any, dtype: Any, device: str) -> None:  # noqa: ANN401
             key = id(parameter)
             if key not in made:
                 full_name = f"{prefix}.{name}" if prefix else name
-                target = torch.float32 if wide is not None and wide.search(full_name) else parameter.dtype
+                target = torch.float32 if wide is not None and wide.search(full_name) else dtype
                 made[key] = _parameter(parameter, full_name, target, device, source)
             module._parameters[name] = made[key]  # noqa: SLF001  register_parameter refuses names it finds
         for name, buffer in list(module.named_buffers(recurse=False)):
@@ -73,13 +73,11 @@ def materialise(model: Any, dtype: Any, device: str) -> None:  # noqa: ANN401
 
 
 def _parameter(meta: Any, name: str, dtype: Any, device: str, source: Any) -> Any:  # noqa: ANN401
-    """One parameter: its own class's way of being made where it has one (bitsandbytes), else filled in place."""
-    finish = getattr(meta, "fmkit_finish", None)
-    tensor = torch.empty(meta.shape, dtype=dtype, device="cpu" if finish is not None else device)
+    """One parameter with values; a quantised one is filled in 16 bits first, on the CPU."""
+    quantised = is_quantised(meta)
+    tensor = torch.empty(meta.shape, dtype=dtype, device="cpu" if quantised else device)
     fill(tensor, name, source)
-    if finish is not None:
-        return finish(tensor, device)
-    return torch.nn.Parameter(tensor, requires_grad=False)
+    return quantise(meta, tensor, device) if quantised else torch.nn.Parameter(tensor, requires_grad=False)
 
 
 def fill(tensor: Any, name: str, source: Any) -> None:  # noqa: ANN401

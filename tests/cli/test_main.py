@@ -100,10 +100,13 @@ def test_lazy_loading_imports_only_the_command_asked_for() -> None:
 def test_silly_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
     plain = here(capsys, *arguments)
     assert plain.code == code, plain.err
-    assert message in plain.err
     if "--json" in arguments:
+        assert message in plain.json()["message"]
         return
+    assert message in plain.err
     assert plain.out == ""
+    if arguments == ["hardware"]:  # a group of commands has no --json of its own
+        return
     machine = here(capsys, *arguments, "--json")
     error = machine.json()
     assert machine.code == code
@@ -203,7 +206,7 @@ def test_public_api_is_lazy() -> None:
 def test_public_api_names() -> None:
     assert {"vram", "recommend", "try_model", "__version__"} <= set(dir(fmkit))
     with pytest.raises(AttributeError, match="nothing"):
-        _ = fmkit.nothing  # type: ignore[attr-defined]  # the point
+        _ = fmkit.nothing
 
 
 @pytest.mark.parametrize(

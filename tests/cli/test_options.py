@@ -21,7 +21,7 @@ def test_whole_number_reads_what_it_should(number: int) -> None:
     assert whole_number(str(number), where="--x") == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "abc", "²", "１", str(2**31 + 1)])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "abc", "\u00b2", "\uff11", str(2**31 + 1)])
 def test_whole_number_refuses_everything_else(text: str) -> None:
     with pytest.raises(UsageError, match="whole number") as caught:
         whole_number(text, where="--x")

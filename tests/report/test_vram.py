@@ -1,0 +1,151 @@
+"""The text of `fmkit vram`: right at every width, and never more than the result says."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from fmkit.report.vram import csv_table, markdown_text, print_vram
+from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
+from fmkit.sizing.estimate import Fit, MemoryLine, PrecisionFit
+from fmkit.speed.estimate import Range, SpeedEstimate
+from fmkit.units import GIB
+
+
+def line(part: str, count: int) -> MemoryLine:
+    return MemoryLine(
+        part=part,
+        bytes=count,
+        phase="steady",
+        basis="formula",
+        reason=f"why {part}",
+        source=f"where {part}",
+        formula="2 x 3",
+    )
+
+
+def estimate(
+    precision: str, context_tokens: int, peak_gib: int, *, fits: bool | None = True, valid: bool = True
+) -> Estimate:
+    peak = peak_gib * GIB
+    rate = Range(low=40, median=50, high=60)
+    return Estimate(
+        engine="transformers", engine_version="5.23.0", precision=precision, layout=f"layout-{precision}",
+        cache_dtype="bfloat16", context_tokens=context_tokens, encoder_tokens=0, sequences=1, tensor_parallel=1,
+        pipeline_parallel=1, valid=valid, weights_bytes=peak // 2, cache_bytes=peak // 4, steady_bytes=peak - 1,
+        peak_bytes=peak, low_bytes=peak - GIB, high_bytes=peak + GIB, reserved_bytes=0, per_device_bytes=peak,
+        lines=(line("weights: everything", peak // 2), line("cache", peak // 4)), fits=fits, budget_bytes=23 * GIB,
+        speed=SpeedEstimate(
+            ttft_s=Range(low=0.2, median=0.3, high=0.4), prefill_tokens_per_s=rate, decode_tokens_per_s=rate,
+            throughput_tokens_per_s=rate, basis="class", bound="bandwidth", reason="measured on others of its class",
+        ),
+    )  # fmt: skip
+
+
+MODEL = ModelSummary(
+    ref="toy", hub_id="org/toy", revision=None, architecture="ToyForCausalLM", kind="decoder", params=8_000_000_000,
+    active_params=2_000_000_000, max_context_tokens=131072, licence="mit",
+)  # fmt: skip
+MACHINE = MachineSummary(
+    name="A card", origin="catalog", device="a-card", count=1, memory_bytes=24 * GIB, usable_bytes=23 * GIB, free_bytes=None,
+    source=None,
+)  # fmt: skip
+FIT = Fit(
+    budget_bytes=23 * GIB, best_precision="int4", max_context_tokens=61_000, max_sequences=3, limited_by="memory",
+    smallest_device="a-card", short_bytes=0, cut=None,
+    precisions=(
+        PrecisionFit(
+            precision="fp16", fits=False, max_context_tokens=None, max_sequences=None, limited_by="memory",
+            short_bytes=3 * GIB, smallest_device=None,
+        ),
+        PrecisionFit(
+            precision="int4", fits=True, max_context_tokens=61_000, max_sequences=3, limited_by="memory", short_bytes=0,
+            smallest_device="a-card",
+        ),
+    ),
+)  # fmt: skip
+RESULT = VramResult(
+    fmkit="0.1.0", catalog="2026-11-25", model=MODEL, machine=MACHINE, verdict="toy fits a card at INT4.",
+    estimates=(
+        estimate("fp16", 4096, 26, fits=False), estimate("int4", 4096, 8), estimate("fp16", 1 << 20, 90, valid=False),
+        estimate("int4", 1 << 20, 22, fits=None),
+    ),
+    fit=FIT, warnings=("a [bold]warning[/bold]",), next=("fmkit try toy",),
+)  # fmt: skip
+
+
+def text(result: VramResult, *, width: int = 100, detail: bool = False) -> str:
+    buffer = StringIO()
+    print_vram(result, Console(file=buffer, width=width, color_system=None, highlight=False), detail=detail)
+    return buffer.getvalue()
+
+
+def test_the_verdict_comes_first() -> None:
+    assert text(RESULT).splitlines()[0].strip() == RESULT.verdict
+
+
+def test_rows_are_contexts_and_columns_precisions() -> None:
+    lines = [" ".join(found.split()) for found in text(RESULT).splitlines()]
+    assert "context FP16 INT4" in lines
+    assert "4k 26.00 GiB no 8.00 GiB fits" in lines
+    assert "1M 90.00 GiB past limit 22.00 GiB" in lines
+
+
+def test_several_sequences_are_named_in_the_row() -> None:
+    two = msgspec.structs.replace(RESULT.estimates[1], sequences=2)
+    lines = text(msgspec.structs.replace(RESULT, estimates=(RESULT.estimates[1], two)))
+    assert "1 x 4k" in lines
+    assert "2 x 4k" in lines
+
+
+def test_parts_of_the_first_estimate_or_of_all_with_detail() -> None:
+    assert text(RESULT).count("Where it goes") == 1
+    detailed = text(RESULT, detail=True)
+    assert detailed.count("Where it goes") == 4
+    assert "why cache" in detailed
+    assert "source: where cache" in detailed
+    assert "2 x 3" in detailed
+
+
+def test_speed_is_a_range_and_only_for_what_fits() -> None:
+    shown = text(RESULT)
+    assert "INT4: 40 to 60 tokens/s, first token after 200 ms to 400 ms" in shown
+    assert "FP16: 40" not in shown
+
+
+def test_the_inverse_says_what_is_short_and_what_stops_it() -> None:
+    shown = " ".join(text(RESULT).split())
+    assert "FP16 3.00 GiB short - - none" in shown
+    assert "INT4 yes 61,000 3 a-card" in shown
+    assert "best: INT4; a longer context is stopped by memory" in shown
+
+
+def test_markup_in_a_warning_is_text() -> None:
+    assert "note: a [bold]warning[/bold]" in text(RESULT)
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+@pytest.mark.parametrize("detail", [False, True])
+def test_no_line_is_wider_than_the_console(width: int, detail: bool) -> None:
+    assert max(len(found.rstrip()) for found in text(RESULT, width=width, detail=detail).splitlines()) <= width
+
+
+def test_unknown_is_said_for_an_api_model() -> None:
+    api = ApiFacts(
+        provider="Someone", input_usd_per_1m=2.5, output_usd_per_1m=None, cached_input_usd_per_1m=None, context_tokens=1000,
+        max_output_tokens=None, status="current", source="a page", price_date="2026-11-01",
+    )  # fmt: skip
+    shown = " ".join(text(msgspec.structs.replace(RESULT, estimates=(), fit=None, api=api, machine=None)).split())
+    assert "input, per 1M tokens 2.5 USD" in shown
+    assert "output, per 1M tokens unknown" in shown
+    assert "price of 2026-11-01" in shown
+
+
+def test_csv_has_a_line_per_estimate_and_markdown_a_table() -> None:
+    lines = csv_table(RESULT).splitlines()
+    assert len(lines) == 5
+    assert lines[4].endswith(f"{23 * GIB},")  # fits is unknown there
+    assert "| 4k | 26.00 GiB no | 8.00 GiB fits |" in markdown_text(RESULT)
