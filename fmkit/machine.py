@@ -9,7 +9,6 @@ import msgspec
 from fmkit.errors import UsageError
 from fmkit.units import GIB, MIB, format_bytes
 
-
 DeviceClassName = Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
 
 

@@ -63,9 +63,12 @@ def show_model(name: str) -> ModelResult:
 def check_catalog() -> CatalogCheckResult:
     """Check the catalog's source files against all rules; CatalogInvalidError lists every fault."""
     from fmkit.catalog.check import check  # noqa: PLC0415 - imports PyYAML
+    from fmkit.catalog.faults import invalid  # noqa: PLC0415
     from fmkit.catalog.paths import source_folder  # noqa: PLC0415
 
-    check(source_folder())
+    faults = check(source_folder())
+    if faults:
+        raise invalid(faults, where=str(source_folder()))
     catalog = load_catalog()
     return CatalogCheckResult(
         fmkit=__version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from fmkit.catalog import convert
 from fmkit.catalog.faults import invalid
 from fmkit.catalog.links import Links, link
 from fmkit.catalog.paths import reader_files, source_files
-from fmkit.catalog.records import FORMAT, Compiled, FileStamp, Head, StoredModel
+from fmkit.catalog.records import CHECKSUM_BYTES, FORMAT, Compiled, FileStamp, Head, StoredModel
 from fmkit.catalog.sources import Sources, read_sources
 from fmkit.errors import FmkitError
 from fmkit.selection.facts import Candidate, Score
@@ -91,8 +92,9 @@ def _assemble(
 
 
 def encode(compiled: Compiled) -> bytes:
-    """The bytes of a compiled catalog's file."""
-    return _encode(compiled)
+    """The bytes of a compiled catalog's file: checksum, then msgpack."""
+    content = _encode(compiled)
+    return zlib.crc32(content).to_bytes(CHECKSUM_BYTES, "big") + content
 
 
 def content_hash(folder: Path) -> str:

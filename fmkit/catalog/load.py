@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from fmkit.catalog.paths import (
     source_files,
     source_folder,
 )
-from fmkit.catalog.records import FORMAT, CatalogModel, Compiled, FileStamp, StoredModel
+from fmkit.catalog.records import CHECKSUM_BYTES, FORMAT, CatalogModel, Compiled, FileStamp, StoredModel
 from fmkit.catalog.schema import EngineFile
 from fmkit.errors import CatalogInvalidError, UsageError
 from fmkit.machine import Device
@@ -129,7 +130,7 @@ def load_catalog() -> Catalog:
     packaged = packaged_folder()
     if packaged.is_dir():
         shipped = _read_compiled(packaged / COMPILED_NAME)
-        if shipped is not None and shipped.head.fmkit == fmkit.__version__:
+        if shipped is not None:
             return Catalog(shipped)
     return open_catalog(source_folder())
 
@@ -144,7 +145,7 @@ def open_catalog(folder: Path) -> Catalog:
         )
     place = compiled_file(folder)
     stamps = _stamps(folder)
-    kept = _read_compiled(place)
+    kept = None if place is None else _read_compiled(place)
     if kept is not None and kept.head.stamps == stamps:
         return Catalog(kept)
     from fmkit.catalog.compile import compile_catalog, content_hash, encode  # noqa: PLC0415 - imports PyYAML
@@ -153,9 +154,10 @@ def open_catalog(folder: Path) -> Catalog:
         fresh = msgspec.structs.replace(kept, head=msgspec.structs.replace(kept.head, stamps=stamps))
     else:
         fresh = compile_catalog(folder, stamps)
-    # A folder that can't be written costs time at every start, and nothing else.
-    with contextlib.suppress(OSError):
-        _write_atomically(place, encode(fresh))
+    if place is not None:
+        # A folder that can't be written costs time at every start, and nothing else.
+        with contextlib.suppress(OSError):
+            _write_atomically(place, encode(fresh))
     return Catalog(fresh)
 
 
@@ -166,7 +168,10 @@ def _decode(raw: msgspec.Raw, kind: type[T]) -> T:
 def _read_compiled(path: Path) -> Compiled | None:
     """The compiled file, or None where it is absent, damaged or of another format."""
     try:
-        compiled = msgspec.msgpack.decode(path.read_bytes(), type=Compiled)
+        content = memoryview(path.read_bytes())
+        if zlib.crc32(content[CHECKSUM_BYTES:]) != int.from_bytes(content[:CHECKSUM_BYTES], "big"):
+            return None
+        compiled = msgspec.msgpack.decode(content[CHECKSUM_BYTES:], type=Compiled)
     except (OSError, msgspec.MsgspecError):
         return None
     return compiled if compiled.head.format == FORMAT and compiled.head.fmkit == fmkit.__version__ else None

@@ -39,10 +39,17 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "fmkit"
 
 
-def compiled_file(source: Path) -> Path:
-    """Where the compiled form of `source` is cached: one file per source folder, so that two checkouts don't compete."""
+def compiled_file(source: Path) -> Path | None:
+    """Where the compiled form of `source` is cached: one file per source folder, so that two checkouts don't compete.
+
+    None for a user without a home.
+    """
     key = zlib.crc32(os.fsencode(source.resolve()))
-    return cache_folder() / "catalog" / f"{key:08x}.msgpack"
+    try:
+        folder = cache_folder()
+    except RuntimeError:
+        return None
+    return folder / "catalog" / f"{key:08x}.msgpack"
 
 
 def reader_files() -> list[Path]:

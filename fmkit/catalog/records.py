@@ -12,6 +12,9 @@ from fmkit.selection.facts import Candidate
 FORMAT = 1
 """The version of the compiled file's layout; a file of another version is compiled anew."""
 
+CHECKSUM_BYTES = 4
+"""A compiled file starts with the CRC-32 of the rest: a part decoded late must not turn out to be damaged."""
+
 FileStamp = tuple[str, int, int]
 """A file's name, size and modification time in nanoseconds: what is compared before any content is read."""
 

@@ -51,14 +51,14 @@ def fetch_config(hub_id: str, revision: str | None, offline: bool) -> tuple[dict
             where=where,
             next_command="leave out --offline (and HF_HUB_OFFLINE), or give the path of its config.json",
         )
-    answer = within_deadline(lambda: _download(hub_id, revision, where), where)
+    answer = within_deadline(lambda: _download(hub_id, revision, where), where, DEADLINE_S)
     _raise_for_status(answer, hub_id, revision, where)
     if answer.commit is None or not COMMIT.fullmatch(answer.commit):
         raise UnsafeInputError("the answer names no commit; is HF_ENDPOINT a Hub?", where=where)
     return parse_object(answer.body, where=where), answer.commit
 
 
-def within_deadline(work: Callable[[], Answer], where: str, deadline_s: float = DEADLINE_S) -> Answer:
+def within_deadline(work: Callable[[], Answer], where: str, deadline_s: float) -> Answer:
     """The result of `work`, or NetworkNeededError when it takes longer than `deadline_s` seconds."""
     results: list[Answer] = []
     errors: list[Exception] = []
@@ -87,7 +87,7 @@ def _download(hub_id: str, revision: str | None, where: str) -> Answer:
 
     client = get_session()
     library = import_module(type(client).__module__.partition(".")[0])  # httpx or httpx2: the library's choice
-    url = hf_hub_url(hub_id, "config.json", revision=revision)
+    url = hf_hub_url(hub_id, "config.json", revision=revision, endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         with client.stream(
             "GET", url, headers=build_hf_headers(), timeout=READ_TIMEOUT_S, follow_redirects=True

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WIDE_COLUMNS = 100
 MEDIUM_COLUMNS = 80
 MANY = 4
+NOT_MEANT = frozenset({"task", "kind", "tuning", "size", "retired"})
+"""Constraints that nobody asked for: models that are for something else come last among the excluded."""
 EVIDENCE_MARKS = {"independent": "", "mixed": "~", "vendor": "!"}
 MARKS_LEGEND = (
     "quality: 0 to 1 among the catalog's models, with its 80 % interval; ~ some, ! all scores vendor-reported"
@@ -32,11 +34,15 @@ COLUMNS = (
 
 def print_recommendation(result: RecommendResult, console: Console, *, explain: bool = False) -> None:
     """Draw the whole answer on a rich console of any width."""
+    from rich.text import Text
+
     _say(console, result.verdict, bold=True)
     if result.picks:
         console.print()
         _print_table(result, console)
         _print_notes_on_picks(result, console, explain=explain)
+    if result.why_not:
+        console.print()
     for line in result.why_not:
         _say(console, line)
     _print_excluded(result, console)
@@ -44,7 +50,8 @@ def print_recommendation(result: RecommendResult, console: Console, *, explain: 
     if result.picks:
         console.print()
         for command in result.picks[0].next:
-            _say(console, f"next: {command}")
+            # whole, however narrow the terminal: a command must survive copying
+            console.print(Text(f"next: {command}"), soft_wrap=True)
 
 
 def _say(console: Console, text: str, *, indent: int = 0, bold: bool = False) -> None:
@@ -193,7 +200,7 @@ def _print_excluded(result: RecommendResult, console: Console) -> None:
         return
     console.print()
     _say(console, f"{len(result.excluded)} models are out:", bold=True)
-    for constraint, models in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+    for constraint, models in sorted(groups.items(), key=lambda g: (g[0] in NOT_MEANT, -len(g[1]), g[0])):
         _say(console, f"{constraint} {len(models)}: {_some(models)}", indent=2)
 
 

@@ -131,6 +131,20 @@ def test_sixty_columns_keep_what_decides() -> None:
     assert "alpha-8b-instruct" in text.replace("\n", "")
 
 
+def test_a_command_is_never_broken() -> None:
+    command = "fmkit vram alpha-8b-instruct --gpu rtx-4090 --precision int8 --context 8k"
+    assert f"next: {command}" in drawn(result(pick(next=(command,))), width=40).splitlines()
+
+
+def test_models_for_something_else_come_last_among_the_excluded() -> None:
+    others = tuple(
+        Excluded(model=f"other-{n}", reason="not for chat", constraint="task", missed_by=None) for n in range(9)
+    )
+    found = result(pick())
+    text = drawn(replace(found, excluded=others + found.excluded))
+    assert text.index("memory 6:") < text.index("task 9:")
+
+
 def test_no_pick_is_still_an_answer() -> None:
     text = drawn(result(verdict="No model for chat passes the constraints; memory excludes the most (6)."))
     assert text.startswith("No model for chat")

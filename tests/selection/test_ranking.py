@@ -108,6 +108,13 @@ def test_ties_are_said_both_ways(build: Any) -> None:
     assert abs((by_id["one"].score or 0) - (by_id["two"].score or 0)) < TIE_EPSILON
 
 
+def test_scores_a_hundredth_apart_are_a_tie_whatever_their_intervals(chat_pool: Any) -> None:
+    one = replace(select(Request(task="chat"), chat_pool).ranked[0], score=0.700, score_low=0.60, score_high=0.80)
+    other = replace(one, candidate=replace(one.candidate, id="other"), score_low=0.65, score_high=0.85)
+    assert tied_with(one, [one, replace(other, score=0.705)]) == ("other",)
+    assert tied_with(one, [one, replace(other, score=0.750)]) == ()
+
+
 def test_an_unranked_task_orders_by_domain_and_training(build: Any) -> None:
     task = build.task(id="biomedical", benchmarks=(), unranked="no comparable scores", domain="biomedical")
     pool = build.pool(

@@ -38,7 +38,7 @@ def tokenizer(transformers: Any) -> Any:
 
 def passages_bits_per_byte(model: Any, tokenizer: Any) -> float:
     """The figure anew, from the loss that transformers computes itself."""
-    import torch  # here, because it is an extra
+    import torch  # noqa: PLC0415  # an extra
 
     nats, size_bytes = 0.0, 0
     for passage in embedded.held_out_passages():

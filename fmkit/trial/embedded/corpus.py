@@ -23,7 +23,7 @@ CORPUS_PATH = Path(__file__).with_name("corpus.txt.xz")
 ORIGIN = "the documentation of CPython 3.11.2, from the Debian package python3.11-doc 3.11.2-6+deb12u9"
 HELD_OUT_PERCENT = 6
 SPLIT_RULE = (
-    f"a document is held out when the first 8 bytes of sha256(its name), big-endian, modulo 100, "
+    "a document is held out when the first 8 bytes of sha256(its name), big-endian, modulo 100, "
     f"are below {HELD_OUT_PERCENT}"
 )
 
@@ -33,7 +33,7 @@ _DOCUMENT_MARK = "\f"  # a form feed, then the name of the document, begins a do
 _SHORTEST_DOCUMENT_CHARS = 3000  # of those that give a passage
 _LONGEST_PASSAGE_CHARS = 1500  # below 511 tokens, so that a passage fits into the context
 _FEWEST_WORDS = 8  # a paragraph of fewer words is a title, a signature or an item of a list, not prose
-_LEAST_SHARE_OF_WORDS = 0.6
+_LEAST_SHARE_OF_WORDS = 0.6  # of what stands between spaces; a signature or a table has fewer
 _WORD = re.compile(r"(?<![^\s(\"'])[A-Za-z]+(?:['-][a-z]+)*(?![^\s.,;:?!)\"'])")
 
 _DESCRIPTIONS = frozenset(
@@ -76,7 +76,6 @@ _ADMONITIONS = {
     "seealso": "See also: ",
     "tip": "",
     "important": "",
-} | {
     "impl-detail": "CPython implementation detail: ",
     "glossary": "",
     "rubric": "",

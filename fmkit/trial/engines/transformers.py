@@ -156,18 +156,20 @@ class TransformersEngine:
         token = self.loaded.token_ids(1, seed=2)
         first_s, rates = [], []
         before = None
-        for _ in range(self.request.repeat):
+        for run in range(self.request.repeat + 1):
             with torch.inference_mode():
                 started = _now(self.request.device)
                 out = self.loaded.run(**prompt)
-                first_s.append(_now(self.request.device) - started)
+                taken_s = _now(self.request.device) - started
                 scores = scores_of(_text_part(out)).float().clone()
-                if steps:
-                    rates.append(steps / self._decode(out, token, steps))
+                decoded_s = self._decode(out, token, steps if run else 1) if steps else 0.0
+            del out
             if before is not None:
                 self._repeat_difference = max(self._repeat_difference or 0.0, float((scores - before).abs().max()))
             before = scores
-            del out
+            if run:  # the first one prepares kernels for these shapes
+                first_s.append(taken_s)
+                rates += [steps / decoded_s] if steps else []
         return Timing(ttft_s=tuple(first_s), decode_tokens_per_s=tuple(rates))
 
     @property
