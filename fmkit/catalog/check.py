@@ -162,10 +162,11 @@ def _configs(sources: Sources, links: Links) -> Iterator[Fault]:
 
 def _sourced_models(sources: Sources, links: Links) -> Iterator[Fault]:
     for family_id, family in sources.families.items():
-        yield from _unsourced({"licence": family.licence}, family.sources, f"families/{family_id}.yaml", "$")
+        stated: dict[str, object] = {"licence": family.licence, "training_tokens": family.training_tokens}
+        yield from _unsourced(stated, family.sources, f"families/{family_id}.yaml", "$")
     for model_id, model in links.open_models.items():
         entry = model.entry
-        stated: dict[str, object] = {
+        stated = {
             "licence": entry.licence,
             "released": entry.released,
             "training_tokens": entry.training_tokens,

@@ -260,8 +260,8 @@ def require_safetensors(folder: Path) -> None:
 
 
 def cache_bytes(out: Any) -> int:  # noqa: ANN401
-    """Bytes of the distinct storages that the cache in a model's output holds, whatever its class."""
-    return storage_bytes(tensors_in(cache_of(_text_part(out))))
+    """Bytes of the distinct storages that the cache in a model's output holds, whatever its class; counters are left out."""
+    return storage_bytes(tensor for tensor in tensors_in(cache_of(_text_part(out))) if tensor.numel() > 1)
 
 
 def first_line(error: BaseException) -> str:

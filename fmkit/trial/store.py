@@ -1,0 +1,148 @@
+"""Every trial that was kept, in one SQLite file in the user's data folder: what the next estimate learns from.
+
+Writes are atomic (one transaction each) and may come from several processes (WAL, and waiting for the lock). The file says which
+version of its schema it has; one written by a newer fmkit is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from fmkit.errors import FmkitError, UnsafeInputError
+from fmkit.results.trial import TrialResult
+
+SCHEMA_VERSION = 1
+LOCK_WAIT_S = 10.0
+
+CREATE = """
+CREATE TABLE trial (
+    id TEXT PRIMARY KEY,
+    date TEXT NOT NULL,
+    model TEXT NOT NULL,
+    hub_id TEXT,
+    engine TEXT NOT NULL,
+    engine_version TEXT NOT NULL,
+    precision TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    context_tokens INTEGER NOT NULL,
+    sequences INTEGER NOT NULL,
+    random_weights INTEGER NOT NULL,
+    record TEXT NOT NULL
+);
+CREATE INDEX trial_by_model ON trial (model, engine, precision);
+"""
+
+INSERT = "INSERT INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class StoreError(FmkitError):
+    """The record of trials can't be read or written; a trial goes on without it."""
+
+
+def data_folder() -> Path:
+    """The user's folder for what can't be made again: $FMKIT_DATA_DIR, else the platform's custom."""
+    named = os.environ.get("FMKIT_DATA_DIR")
+    if named:
+        return Path(named)
+    xdg = os.environ.get("XDG_DATA_HOME")
+    if xdg:
+        return Path(xdg) / "fmkit"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fmkit" / "data"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "fmkit"
+    return Path.home() / ".local" / "share" / "fmkit"
+
+
+class TrialStore:
+    """The kept trials in `path`, by default the user's own file; made at the first write."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path if path is not None else data_folder() / "trials.sqlite3"
+
+    def add(self, result: TrialResult) -> None:
+        """Keep a trial; StoreError where the file can't be written, is damaged, or belongs to a newer fmkit."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"can't make the folder for trials: {error.strerror}", where=str(self.path.parent)) from error
+        row = (
+            result.id,
+            result.date,
+            result.model,
+            result.hub_id,
+            result.engine.name,
+            result.engine.version,
+            result.precision,
+            str(result.machine.get("name", "")),
+            int(result.workload["context_tokens"]),
+            int(result.workload["sequences"]),
+            int(result.random_weights),
+            msgspec.json.encode(result).decode(),
+        )
+        with self._open() as connection:
+            connection.execute(INSERT, row)
+
+    def all(self, model: str | None = None) -> list[TrialResult]:
+        """The kept trials, oldest first, of one model where it is named."""
+        if not self.path.exists():
+            return []
+        with self._open() as connection:
+            if model is None:
+                rows = connection.execute("SELECT record FROM trial ORDER BY date, id").fetchall()
+            else:
+                rows = connection.execute(
+                    "SELECT record FROM trial WHERE model = ? ORDER BY date, id", (model,)
+                ).fetchall()
+        return [_decode(record, self.path) for (record,) in rows]
+
+    def get(self, trial_id: str) -> TrialResult | None:
+        """The trial of that id."""
+        if not self.path.exists():
+            return None
+        with self._open() as connection:
+            row = connection.execute("SELECT record FROM trial WHERE id = ?", (trial_id,)).fetchone()
+        return None if row is None else _decode(row[0], self.path)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside one transaction, on a file with the right schema."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    self._prepare(connection)
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"can't use the record of trials: {error}", where=str(self.path)) from error
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            for statement in CREATE.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif found != SCHEMA_VERSION:
+            raise StoreError(
+                f"the record of trials has schema {found}, and this fmkit writes {SCHEMA_VERSION}", where=str(self.path)
+            )
+
+
+def _decode(record: str, path: Path) -> TrialResult:
+    try:
+        return msgspec.json.decode(record, type=TrialResult)
+    except msgspec.MsgspecError as error:
+        raise UnsafeInputError(f"a kept trial can't be read: {error}", where=str(path)) from error

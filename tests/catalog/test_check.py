@@ -1,0 +1,152 @@
+"""A planted fault of each kind is found, with its file, its place and what was expected; the shipped catalog has none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fmkit.catalog.check import check
+from fmkit.catalog.compile import compile_catalog
+from fmkit.catalog.faults import Fault
+from fmkit.catalog.paths import source_folder
+from fmkit.catalog.yaml_file import read_yaml
+from fmkit.errors import CatalogInvalidError, ExitCode
+
+_LLAMA = "families/llama-3.1.yaml"
+_GEMMA = "families/gemma-2.yaml"
+_NVIDIA = "hardware/nvidia.yaml"
+_OPENAI = "api/openai.yaml"
+_SCORES = "scores/mmlu.csv"
+_PRICES = "prices/cloud.csv"
+
+# name: file, text, its replacement, file of the fault (same if None), its path, part of its message
+PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
+    # one file by itself
+    "unknown key": (_LLAMA, "tuning: base", "tuning: base\n    tunning: base", None, "$.models.llama-3.1-8b.tunning", "unknown key"),
+    "wrong type": (_NVIDIA, "power_w: 450", "power_w: 450 W", None, "$.devices.rtx-4090.power_w", "Expected `float"),
+    "unknown value": (_LLAMA, "tuning: base", "tuning: bass", None, "$.models.llama-3.1-8b.tuning", "Invalid enum value 'bass'"),
+    "missing key": (_LLAMA, "publisher: ", "# publisher: ", None, "$.publisher", "missing"),
+    "duplicate key": (_LLAMA, "publisher: ", "name: again\npublisher: ", None, "line 2", "'name' is written twice"),
+    "broken YAML": (_LLAMA, "publisher: ", "publisher: [", None, "line ", "not YAML"),
+    "key that is no text": ("engines/transformers.yaml", "  fp32: plain-32", "  32: plain-32", None, "$.layouts", "quote it"),
+    "CSV cell": (_PRICES, "aws,g5.xlarge,a10g,1,", "aws,g5.xlarge,a10g,one,", None, "line 13, count", "'one'"),
+    "CSV empty cell": (_PRICES, "aws,g5.xlarge,a10g,1,", "aws,g5.xlarge,,1,", None, "line 13, device", "the cell is empty"),
+    "CSV cells": (_PRICES, "aws,g5.xlarge,a10g,1,", "aws,g5.xlarge,1,", None, "line 13", "8 cells, expected 9"),
+    "CSV header": (_SCORES, "reported_by", "who", None, "line 1", "missing: reported_by; unknown: who"),
+    # what joins files
+    "licence of a family": ("families/gpt-2.yaml", "licence: mit", "licence: mitt", None, "$.licence", "no licence 'mitt'"),
+    "licence of an API": (_OPENAI, "licence: proprietary-openai", "licence: x", None, "$.licence", "no licence 'x'"),
+    "task of a family": ("families/gpt-2.yaml", "tasks: [", "tasks: [chatt, ", None, "$.tasks", "no task 'chatt'"),
+    "task of an API": (_OPENAI, "tasks: [chat, reasoning", "tasks: [chat, raisonnement", None, "$.tasks", "no task 'raisonnement'"),
+    "layout of an engine": ("engines/transformers.yaml", "int8: bnb-llm-int8", "int8: bnb", None, "$.layouts", "no layout 'bnb'"),
+    "precision of a speed row": ("engines/transformers.yaml", "precisions: [fp32]", "precisions: [f32]", None, "$.speed[3].precisions", "no precision 'f32'"),
+    "benchmark of a task": ("tasks.yaml", "benchmark: arena-hard", "benchmark: arena-soft", None, "$.tasks.chat.benchmarks[0].benchmark", "no benchmark 'arena-soft'"),
+    "variant of a task": ("tasks.yaml", "variants: [v0.1]", "variants: [v0.7]", None, "$.tasks.chat.benchmarks[0].variants", "no score of arena-hard has the variant 'v0.7'"),
+    "model of a score": (_SCORES, "\nllama-3.1-8b,", "\nlama-3.1-8b,", None, ", model", "no model 'lama-3.1-8b'"),
+    "device of a price": (_PRICES, "aws,g5.xlarge,a10g,", "aws,g5.xlarge,a10h,", None, "line 13, device", "no device 'a10h'"),
+    "successor": (_OPENAI, "successor: gpt-4.1", "successor: gpt-4.11", None, "$.models.gpt-4.successor", "no model 'gpt-4.11'"),
+    "base model": (_LLAMA, "base_model: llama-3.1-8b", "base_model: llama-3.1-9b", None, ".base_model", "no model 'llama-3.1-9b'"),
+    "no such config": (_LLAMA, "config: meta-llama--Meta-Llama-3.1-8B.json", "config: gone.json", None, "$.models.llama-3.1-8b.config", "configs/gone.json does not exist"),
+    "config_of nobody": (_GEMMA, "config_of: gemma-2-2b\n", "config_of: gemma-2-3b\n", None, "$.models.gemma-2-2b-it.config_of", "no model 'gemma-2-3b'"),
+    "config_of in a circle": (_GEMMA, "config: google--gemma-2-2b.json", "config_of: gemma-2-2b-it", None, "$.models.gemma-2-2b.config_of", "leads to no config file"),
+    "config unlisted": ("configs/INDEX.csv", "openai-community--gpt2.json", "openai-community--gpt3.json", "configs/openai-community--gpt2.json", "$", "not listed"),
+    "parameters": ("configs/INDEX.csv", ",134515008,", ",134515009,", "configs/HuggingFaceTB--SmolLM2-135M-Instruct.json", "$", "134,515,008 parameters read, 134,515,009 counted"),
+    "config not understood": ("configs/openai-community--gpt2.json", '"gpt2"', '"gpt3"', None, "$", "not understood: model_type 'gpt3' is not known"),
+    "alias of two models": (_OPENAI, "aliases: [gpt-4-0613", "aliases: [gpt-4o", None, "$.models.gpt-4", "is taken by model"),
+    "alias of two devices": (_NVIDIA, "aliases: [rtx3090", "aliases: [rtx-4090", None, "$.devices.rtx-4090", "is taken by device 'rtx-3090'"),
+    "Hub id of two models": (_LLAMA, "hub_id: meta-llama/Llama-3.1-8B\n", "hub_id: openai-community/gpt2\n", None, "$.models.llama-3.1-8b.hub_id", "is taken by model 'gpt2'"),
+    "id unlike its Hub id": (_LLAMA, "hub_id: meta-llama/Llama-3.1-8B\n", "hub_id: meta-llama/Other\n", None, "$.models.llama-3.1-8b.hub_id", "the id of meta-llama/Other is 'other'"),
+    "upper-case id": ("licences.yaml", "\n  mit:", "\n  MIT-2:", None, "$.licences.MIT-2", "lower case"),
+    "alias of two licences": ("licences.yaml", "aliases: [llama-2]", "aliases: [llama-2, mit]", None, "$.licences", "'mit' means more than one licence"),
+    # sources
+    "licence without source": ("families/gpt-2.yaml", "  licence: ", "  licences: ", None, "$.sources.licence", "without a source"),
+    "release without source": (_LLAMA, "  released: ", "  releasing: ", None, "$.models.llama-3.1-8b.sources.released", "without a source"),
+    "training tokens without source": (_LLAMA, "  training_tokens: ", "  trained_tokens: ", None, "$.sources.training_tokens", "without a source"),
+    "price without source": (_OPENAI, "      prices: ", "      cost: ", None, "$.models.gpt-4.sources.prices", "without a source"),
+    "price without date": (_OPENAI, '    price_date: "2024-04-09"\n', "", None, "$.models.gpt-4.price_date", "a price has a date"),
+    "bandwidth without source": (_NVIDIA, "      bandwidth_gb_s: ", "      bandwidth: ", None, "$.devices.gtx-1080-ti.sources.bandwidth_gb_s", "without a source"),
+    # what can't be
+    "bandwidth": (_NVIDIA, "bandwidth_gb_s: 1008\n", "bandwidth_gb_s: 1008000\n", None, "$.devices.rtx-4090.bandwidth_gb_s", "is not between"),
+    "rate": (_NVIDIA, "tflops: {float16: 165.2", "tflops: {float16: 0", None, "$.devices.rtx-4090.tflops.float16", "is not between"),
+    "memory without unit": (_NVIDIA, "memory: 11GiB", 'memory: "11"', None, "$.devices.gtx-1080-ti.memory", "write a number and a unit"),
+    "free price": (_OPENAI, "input_usd_per_1m: 30\n", "input_usd_per_1m: 0\n", None, "$.models.gpt-4.input_usd_per_1m", "0 is not between"),
+    "price per hour": (_PRICES, "a10g,1,1.006,", "a10g,1,-1.006,", None, "line 13, usd_per_device_hour", "is not between"),
+    "date to come": (_OPENAI, 'released: "2023-03-14"', 'released: "2032-03-14"', None, "$.models.gpt-4.released", "lies after the catalog's date"),
+    "date that is none": (_OPENAI, 'released: "2023-03-14"', 'released: "March 2023"', None, "$.models.gpt-4.released", "is no date"),
+    "catalog's date": ("VERSION", "2026-11-25", "soon", None, "$", "'soon' is no date"),
+    "needed file": ("NOTICE.md", "", "", None, "$", "missing"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(source_folder(), tmp_path_factory.mktemp("check") / "catalog"))
+
+
+@pytest.fixture
+def planted(copied: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The copy with one fault in it; mended afterwards."""
+    file, old, new, *_ = PLANTED[request.param]
+    path = copied / file
+    before = path.read_bytes()
+    if old:
+        assert old in before.decode(), f"{old!r} is not in {file}: plant the fault elsewhere"
+        path.write_text(before.decode().replace(old, new, 1))
+    else:
+        path.unlink()
+    yield copied
+    path.write_bytes(before)
+
+
+def test_the_shipped_catalog_has_no_fault() -> None:
+    assert [str(fault) for fault in check(source_folder())] == []
+
+
+@pytest.mark.parametrize(("planted", "name"), [(name, name) for name in PLANTED], indirect=["planted"], ids=list(PLANTED))
+def test_a_planted_fault_is_found(planted: Path, name: str) -> None:
+    file, _, _, fault_file, path, message = PLANTED[name]
+    found = check(planted)
+    assert any(
+        fault.file == (fault_file or file) and path in fault.path and message in fault.message for fault in found
+    ), [str(fault) for fault in found]
+
+
+def test_all_faults_of_all_files_come_in_one_error(copied: Path) -> None:
+    """Three faults in two files: one error, exit code 6, each fault with its file and path."""
+    edits = {
+        _NVIDIA: (("power_w: 450", "power_w: much"), ("tflops: {float16: 165.2", "tflops: {float16: fast")),
+        "licences.yaml": (("verification: text-read", "verification: believed"),),
+    }
+    before = {file: (copied / file).read_text() for file in edits}
+    try:
+        for file, changes in edits.items():
+            text = before[file]
+            for old, new in changes:
+                text = text.replace(old, new, 1)
+            (copied / file).write_text(text)
+        with pytest.raises(CatalogInvalidError) as raised:
+            compile_catalog(copied)
+    finally:
+        for file, text in before.items():
+            (copied / file).write_text(text)
+    lines = raised.value.message.splitlines()
+    assert raised.value.exit_code == ExitCode.CATALOG_INVALID
+    assert raised.value.where == str(copied)
+    assert lines[0] == "the catalog has 3 faults:"
+    assert [line.split(": ")[:2] for line in lines[1:]] == [
+        [f"  {_NVIDIA}", "$.devices.rtx-4090.power_w"],
+        [f"  {_NVIDIA}", "$.devices.rtx-4090.tflops.float16"],
+        ["  licences.yaml", "$.licences.apache-2.0.verification"],
+    ]
+
+
+def test_dates_and_no_stay_text(tmp_path: Path) -> None:
+    """YAML 1.1 would make a date of 2024-07-23 and False of `no`, which is Norwegian."""
+    (tmp_path / "a.yaml").write_text("released: 2024-07-23\nlanguage: no\nswitch: on\n")
+    faults: list[Fault] = []
+    read = read_yaml(tmp_path / "a.yaml", "a.yaml", dict[str, str], faults)
+    assert read == {"released": "2024-07-23", "language": "no", "switch": "on"}
+    assert faults == []
