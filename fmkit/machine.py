@@ -38,7 +38,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model is to run: `count` equal devices, or this computer.
 
     `origin` says whether the figures are a catalog device's, were detected here, or are a bare `--memory` size.
-    `usable_bytes` is what one device offers to a model after what system and driver keep; unknown is None.
+    `usable_bytes` is what one device offers to a model after what system and driver keep; unknown is None. `cpu_formats` are
+    the number formats that the processor multiplies matrices in with instructions of its own.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None = None
     host_memory_bytes: int | None = None
     cpu_cores: int | None = None
+    cpu_formats: tuple[str, ...] = ()
     reserve_reason: str = ""
 
 

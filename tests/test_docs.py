@@ -51,7 +51,9 @@ def test_exit_codes_are_the_programs() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_paths_exist(document: Path) -> None:
-    paths = re.findall(r"`([\w./-]+/[\w./-]*|[A-Z]\w+\.md|Makefile|[\w/]+\.py)`", document.read_text())
+    paths = re.findall(
+        r"`((?:[\w.-]+/)+|[\w./-]+\.(?:py|md|yaml|csv|json|txt)|Makefile|\.ci/run)`", document.read_text()
+    )
     missing = [path for path in paths if not (ROOT / path).exists() and not (ROOT / "fmkit" / path).exists()]
     assert missing == []
 

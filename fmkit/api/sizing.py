@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import Fit, MemoryEstimate, Workload
+    from fmkit.speed.efficiency import CoreRates
 
 LATER_ENGINES = ("vllm", "llama.cpp")
 """Engines the design names which this version can't size yet."""
@@ -42,6 +43,20 @@ def layout_for(engine: str, precision: str, catalog: Catalog) -> Layout:
     return catalog.layouts[layouts[precision]]
 
 
+def rated(machine: Machine | None, core: CoreRates | None) -> Machine | None:
+    """The machine with rates assumed from its cores, where it is a CPU that nobody measured."""
+    device = machine.device if machine is not None else None
+    if machine is None or device is None or core is None or machine.cpu_cores is None:
+        return machine
+    if device.device_class != "cpu" or device.bandwidth_bytes_per_s is not None:
+        return machine
+    cores = machine.cpu_cores
+    rates = {name: rate * cores * 1e12 for name, rate in core.tflops.items() if name in machine.cpu_formats}
+    bandwidth = round(min(core.bandwidth_gb_s * cores, core.most_bandwidth_gb_s) * 1e9)
+    assumed = msgspec.structs.replace(device, bandwidth_bytes_per_s=bandwidth, flops_per_s=rates, verified=False)
+    return msgspec.structs.replace(machine, device=assumed)
+
+
 def estimate_for(
     spec: ModelSpec,
     precision: str,
@@ -55,7 +70,8 @@ def estimate_for(
     """Memory and speed of `spec` at `precision` for `workload` on `machine` (None: nobody's, so nothing is judged to fit)."""
     layout = layout_for(engine, precision, catalog)
     memory = estimate_memory(spec, catalog.engines[engine], layout, precision, workload, machine)
-    speed = estimate_speed(spec, memory, layout, machine, catalog.engines[engine].speed, prompt_tokens)
+    facts = catalog.engines[engine]
+    speed = estimate_speed(spec, memory, layout, rated(machine, facts.cpu_core), facts.speed, prompt_tokens)
     return Estimate(**msgspec.structs.asdict(memory), speed=speed)
 
 

@@ -15,7 +15,7 @@ from fmkit.catalog.plausible import plausible
 from fmkit.catalog.sources import Sources, read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -191,7 +191,7 @@ def _sourced_devices(sources: Sources, _: Links) -> Iterator[Fault]:
             yield from _unsourced(stated, entry.sources, f"hardware/{stem}.yaml", f"$.devices.{device_id}")
 
 
-def _unsourced(stated: dict[str, object], sources: dict[str, str], file: str, path: str) -> Iterator[Fault]:
+def _unsourced(stated: Mapping[str, object], sources: dict[str, str], file: str, path: str) -> Iterator[Fault]:
     for key, value in stated.items():
         named = any(source == key or source.startswith(f"{key}.") for source, text in sources.items() if text.strip())
         if value is not None and not named:

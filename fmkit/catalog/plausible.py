@@ -95,7 +95,9 @@ def _api_models(sources: Sources, day: str) -> Iterator[Fault]:
 def _rows(sources: Sources, day: str) -> Iterator[Fault]:
     for line, price in sources.cloud_prices:
         place = f"line {line}"
-        yield from _within(price.usd_per_device_hour, _USD_PER_HOUR, "prices/cloud.csv", f"{place}, usd_per_device_hour")
+        yield from _within(
+            price.usd_per_device_hour, _USD_PER_HOUR, "prices/cloud.csv", f"{place}, usd_per_device_hour"
+        )
         yield from _within(price.count, (1, 1024), "prices/cloud.csv", f"{place}, count")
         yield from _dated(price.source_date, day, "prices/cloud.csv", f"{place}, source_date")
     for benchmark, rows in sources.scores.items():

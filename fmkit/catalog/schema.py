@@ -16,7 +16,7 @@ import msgspec
 from fmkit.model.precision import Layout, Precision
 from fmkit.selection.facts import Licence, Modality, ReportedBy, Task, Tuning
 from fmkit.sizing.engine import EngineSpec
-from fmkit.speed.efficiency import SpeedClass
+from fmkit.speed.efficiency import CoreRates, SpeedClass
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -168,6 +168,7 @@ class EngineFile(EngineSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One engine: its memory rules' data, and the efficiencies it was measured to reach."""
 
     speed: tuple[SpeedClass, ...] = ()
+    cpu_core: CoreRates | None = None
 
 
 class ConfigRow(Entry, frozen=True, kw_only=True):

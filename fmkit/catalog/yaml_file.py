@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -32,10 +33,11 @@ class StrictLoader(_Base):  # type: ignore[misc]
         """The mapping of a node; keys written twice are noted with their line."""
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key.value, str):
+                continue  # a list or mapping as key: PyYAML itself refuses it
             if key.value in seen:
                 self.duplicates.append((key.start_mark.line + 1, key.value))
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return mapping
 
@@ -44,8 +46,7 @@ StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _TIMESTAMP)]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
-for _first, _word in (("t", "true"), ("f", "false")):
-    StrictLoader.add_implicit_resolver(_BOOL, __import__("re").compile(f"^{_word}$"), [_first])
+StrictLoader.add_implicit_resolver(_BOOL, re.compile("(?:true|false)$"), ["t", "f"])
 
 
 def read_yaml(path: Path, name: str, kind: type[T], faults: list[Fault]) -> T | None:

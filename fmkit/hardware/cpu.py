@@ -24,6 +24,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     free_bytes: int | None
     limited_by: str | None = None
+    formats: tuple[str, ...] = ()
 
 
 def probe() -> Host:
@@ -50,8 +51,15 @@ def _linux(proc: Path, cgroup_root: Path) -> Host:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if quota is not None and (cores is None or quota < cores):
         cores = quota
-    name = parse_cpuinfo(read_text(proc / "cpuinfo") or "")
-    return Host(name=name, cores=cores, memory_bytes=total, free_bytes=free, limited_by=limited_by)
+    cpuinfo = read_text(proc / "cpuinfo") or ""
+    return Host(
+        name=parse_cpuinfo(cpuinfo),
+        cores=cores,
+        memory_bytes=total,
+        free_bytes=free,
+        limited_by=limited_by,
+        formats=parse_formats(cpuinfo),
+    )
 
 
 def parse_meminfo(text: str) -> tuple[int | None, int | None]:
@@ -69,6 +77,18 @@ def parse_cpuinfo(text: str) -> str:
     """The processor's name in /proc/cpuinfo; "CPU" where it states none (ARM)."""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return " ".join(match[1].split()) if match else "CPU"
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Formats with matrix or dot-product instructions of their own, by the flags in /proc/cpuinfo.
+
+    >>> parse_formats("flags : fpu avx2 avx512f avx512_bf16")
+    ('float32', 'bfloat16')
+    """
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = set(match[1].split()) if match else set()
+    has = {"float32": flags & {"avx2", "avx512f", "asimd"}, "bfloat16": flags & {"avx512_bf16", "amx_bf16", "bf16"}}
+    return tuple(name for name, found in has.items() if found)
 
 
 def group_folders(proc_self_cgroup: str, root: Path) -> list[Path]:

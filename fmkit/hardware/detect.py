@@ -85,6 +85,7 @@ def processor_only(host: Host) -> Machine:
         free_bytes=host.free_bytes,
         host_memory_bytes=host.memory_bytes,
         cpu_cores=host.cores,
+        cpu_formats=host.formats,
         reserve_reason=f"{reserve.reason}; {host.limited_by}" if host.limited_by else reserve.reason,
     )
 

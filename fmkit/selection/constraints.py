@@ -12,7 +12,7 @@ import msgspec
 
 from fmkit.selection.languages import region_within, speaks
 from fmkit.selection.pool import Pool, task_mismatch
-from fmkit.selection.request import Request, context_need, load_of
+from fmkit.selection.request import USABLE_TOKENS_PER_S, Request, context_need, load_of
 from fmkit.selection.sized import Sized, first_token_s, fits, tokens_per_s
 from fmkit.units import format_bytes, format_count, format_rate, format_seconds, format_tokens
 
@@ -354,6 +354,13 @@ def _speed_misses(candidate: Candidate, sized: Sized, request: Request, pool: Po
             yield Exclusion(model=candidate.id, constraint="min-tokens-per-s", passes_at=format_rate(rate),
                             missed_by=f"{format_rate(least - rate)} tokens/s", distance=least / rate,
                             reason=f"about {format_rate(rate)} tokens/s at {sized.precision}; {least:g} asked for")  # fmt: skip
+    elif speed is not None and speed.decode_tokens_per_s is not None:
+        best = speed.decode_tokens_per_s.high
+        if best < USABLE_TOKENS_PER_S:
+            yield Exclusion(model=candidate.id, constraint="usable-speed", passes_at=format_rate(best), distance=USABLE_TOKENS_PER_S / best,
+                            missed_by=f"{format_rate(USABLE_TOKENS_PER_S - best)} tokens/s",
+                            reason=f"at most {format_rate(best)} tokens/s at {sized.precision} on {pool.machine.name}, slower than people read; "
+                            f"--min-tokens-per-s {best:.1g} lets it in")  # fmt: skip
     if most_s is not None:
         load = load_of(request, pool.task, candidate)
         first_s = first_token_s(sized, load)

@@ -25,6 +25,11 @@ THINKING_TOKENS = 2000
 DeepSeek's model card of R1-0528 reports averages of 12,000 and 23,000 on AIME, and easy questions take some hundreds."""
 
 
+USABLE_TOKENS_PER_S = 5.0
+"""Slower than this even at the fast end of its range, a model is not proposed unless `--min-tokens-per-s` asks for less. It is
+about the pace at which people read: 238 words a minute (Brysbaert 2019, doi:10.1016/j.jml.2019.104047) are 4 words a second."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the user asked for; a field at its default asks for nothing.
 

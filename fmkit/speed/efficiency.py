@@ -5,6 +5,19 @@ from __future__ import annotations
 import msgspec
 
 
+class CoreRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one core of a CPU was measured to reach, for a processor whose memory and matrix rates nobody measured yet.
+
+    `bandwidth_gb_s` is copy bandwidth per core, in decimal gigabytes per second; `tflops` dense matrix rates per core by number
+    format. `most_bandwidth_gb_s` is where more cores no longer help.
+    """
+
+    bandwidth_gb_s: float
+    most_bandwidth_gb_s: float
+    tflops: dict[str, float]
+    source: str
+
+
 class SpeedClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Measured efficiency of one engine on one class of hardware and weights.
 

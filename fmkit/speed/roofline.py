@@ -43,7 +43,7 @@ def estimate(
     found = _match(classes, device, memory.precision)
     if found is None:
         return None
-    row, borrowed = found
+    row, borrowed = found[0], found[1] or (device.device_class == "cpu" and not device.verified)
     prompt = min(prompt_tokens or memory.context_tokens, memory.context_tokens)
     # layers spread over devices run one after the other: one device's bandwidth and rate
     prefill_s = _prefill_seconds(spec, memory, layout, device, row, prompt)
@@ -123,5 +123,7 @@ def _reason(row: SpeedClass, device: Device, *, borrowed: bool) -> str:
     share = (
         f"{row.decode_efficiency:.0%} of {device.name}'s bandwidth plus {row.token_overhead_s * 1000:.3g} ms per token"
     )
-    where = "borrowed from another class of device" if borrowed else f"{row.points} measurements of this class"
+    where = f"{row.points} measurements of this class"
+    if borrowed:
+        where = "rates assumed from its cores" if device.device_class == "cpu" else "borrowed from another class of device"
     return f"{share}, {where} ({row.source})"

@@ -15,7 +15,7 @@ from fmkit.trial.evidence import Evidence
 LOOP_TOKENS = 8
 LOOP_SHARE = 0.6
 SYMMETRY_TOLERANCE = 1e-3
-CHANCE_SHARE = 0.5
+CHANCE_SHARE = 0.75
 PARAPHRASE_MARGIN = 0.05
 
 
@@ -32,7 +32,9 @@ def deterministic(seen: Evidence) -> Check:
     name = "deterministic"
     if seen.repeat_difference is None:
         return _not_applicable(name, "the output has no logits")
-    return _judged(name, seen.repeat_difference == 0, seen.repeat_difference, 0.0, "largest difference between two runs")
+    return _judged(
+        name, seen.repeat_difference == 0, seen.repeat_difference, 0.0, "largest difference between two runs"
+    )
 
 
 def no_repetition_loop(seen: Evidence) -> Check:
@@ -83,7 +85,7 @@ def stop_token(seen: Evidence) -> Check:
 
 
 def held_out_text(seen: Evidence) -> Check:
-    """The model predicts unseen text far better than chance: fewer than half the bits of guessing evenly."""
+    """The model predicts unseen text far better than chance: at most three quarters of the bits of guessing evenly."""
     name = "held-out-text"
     reason = _needs_text(seen)
     if reason is not None or seen.bits_per_byte is None or seen.uniform_bits_per_byte is None:

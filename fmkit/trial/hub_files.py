@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from fmkit.errors import (
     UnsafeInputError,
     UsageError,
 )
+from fmkit.trial.folder import has_all_weights
 from fmkit.units import format_bytes
 
 WANTED = (
@@ -53,19 +53,7 @@ def cached_snapshot(hub_id: str, revision: str | None) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if weights_complete(folder) else None
-
-
-def weights_complete(folder: Path) -> bool:
-    """Whether the folder holds the one weight file, or every file that its index names."""
-    if (folder / "model.safetensors").is_file():
-        return True
-    try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        names = set(index["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return bool(names) and all((folder / name).is_file() for name in names)
+    return folder if has_all_weights(folder) else None
 
 
 def plan_download(hub_id: str, revision: str | None) -> Download:

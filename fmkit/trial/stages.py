@@ -37,7 +37,9 @@ def run_trial(request: TrialRequest, enter: Enter) -> TrialOutcome:
     if can_reset:
         measured |= _process(baseline, process_memory.peak_bytes())
     else:
-        engine.warnings.append("this system does not report a process's peak since a moment: the process peak is unknown")
+        engine.warnings.append(
+            "this system does not report a process's peak since a moment: the process peak is unknown"
+        )
     enter("timing")
     timing = engine.timing()
     enter("output")

@@ -72,7 +72,9 @@ class TrialStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"can't make the folder for trials: {error.strerror}", where=str(self.path.parent)) from error
+            raise StoreError(
+                f"can't make the folder for trials: {error.strerror}", where=str(self.path.parent)
+            ) from error
         row = (
             result.id,
             result.date,

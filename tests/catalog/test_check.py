@@ -105,7 +105,9 @@ def test_the_shipped_catalog_has_no_fault() -> None:
     assert [str(fault) for fault in check(source_folder())] == []
 
 
-@pytest.mark.parametrize(("planted", "name"), [(name, name) for name in PLANTED], indirect=["planted"], ids=list(PLANTED))
+@pytest.mark.parametrize(
+    ("planted", "name"), [(name, name) for name in PLANTED], indirect=["planted"], ids=list(PLANTED)
+)
 def test_a_planted_fault_is_found(planted: Path, name: str) -> None:
     file, _, _, fault_file, path, message = PLANTED[name]
     found = check(planted)
@@ -145,8 +147,8 @@ def test_all_faults_of_all_files_come_in_one_error(copied: Path) -> None:
 
 def test_dates_and_no_stay_text(tmp_path: Path) -> None:
     """YAML 1.1 would make a date of 2024-07-23 and False of `no`, which is Norwegian."""
-    (tmp_path / "a.yaml").write_text("released: 2024-07-23\nlanguage: no\nswitch: on\n")
+    (tmp_path / "a.yaml").write_text("released: 2024-07-23\nlanguage: no\nswitch: on\nword: truest\n")
     faults: list[Fault] = []
     read = read_yaml(tmp_path / "a.yaml", "a.yaml", dict[str, str], faults)
-    assert read == {"released": "2024-07-23", "language": "no", "switch": "on"}
+    assert read == {"released": "2024-07-23", "language": "no", "switch": "on", "word": "truest"}
     assert faults == []

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from fmkit.errors import UnsafeInputError, UsageError
+from fmkit.errors import UsageError
 from fmkit.results.trial import EngineVersion
 from fmkit.trial.evidence import Evidence
+from fmkit.trial.folder import require_safetensors
 from fmkit.trial.loaded import NO_MEANING, Loaded
 from fmkit.trial.quantised import settings_for
 from fmkit.trial.random_weights import build_random, parsed_config
@@ -63,7 +64,9 @@ class TransformersEngine:
         self._class = _model_class(request)
         self._task = task_for(request.kind, self._class.__name__)
         self.task = self._task.name
-        self.device = torch.cuda.get_device_name() if request.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        self.device = (
+            torch.cuda.get_device_name() if request.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        )
 
     @property
     def loaded(self) -> Loaded:
@@ -176,7 +179,11 @@ class TransformersEngine:
     def prompt_tokens(self) -> int:
         """Tokens of the timed prompt: the context less the tokens decoded after it, so that both stay within the model's limit."""
         tokens = self.request.context_tokens
-        return max((self.request.image_tokens or 0) + 1, tokens - self.request.decode_steps, 1) if self._task.decodes else tokens
+        return (
+            max((self.request.image_tokens or 0) + 1, tokens - self.request.decode_steps, 1)
+            if self._task.decodes
+            else tokens
+        )
 
     def _decode(self, out: Any, token: Any, steps: int) -> float:  # noqa: ANN401
         """Seconds to decode `steps` tokens of each sequence after `out`."""
@@ -230,7 +237,9 @@ class TransformersEngine:
         )
         missing = sorted(info.get("missing_keys") or ())
         if missing:
-            self.warnings.append(f"{len(missing)} tensors are missing from the files and random: {', '.join(missing[:3])}")
+            self.warnings.append(
+                f"{len(missing)} tensors are missing from the files and random: {', '.join(missing[:3])}"
+            )
         return model.eval()
 
     def _processor(self, folder: Path) -> Any:  # noqa: ANN401
@@ -243,20 +252,6 @@ class TransformersEngine:
         except (OSError, ValueError, ImportError, KeyError) as error:
             self.warnings.append(f"no usable tokenizer or processor in the folder: {first_line(error)}")
             return None
-
-
-def require_safetensors(folder: Path) -> None:
-    """Refuse a folder whose weights are pickled (a pickle runs code when it is loaded) or absent."""
-    if any(folder.glob("*.safetensors")):
-        return
-    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl") for path in folder.glob(pattern))
-    if pickled:
-        raise UnsafeInputError(
-            f"the weights are pickled ({pickled[0]}), and loading a pickle can run any code: fmkit loads safetensors only",
-            where=str(folder),
-            next_command=f"fmkit try {folder} --random-weights",
-        )
-    raise UsageError(f"no weights in {folder}", where=str(folder), next_command=f"fmkit try {folder} --random-weights")
 
 
 def cache_bytes(out: Any) -> int:  # noqa: ANN401
@@ -310,7 +305,9 @@ def _try_one_layer(request: TrialRequest, cls: Any) -> Loaded | None:  # noqa: A
     try:
         config = with_layers(request.config, 1)
         with torch.device("meta"):
-            parameters = sum(p.numel() for p in cls._from_config(parsed_config(config), dtype=torch.float16).parameters())  # noqa: SLF001
+            parameters = sum(
+                p.numel() for p in cls._from_config(parsed_config(config), dtype=torch.float16).parameters()
+            )  # noqa: SLF001
         if parameters > WARM_UP_PARAMETERS:
             return None
         return Loaded(build_random(cls, config, request.dtype, request.device), request)
@@ -341,4 +338,3 @@ def _quiet() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-

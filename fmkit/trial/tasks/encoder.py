@@ -35,7 +35,10 @@ class Embedding(_Encoder):
             table = vectors @ vectors.T
             backwards = embed(loaded, texts[::-1]).flip(0)
             seen.symmetry_difference = float((table - backwards @ backwards.T).abs().max())
-            lines += [f"similarity {float(table[0, index]):+.3f}: {texts[0]} | {texts[index]}" for index in range(1, len(texts))]
+            lines += [
+                f"similarity {float(table[0, index]):+.3f}: {texts[0]} | {texts[index]}"
+                for index in range(1, len(texts))
+            ]
         if loaded.request.prompt is None and loaded.request.input_path is None:
             seen.paraphrase_similarity = float(vectors[0] @ vectors[1])
             seen.unrelated_similarity = float(vectors[0] @ vectors[2])

@@ -1,0 +1,89 @@
+"""Before anything is loaded: does it fit, by how much not, and what would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fmkit.api.sizing import ModelSizer, find_inverse
+from fmkit.errors import DoesNotFitError, FmkitError
+from fmkit.model.architectures import read
+from fmkit.trial.shorten import with_layers
+from fmkit.units import format_bytes, format_tokens
+
+if TYPE_CHECKING:
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Machine
+    from fmkit.model.spec import ModelSpec
+    from fmkit.results.vram import Estimate
+    from fmkit.sizing.estimate import Workload
+
+
+def refuse_if_too_large(
+    model: str,
+    estimate: Estimate,
+    config: Mapping[str, Any],
+    spec: ModelSpec,
+    workload: Workload,
+    machine: Machine,
+    catalog: Catalog,
+) -> None:
+    """Raise DoesNotFitError for an estimate that does not fit: what is short, and the settings that would fit."""
+    if estimate.fits is not False:
+        return
+    short = estimate.per_device_bytes - machine.usable_bytes
+    reason = f" ({machine.reserve_reason})" if machine.reserve_reason else ""
+    raise DoesNotFitError(
+        f"{model} at {estimate.precision} with {format_tokens(workload.context_tokens)} tokens needs "
+        f"{format_bytes(estimate.per_device_bytes)}, and {machine.name} offers {format_bytes(machine.usable_bytes)}{reason}: "
+        f"{format_bytes(short)} short; nothing was loaded. {_what_fits(estimate, config, spec, workload, machine, catalog)}",
+        where=model,
+        next_command=f"fmkit vram {model} --fit",
+    )
+
+
+def _what_fits(
+    estimate: Estimate,
+    config: Mapping[str, Any],
+    spec: ModelSpec,
+    workload: Workload,
+    machine: Machine,
+    catalog: Catalog,
+) -> str:
+    """The settings that would fit, in one sentence."""
+    sizer = ModelSizer(spec, catalog, estimate.engine, workload)
+    names = [
+        name for name in catalog.engines[estimate.engine].layouts if sizer.bits(name) <= sizer.bits(estimate.precision)
+    ]
+    answer = find_inverse(sizer, names, workload.context_tokens, workload.sequences, machine)
+    options = [
+        f"--precision {one.precision}" for one in answer.precisions if one.fits and one.precision != estimate.precision
+    ]
+    for one in answer.precisions:
+        if one.precision == estimate.precision and one.max_context_tokens and not one.fits:
+            options.append(f"--context {one.max_context_tokens}")
+    layers = most_layers(sizer, estimate.precision, config, machine)
+    if layers:
+        options.append(f"--random-weights --layers {layers}")
+    return f"What would fit: {', or '.join(options)}." if options else "No smaller setting fits either."
+
+
+def most_layers(sizer: ModelSizer, precision: str, config: Mapping[str, Any], machine: Machine) -> int:
+    """The most layers of the architecture that fit, by bisection; 0 where not even one does."""
+    workload = sizer.workload
+
+    def fits(layers: int) -> bool:
+        short = ModelSizer(
+            read(with_layers(config, layers), where="config.json"), sizer.catalog, sizer.engine, workload
+        )
+        memory = short(precision, workload.context_tokens, workload.sequences, machine)
+        return memory.per_device_bytes <= machine.usable_bytes
+
+    low, high = 0, max(stack.layers for stack in sizer.spec.stacks)
+    try:
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    except FmkitError:  # an architecture that can't be cut
+        return 0
+    return low

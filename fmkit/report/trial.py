@@ -1,0 +1,168 @@
+"""A trial for people: predicted beside measured, speed, what the model said, and the checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fmkit.results.trial import Check, Sample, TrialResult
+
+PARTS = {
+    "weights": "weights",
+    "cache": "cache",
+    "activations": "activations",
+    "allocated_peak_bytes": "allocated peak",
+    "process_peak_bytes": "process peak",
+}
+"""The parts shown, and what they are called."""
+
+WIDE_COLUMNS = 72
+MARKS = {True: "pass", False: "FAIL", None: "n/a"}
+
+
+def print_trial(result: TrialResult, console: Console) -> None:
+    """Draw the whole answer on a rich console of any width from 40 columns."""
+    _say(console, headline(result), bold=True)
+    _say(console, setting(result))
+    console.print()
+    _print_memory(result, console)
+    _say(console, unaccounted(result))
+    console.print()
+    for line in speed_lines(result):
+        _say(console, line)
+    console.print()
+    _say(console, "Output:", bold=True)
+    _say(console, result.output or "(nothing)", indent=2)
+    if result.checks:
+        console.print()
+        _say(console, "Checks:", bold=True)
+        for check in result.checks:
+            _say(console, check_line(check), indent=2)
+    for warning in result.warnings:
+        _say(console, f"note: {warning}")
+    for command in result.next:
+        _say(console, f"next: {command}")
+
+
+def headline(result: TrialResult) -> str:
+    """The verdict in one sentence: did the estimate hold, and did the model behave."""
+    error = result.error.get("allocated_peak_bytes")
+    off = "" if error is None else f" (estimate {signed_percent(error)})"
+    failed = [check.name for check in result.checks if check.passed is False]
+    behaved = f"; failed: {', '.join(failed)}" if failed else ""
+    peak = format_bytes(result.measured["allocated_peak_bytes"])
+    return f"{result.model} ran at {result.precision} and took {peak}{off}{behaved}."
+
+
+def setting(result: TrialResult) -> str:
+    """What was run on what, in one line."""
+    work = result.workload
+    count = work.get("layers")
+    layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
+    weights = "random weights" if result.random_weights else "its own weights"
+    encoder = f", encoder {format_tokens(work['encoder_tokens'])}" if work.get("encoder_tokens") else ""
+    return (
+        f"{work['task']}, {work['sequences']} x {format_tokens(work['context_tokens'])} tokens{encoder}, {weights}{layers}, "
+        f"{work['dtype']}; {result.engine.name} {result.engine.version} on {result.machine['name']} "
+        f"({result.machine['device']})"
+    )
+
+
+def unaccounted(result: TrialResult) -> str:
+    """What no prediction explains, with its sign in words."""
+    missed = result.unaccounted_bytes
+    if missed == 0:
+        return "unaccounted: 0 B: the estimate explains every byte allocated"
+    side = "more" if missed > 0 else "less"
+    return f"unaccounted: {format_bytes(abs(missed))} {side} than the estimate"
+
+
+def speed_lines(result: TrialResult) -> list[str]:
+    """Load time, time to the first token and decoding speed, with the predicted range where there is one."""
+    speed = result.speed
+    predicted = speed.predicted
+    lines = [f"load {format_seconds(speed.load_s)}"]
+    if speed.ttft_s is not None:
+        name = "first token" if speed.decode_tokens_per_s is not None else "one pass"
+        wait = f"{format_seconds(speed.ttft_s.mean)} +- {format_seconds(speed.ttft_s.sd)} (n = {speed.ttft_s.n})"
+        lines.append(f"{name} after {wait}{_range(predicted.get('ttft_s'), seconds=True)}")
+    if speed.decode_tokens_per_s is not None:
+        rate = with_deviation(speed.decode_tokens_per_s)
+        lines.append(f"decoding {rate} tokens/s per sequence{_range(predicted.get('decode_tokens_per_s'))}")
+    if not predicted:
+        lines.append("no speed was predicted: the bandwidth of this machine is not in the catalog")
+    return lines
+
+
+def with_deviation(sample: Sample) -> str:
+    """Mean and standard deviation of a rate.
+
+    >>> from fmkit.results.trial import Sample
+    >>> with_deviation(Sample(mean=61.2, sd=1.4, n=3))
+    '61 +- 1.4 (n = 3)'
+    """
+    return f"{format_rate(sample.mean)} +- {sample.sd:.2g} (n = {sample.n})"
+
+
+def check_line(check: Check) -> str:
+    """One check in one line."""
+    value = "" if check.value is None else f" {check.value:.3g}"
+    limit = "" if check.threshold is None else f" (limit {check.threshold:.3g})"
+    return f"{MARKS[check.passed]:4} {check.name}{value}{limit}: {check.detail}"
+
+
+def signed_percent(fraction: float) -> str:
+    """A fraction as a percentage with its sign.
+
+    >>> signed_percent(0.0), signed_percent(-0.0312), signed_percent(0.0004)
+    ('exact', '-3.1 %', '+0.04 %')
+    """
+    if fraction == 0:
+        return "exact"
+    return f"{fraction:+.1%}".replace("%", " %") if abs(fraction) >= 0.001 else f"{fraction:+.2%}".replace("%", " %")
+
+
+def _range(predicted: Any, *, seconds: bool = False) -> str:  # noqa: ANN401  JSON of a Range
+    if not predicted:
+        return ""
+    show = format_seconds if seconds else format_rate
+    return f"; predicted {show(predicted['low'])} to {show(predicted['high'])}"
+
+
+def _print_memory(result: TrialResult, console: Console) -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  rich only when something is drawn
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("memory", no_wrap=console.width >= WIDE_COLUMNS)
+    for name in ("predicted", "measured", "error"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for part, name in PARTS.items():
+        if part not in result.predicted and part not in result.measured:
+            continue
+        error = result.error.get(part)
+        table.add_row(
+            name,
+            _bytes(result.predicted.get(part)),
+            _bytes(result.measured.get(part)),
+            "-" if error is None else signed_percent(error),
+            style="bold" if part == "allocated_peak_bytes" else "",
+        )
+    console.print(table)
+
+
+def _bytes(count: int | None) -> str:
+    return "unknown" if count is None else format_bytes(count)
+
+
+def _say(console: Console, text: str, *, indent: int = 0, bold: bool = False) -> None:
+    """Print plain text, wrapped and indented; nothing in it is taken for markup, control characters are shown."""
+    from rich.padding import Padding  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    safe = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+    console.print(Padding(Text(safe, style="bold" if bold else ""), (0, 0, 0, indent)))
