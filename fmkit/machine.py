@@ -120,11 +120,11 @@ def device_reserve(device: Device, nominal_bytes: int) -> Reserve:
         return Reserve(bytes=nominal_bytes // 4, reason=reason)
     if (
         device.device_class == "datacentre"
-        and "gddr" in (device.memory_kind or "").lower()
+        and "gddr6" in (device.memory_kind or "").lower()
         and not nominal_bytes % (8 * GIB)
     ):
         reason = (
-            "error correction and driver keep 9 % of a GDDR data-centre card (T4: 14.56 of 16 GiB, L4: 22.03 of 24)"
+            "error correction and driver keep 9 % of a GDDR6 data-centre card (T4: 14.56 of 16 GiB, L4: 22.03 of 24)"
         )
         return Reserve(bytes=nominal_bytes * 9 // 100, reason=reason)
     reason = "the driver keeps 2 %, at least 410 MiB (RTX 4090: 23.61 of 24 GiB, A100: 79.14 of 80)"

@@ -43,8 +43,13 @@ def block(command: str) -> str:
 
 
 def labels(body: str) -> list[str]:
-    """What stands before the first figure of each line, the words of a line without one: true whatever was measured."""
-    return [" ".join(re.split(r"[-~]?\d", line, maxsplit=1)[0].split()) for line in body.splitlines()]
+    """The words before the first figure of each line that has one, where these are plain words.
+
+    True whatever was measured, and on whatever machine: names of processors and the model's own text are left out.
+    """
+    outside_the_models_text = re.sub(r"^Output:\n(?:  .*\n|\n)*", "", body, flags=re.MULTILINE)
+    starts = (re.match(r"([a-z][a-z :/-]*)[ ~<+-]*\d", line.strip()) for line in outside_the_models_text.splitlines())
+    return [" ".join(start[1].split()) for start in starts if start]
 
 
 def refreshed(text: str) -> str:

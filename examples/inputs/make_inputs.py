@@ -15,6 +15,8 @@ import wave
 from array import array
 from pathlib import Path
 
+from PIL import Image, ImageDraw
+
 FOLDER = Path(__file__).resolve().parents[2] / "fmkit" / "trial" / "inputs"
 RATE_HZ = 16_000
 
@@ -48,8 +50,6 @@ def make_texts(folder: Path) -> None:
 
 def make_picture(path: Path) -> None:
     """A red circle and a blue square on white, 336 pixels wide."""
-    from PIL import Image, ImageDraw
-
     image = Image.new("RGB", (336, 336), "white")
     draw = ImageDraw.Draw(image)
     draw.ellipse((30, 100, 160, 230), fill=(208, 32, 32))

@@ -114,17 +114,20 @@ def _from_hub(ref: str, hub_id: str, revision: str | None, *, offline: bool) -> 
 def resolve_machine(gpu: str | None, memory: str | None, catalog: Catalog, *, free: bool = False) -> Machine:
     """The machine that `--gpu` or `--memory` names (`rtx-4090`, `h100-sxm5-80gb:8`, `24GiB`), else this computer.
 
-    `free` counts what is free now instead of what the machine has; it needs this computer.
+    A class of CPU has no memory of its own: it takes both. `free` counts what is free now instead of what the machine
+    has; it needs this computer.
     """
-    if gpu is not None and memory is not None:
-        raise UsageError("--gpu and --memory exclude each other: a device states its memory", where="--memory")
     if free and (gpu is not None or memory is not None):
         raise UsageError("--free is about this computer: leave out --gpu and --memory", where="--free")
-    if memory is not None:
-        return memory_machine(parse_size(memory, where="--memory"))
+    size = None if memory is None else parse_size(memory, where="--memory")
     if gpu is not None:
         name, _, count = gpu.partition(":")
-        return catalog_machine(resolve_device(name, catalog), _device_count(count, gpu))
+        device = resolve_device(name, catalog)
+        if size is not None and device.memory_bytes is not None:
+            raise UsageError("--gpu and --memory exclude each other: a device states its memory", where="--memory")
+        return catalog_machine(device, _device_count(count, gpu), size)
+    if size is not None:
+        return memory_machine(size)
     return this_machine(catalog, free=free)
 
 

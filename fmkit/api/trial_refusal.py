@@ -59,9 +59,11 @@ def _what_fits(
     options = [
         f"--precision {one.precision}" for one in answer.precisions if one.fits and one.precision != estimate.precision
     ]
-    for one in answer.precisions:
-        if one.precision == estimate.precision and one.max_context_tokens and not one.fits:
-            options.append(f"--context {one.max_context_tokens}")
+    options += [
+        f"--context {one.max_context_tokens}"
+        for one in answer.precisions
+        if one.precision == estimate.precision and one.max_context_tokens and not one.fits
+    ]
     layers = most_layers(sizer, estimate.precision, config, machine)
     if layers:
         options.append(f"--random-weights --layers {layers}")

@@ -39,7 +39,6 @@ from fmkit.trial.store import TrialStore
 if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
-    from fmkit.model.spec import ModelSpec
     from fmkit.results.vram import Estimate
 
 EMBEDDED = "embedded"

@@ -53,7 +53,7 @@ def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Comp
             model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ())
         )
         models[model_id] = StoredModel(
-            spec=spec,
+            spec=_limited(spec, model.entry.context_tokens),
             config_confidence=row.confidence,
             config_source=row.source,
             config_file=file,
@@ -66,6 +66,13 @@ def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Comp
         models[model_id] = StoredModel()
     head = Head(format=FORMAT, fmkit=fmkit.__version__, content=content_hash(folder), stamps=stamps or [])
     return _assemble(head, sources, links, candidates, models)
+
+
+def _limited(spec: ModelSpec | None, stated_tokens: int | None) -> ModelSpec | None:
+    """The architecture with the publisher's limit where positions leave the length open; a hard limit stays config.json's."""
+    if spec is None or stated_tokens is None or spec.context_is_hard:
+        return spec
+    return msgspec.structs.replace(spec, max_context_tokens=stated_tokens)
 
 
 def _assemble(

@@ -95,8 +95,8 @@ class Catalog:
         return tuple(self._compiled.names)
 
     def resolve(self, name: str) -> str | None:
-        """The catalog id of an id, an alias or a Hub id, whatever its case; None where the catalog has no such model."""
-        return self._compiled.names.get(name.casefold())
+        """The catalog id of an id, an alias or a Hub id, whatever its case, spaces for hyphens; None if there is none."""
+        return self._compiled.names.get("-".join(name.casefold().split()))
 
     def model(self, name: str) -> CatalogModel:
         """The model of that id, alias or Hub id; UsageError with the nearest names where there is none."""

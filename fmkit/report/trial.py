@@ -134,8 +134,8 @@ def _range(predicted: Any, *, seconds: bool = False) -> str:  # noqa: ANN401  JS
 
 
 def _print_memory(result: TrialResult, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  rich only when something is drawn
-    from rich.table import Table  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("memory", no_wrap=console.width >= WIDE_COLUMNS)
@@ -161,8 +161,8 @@ def _bytes(count: int | None) -> str:
 
 def _say(console: Console, text: str, *, indent: int = 0, bold: bool = False) -> None:
     """Print plain text, wrapped and indented; nothing in it is taken for markup, control characters are shown."""
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.padding import Padding
+    from rich.text import Text
 
     safe = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
     console.print(Padding(Text(safe, style="bold" if bold else ""), (0, 0, 0, indent)))

@@ -15,7 +15,6 @@ from fmkit.model.spec import ModelSpec
 from fmkit.sizing.engines import transformers
 from fmkit.sizing.engines.plan import Plan, total
 from fmkit.sizing.estimate import MemoryEstimate, MemoryLine, Workload
-from fmkit.sizing.weights import weight_lines
 from fmkit.units import ceil_div, format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def estimate(
     All bytes are for the whole model; `per_device_bytes` is the most loaded of the machine's devices.
     """
     plan = RULES[engine.id](spec, layout, workload, machine)
-    weights = weight_lines(spec, layout)
-    steady = [*weights, *plan.cache, *plan.decode, *_runtime_lines(engine, machine)]
+    steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, machine)]
     lines = (*steady, *plan.prefill)
     low_bytes, high_bytes = _bounds(engine, lines)
     devices = machine.count if machine is not None else 1
@@ -57,18 +55,18 @@ def estimate(
         tensor_parallel=1,
         pipeline_parallel=devices,
         valid=valid,
-        weights_bytes=total(weights),
+        weights_bytes=total(plan.weights),
         cache_bytes=total(plan.cache),
         steady_bytes=total(steady),
         peak_bytes=total(lines),
         low_bytes=low_bytes,
         high_bytes=high_bytes,
-        reserved_bytes=0,
+        reserved_bytes=plan.reserved_bytes,
         per_device_bytes=per_device,
         lines=lines,
         fits=per_device <= machine.usable_bytes if machine is not None else None,
         budget_bytes=machine.usable_bytes * machine.count if machine is not None else None,
-        warnings=warnings,
+        warnings=(*warnings, *plan.warnings),
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from fmkit.errors import MissingExtraError
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 
-class LiveStorages(TorchDispatchMode):
+class LiveStorages(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed here
     """Counts the bytes of `held` tensors (weights and buffers) and of every storage made since, while it lives."""
 
     def __init__(self, held: Iterable[Any], ignored: Iterable[Any] = ()) -> None:
         super().__init__()
         self._live: dict[int, int] = {}
-        self._ignored = {tensor.untyped_storage()._cdata for tensor in ignored}
+        self._ignored = {tensor.untyped_storage()._cdata for tensor in ignored}  # noqa: SLF001
         self.now_bytes = 0
         for tensor in held:
             self._add(tensor.untyped_storage())

@@ -55,6 +55,16 @@ def test_three_names_for_the_device(capsys: pytest.CaptureFixture[str], name: st
     assert found["machine"]["usable_bytes"] < found["machine"]["memory_bytes"] == 24 * 1024**3
 
 
+def test_a_class_of_cpu_takes_its_memory_from_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = here(capsys, "vram", "gpt2", "--gpu", "cpu-desktop-ddr5-dual", "--memory", "32GiB", "--json").json()[
+        "machine"
+    ]
+    assert (machine["device"], machine["memory_bytes"]) == ("cpu-desktop-ddr5-dual", 32 * 1024**3)
+    alone = here(capsys, "vram", "gpt2", "--gpu", "cpu-desktop-ddr5-dual")
+    assert alone.code == 2
+    assert "--memory" in alone.err
+
+
 def test_check_exits_with_3_only_when_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
     assert here(capsys, "vram", "llama-3.1-8b", "--memory", "24GiB", "--check").code == 0
     assert here(capsys, "vram", "llama-3.1-8b", "--memory", "4GiB", "-p", "fp16").code == 0

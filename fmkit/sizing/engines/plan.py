@@ -10,16 +10,20 @@ from fmkit.sizing.estimate import MemoryLine
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Cache and working memory of one model in one engine.
+    """Memory of one model in one engine, without the engine's runtime.
 
-    `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
+    `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
+    `reserved_bytes` is what the engine takes beyond need, `warnings` what its rules have to say.
     """
 
     cache_dtype: str
     encoder_tokens: int
+    weights: tuple[MemoryLine, ...]
     cache: tuple[MemoryLine, ...]
     decode: tuple[MemoryLine, ...]
     prefill: tuple[MemoryLine, ...]
+    reserved_bytes: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def total(lines: Iterable[MemoryLine]) -> int:

@@ -10,6 +10,7 @@ from fmkit.sizing.activations import SOURCE, Moment, Pass, decode_moment, images
 from fmkit.sizing.cache import cache_lines, prompt_kept_bytes
 from fmkit.sizing.engines.plan import Plan, total
 from fmkit.sizing.estimate import MemoryLine, Phase
+from fmkit.sizing.weights import weight_lines
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -30,6 +31,7 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
     return Plan(
         cache_dtype=dtype,
         encoder_tokens=encoder_tokens,
+        weights=tuple(weight_lines(spec, layout)),
         cache=cache,
         decode=decode,
         prefill=_prefill_lines(spec, run, total(cache), total(decode)),

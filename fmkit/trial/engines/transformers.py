@@ -134,7 +134,7 @@ class TransformersEngine:
     def decode_memory(self) -> dict[str, int]:
         """Bytes of the peak while one token is decoded with the cache as full as the request says, and of the cache after it."""
         tokens = self.request.context_tokens
-        if not self._task.decodes or tokens < 2 or tokens - 1 <= (self.request.image_tokens or 0):  # noqa: PLR2004
+        if not self._task.decodes or tokens < 2 or tokens - 1 <= (self.request.image_tokens or 0):
             return {}
         weights = list(weight_tensors(self.loaded.model))
         inputs = self._task.inputs(self.loaded, tokens - 1)
@@ -307,7 +307,7 @@ def _try_one_layer(request: TrialRequest, cls: Any) -> Loaded | None:  # noqa: A
         with torch.device("meta"):
             parameters = sum(
                 p.numel() for p in cls._from_config(parsed_config(config), dtype=torch.float16).parameters()
-            )  # noqa: SLF001
+            )
         if parameters > WARM_UP_PARAMETERS:
             return None
         return Loaded(build_random(cls, config, request.dtype, request.device), request)
