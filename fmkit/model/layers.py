@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, ShortConvolution
+
 SSM_STATE_BYTES = 4
 """Bytes of one element of a state-space state: transformers keeps it in float32 whatever the model's type."""
 
@@ -217,5 +219,146 @@ class EncoderAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
         return 0
 
 
-Mixer = FullAttention | SlidingAttention | LatentAttention | StateSpace | CrossAttention | EncoderAttention
+class ChunkedAttention(SlidingAttention, frozen=True, kw_only=True, tag_field="kind", tag="chunked", omit_defaults=True):
+    """Causal attention inside chunks of `window_tokens` tokens (Llama 4): a token sees the tokens of its own chunk.
+
+    The cache is a sliding window's of the chunk's length (transformers 5.23 maps `chunked_attention` to
+    `DynamicSlidingWindowLayer`; only the mask differs).
+
+    >>> scout = ChunkedAttention(query_heads=40, kv_heads=8, key_dim=128, value_dim=128, window_tokens=8192)
+    >>> scout.cache_bytes(131072, 0, 2) * 36  # Llama-4-Scout, 36 of its 48 layers
+    1207959552
+    """
+
+
+class SharedAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind", tag="shared", omit_defaults=True):
+    """Attention over the keys and values that an earlier layer cached (the last layers of Gemma 3n and 4): keeps nothing.
+
+    `window_tokens` is set where the layer attends to a window only.
+
+    >>> shared = SharedAttention(query_heads=8, kv_heads=1, key_dim=256, value_dim=256, window_tokens=512)
+    >>> shared.cache_bytes(4096, 0, 2), shared.attended_tokens(4096)
+    (0, 512)
+    """
+
+    window_tokens: int | None = None
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Nothing is kept here: the layer it shares with keeps it."""
+        del context_tokens
+        return 0
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens one new token attends to."""
+        return context_tokens if self.window_tokens is None else min(context_tokens, self.window_tokens)
+
+
+class CompressedAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="compressed", omit_defaults=True):
+    """DeepSeek-V4's attention: a window of keys that are also the values, and one entry for every `ratio` tokens.
+
+    `ratio` 0 is the window alone. With `index_dim` (compressed sparse attention) an indexer keeps entries of its own, keys are
+    projected twice as wide, and the last window's half is carried over.
+
+    Bytes, with t = tokens seen, r = ratio, d = head_dim, i = index_dim, s = 1 or with an indexer 2 (E = element_bytes):
+    window: min(t, window) * d * E; entries: floor(t / r) * (d + i) * E; tokens that wait for a full window of r:
+    (t mod r) * 2 * s * (d + i) * E; carried over, from the first full window on: 2 * (d + i) * E, with an indexer only.
+    Source: transformers 5.23 `DeepseekV4HCACache` and `DeepseekV4CSACache`; equal to a filled cache to the byte where the
+    XX
+
+    >>> flash = CompressedAttention(query_heads=64, head_dim=512, window_tokens=128, ratio=4, index_dim=128, index_tokens=512)
+    >>> flash.cache_bytes(4096, 0, 2)
+    1444352
+    """
+
+    query_heads: int
+    head_dim: int
+    window_tokens: int
+    ratio: int = 0
+    index_dim: int = 0
+    index_tokens: int = 0
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Keys kept: the window's and the compressed entries."""
+        entries = context_tokens // self.ratio if self.ratio else 0
+        return min(context_tokens, self.window_tokens) + entries
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Keys that one new token attends to: the window, and the entries (with an indexer, those it picks)."""
+        entries = context_tokens // self.ratio if self.ratio else 0
+        picked = min(entries, self.index_tokens) if self.index_dim else entries
+        return min(context_tokens, self.window_tokens) + picked
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Bytes of one key, which is also the value."""
+        return self.head_dim * element_bytes
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes held by one layer for one sequence."""
+        del encoder_tokens
+        window = min(context_tokens, self.window_tokens) * self.head_dim
+        if not self.ratio:
+            return window * element_bytes
+        entries, waiting = divmod(context_tokens, self.ratio)
+        series = 2 if self.index_dim else 1
+        width = self.head_dim + self.index_dim
+        carried = 2 * width if self.index_dim and entries else 0
+        return (window + entries * width + waiting * 2 * series * width + carried) * element_bytes
+
+
+class Parallel(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="parallel", omit_defaults=True):
+    """Attention and a state side by side in one layer, on the same input (Falcon-H1): keeps what both keep.
+
+    >>> attention = FullAttention(query_heads=12, kv_heads=2, key_dim=128, value_dim=128)
+    >>> state = Mamba2(heads=24, head_dim=128, groups=1, state_dim=256, conv_kernel=4)
+    >>> Parallel(attention=attention, state=state).cache_bytes(4096, 0, 2) * 44  # Falcon-H1-7B
+    324091904
+    """
+
+    attention: FullAttention | SlidingAttention
+    state: Mamba2
+
+    def stored_tokens(self, context_tokens: int) -> int:
+        """Tokens that the attention keeps."""
+        return self.attention.stored_tokens(context_tokens)
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens that the attention attends to."""
+        return self.attention.attended_tokens(context_tokens)
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Bytes of the attention's keys and values of one token."""
+        return self.attention.token_bytes(element_bytes)
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes of both."""
+        return sum(
+            part.cache_bytes(context_tokens, encoder_tokens, element_bytes) for part in (self.attention, self.state)
+        )
+
+
+SimpleMixer = (
+    FullAttention
+    | SlidingAttention
+    | ChunkedAttention
+    | SharedAttention
+    | LatentAttention
+    | CompressedAttention
+    | StateSpace
+    | Mamba2
+    | DeltaAttention
+    | LinearAttention
+    | Rwkv
+    | ShortConvolution
+    | CrossAttention
+    | EncoderAttention
+    | NoMixer
+)
+"""The kinds that are one thing."""
+
+Mixer = SimpleMixer | Parallel
 """All kinds of layer; a msgspec union, told apart by `kind`."""
+
+
+def parts_of(mixer: Mixer) -> tuple[SimpleMixer, ...]:
+    """The kinds that a layer is made of: itself, or both sides of a parallel one."""
+    return (mixer.attention, mixer.state) if isinstance(mixer, Parallel) else (mixer,)

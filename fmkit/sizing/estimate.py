@@ -19,7 +19,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """What the model is to hold at once: tokens per sequence in the decoder's cache, tokens of the encoder, sequences.
 
     `encoder_tokens` None means the default: as many as the context, or what the model fixes. `images` are per sequence,
-    and their tokens are part of `context_tokens`.
+    and their tokens are part of `context_tokens`. `options` are an engine's own settings by name (`block_size`, `ubatch`).
     """
 
     context_tokens: int
@@ -27,6 +27,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     encoder_tokens: int | None = None
     images: int | None = None
     attention: Attention = "sdpa"
+    options: dict[str, str] = {}
 
 
 class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
