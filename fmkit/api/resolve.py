@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,9 +161,13 @@ def this_machine(catalog: Catalog, *, free: bool = False) -> Machine:
 
 
 def _known_device(machine: Machine, catalog: Catalog) -> Device | None:
-    """The catalog's device whose name the detected one bears, with the memory that is nearest."""
-    if machine.device is None:
+    """The catalog's device that the detected one is: by the name its driver reports, else by the words that tell devices apart."""
+    if machine.device is None or machine.device.device_class == "cpu":
         return None
+    reported = "-".join(machine.device.name.casefold().removeprefix("nvidia").split())
+    device_id = catalog.device_aliases.get(reported, reported)
+    if device_id in catalog.devices:
+        return catalog.devices[device_id]
     found = _words(machine.device.name)
     same = [
         device
@@ -178,9 +183,9 @@ def _words(name: str) -> frozenset[str]:
     >>> sorted(_words("NVIDIA GeForce RTX 4090")), sorted(_words("GeForce RTX 4090 24GB"))
     (['4090', 'rtx'], ['4090', 'rtx'])
     """
-    words = name.casefold().replace("-", " ").split()
+    words = re.sub(r"\(.*?\)|,.*|\b\d+\s*gi?b\b", " ", name.casefold()).replace("-", " ").split()
     noise = {"nvidia", "geforce", "amd", "radeon", "intel", "apple", "graphics", "gpu"}
-    return frozenset(word for word in words if word not in noise and not word.endswith(("gb", "gib")))
+    return frozenset(word for word in words if word not in noise)
 
 
 def _device_count(text: str, gpu: str) -> int:

@@ -115,8 +115,16 @@ def largest(fits: Callable[[int], bool], limit: int) -> int | None:
 def smallest_device(
     sizer: Sizer, precision: str, context_tokens: int, sequences: int, devices: Sequence[Machine]
 ) -> str | None:
-    """The id of the device with the least memory that holds it alone, None if none of `devices` does."""
-    for candidate in sorted(devices, key=lambda machine: (machine.usable_bytes, machine.name)):
+    """The id of the device with the least memory that holds it alone, None if none of `devices` does.
+
+    Cards with memory of their own come first: memory shared with a processor is sold by the whole computer.
+    """
+
+    def order(machine: Machine) -> tuple[bool, int, str]:
+        shared = machine.device is not None and machine.device.unified_memory
+        return shared, machine.usable_bytes, machine.name
+
+    for candidate in sorted(devices, key=order):
         if candidate.device is not None and sizer(precision, context_tokens, sequences, candidate).fits:
             return candidate.device.id
     return None

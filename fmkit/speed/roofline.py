@@ -40,6 +40,8 @@ def estimate(
     device = machine.device if machine is not None else None
     if machine is None or device is None or device.bandwidth_bytes_per_s is None:
         return None
+    if device.device_class == "cpu" and memory.cache_dtype == "float16":
+        return None  # PyTorch converts to float32 and back on most CPUs; how slow that is was not measured
     found = _match(classes, device, memory.precision)
     if found is None:
         return None
