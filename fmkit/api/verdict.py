@@ -25,7 +25,7 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     if all(not found.valid for found in estimates):
         return f"{model_id}: every case asked for is past the model's limits; the figures are arithmetic only."
     smallest = min((found for found in estimates if found.valid), key=lambda found: found.per_device_bytes)
-    short = smallest.per_device_bytes - machine.usable_bytes
+    short = smallest.per_device_bytes - (smallest.budget_bytes or 0) // machine.count
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
         f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(short)} are missing; {_rescue(sizer, smallest)}."

@@ -26,6 +26,9 @@ LIBRARIES = {"torch", "transformers", "accelerate", "safetensors", "numpy"}
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 
+OTHER_SHAPES = ("ignore_mismatched_sizes", "size mismatch")
+"""In the message of a load whose tensors don't have the shapes that config.json gives."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the request; the result file says how it went, also when it failed."""
@@ -70,8 +73,11 @@ def failure_of(error: Exception, phase: Phase) -> TrialFailure:
     text = " ".join(str(error).split())[:400] or name
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or any(words in text for words in OUT_OF_MEMORY):
         return TrialFailure(kind="out-of-memory", phase=phase, message=text)
-    if name == "SafetensorError" or (phase == "load" and "size mismatch" in text):
+    if name == "SafetensorError":
         return TrialFailure(kind="unsafe-input", phase=phase, message=f"the weights can't be read: {text}")
+    if phase == "load" and any(words in text for words in OTHER_SHAPES):
+        message = "the weights have other shapes than config.json says"
+        return TrialFailure(kind="unsafe-input", phase=phase, message=message)
     return TrialFailure(kind="failed", phase=phase, message=f"{name}: {text}")
 
 

@@ -156,7 +156,7 @@ def test_why_not_answers_for_any_model() -> None:
         ("cht", {}, "nearest: chat"),
         ("chat", {"gpu": "rtx-9999"}, "unknown device"),
         ("chat", {"licence": "permisive"}, "nearest: permissive"),
-        ("chat", {"engine": "vllm"}, "vllm"),
+        ("chat", {"engine": "vlm"}, "vllm"),
         ("chat", {"top": 0}, "at least 1"),
         ("chat", {"why_not": "lama-3.1-8b"}, "unknown model"),
     ],

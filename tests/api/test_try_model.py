@@ -1,0 +1,336 @@
+"""`fmkit.try_model`: refusals before anything is loaded, decisions about downloads, and whole runs through the child."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import fmkit
+from fmkit.api import trial_request
+from fmkit.api import try_model as api
+from fmkit.api.try_model import EMBEDDED, try_model
+from fmkit.errors import (
+    DoesNotFitError,
+    ExitCode,
+    MissingExtraError,
+    NetworkNeededError,
+    UnsafeInputError,
+    UsageError,
+)
+from fmkit.machine import Machine, memory_machine
+from fmkit.results.trial import EngineVersion, TrialResult
+from fmkit.trial import hub_files
+from fmkit.trial.embedded import MODEL_PATH
+from fmkit.trial.request import Timing, TrialOutcome, TrialRequest
+from fmkit.trial.store import TrialStore
+from fmkit.units import GIB
+
+ROOM = 24 * GIB
+
+
+class Child:
+    """Stands in for the child process: keeps the request and answers with figures of its own."""
+
+    def __init__(self) -> None:
+        self.request: TrialRequest | None = None
+
+    def __call__(self, request: TrialRequest, **_: Any) -> TrialOutcome:
+        self.request = request
+        measured = {"weights": 100, "cache": 0, "activations": 10, "allocated_peak_bytes": 110}
+        return TrialOutcome(
+            engine=EngineVersion(name="transformers", version="0"),
+            task="text generation",
+            device="CPU",
+            measured=measured,
+            load_s=1.0,
+            timing=Timing(ttft_s=(1.0, 3.0), decode_tokens_per_s=(5.0,)),
+            output="out",
+            checks=(),
+        )
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Child:
+    """No process is started; the machine has 24 GiB free."""
+    stand_in = Child()
+    monkeypatch.setattr(api, "run_in_child", stand_in)
+    with_memory(monkeypatch, ROOM)
+    return stand_in
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, usable_bytes: int) -> None:
+    def machine(_: str | None, __: Any) -> tuple[Machine, str]:
+        return msgspec.structs.replace(memory_machine(usable_bytes), usable_bytes=usable_bytes), "cpu"
+
+    monkeypatch.setattr(api, "machine_for", machine)
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, Path]:
+    """One real run of the embedded model, kept."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FMKIT_DATA_DIR", str(folder))
+        return try_model(repeat=2, context=128), folder / "trials.sqlite3"
+
+
+def test_embedded_model_runs_and_is_predicted(embedded: tuple[TrialResult, Path]) -> None:
+    result, _ = embedded
+    assert result.model == EMBEDDED
+    assert not result.random_weights
+    assert result.output
+    for part in ("weights", "cache", "activations", "allocated_peak_bytes"):
+        assert result.error[part] == 0, part
+    assert result.unaccounted_bytes == 0
+    assert abs(result.error["process_peak_bytes"]) < 0.5
+    assert result.speed.ttft_s is not None
+    assert result.speed.ttft_s.n == 2
+    assert {check.name: check.passed for check in result.checks}["held-out-text"]
+
+
+def test_result_is_kept(embedded: tuple[TrialResult, Path]) -> None:
+    result, place = embedded
+    assert TrialStore(place).get(result.id) == result
+
+
+def test_same_function_from_the_package(child: Child) -> None:
+    assert fmkit.try_model is try_model
+    assert child.request is None
+
+
+def test_refuses_before_loading(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 12 * GIB)
+    with pytest.raises(DoesNotFitError) as caught:
+        try_model("llama-3.1-8b", random_weights=True)
+    message = caught.value.message
+    assert caught.value.exit_code == ExitCode.DOES_NOT_FIT
+    assert "offers 12.00 GiB" in message
+    assert "GiB short; nothing was loaded" in message
+    assert "--precision int8" in message
+    assert "--random-weights --layers" in message
+    assert child.request is None
+
+
+def test_what_the_refusal_suggests_fits(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 12 * GIB)
+    with pytest.raises(DoesNotFitError) as caught:
+        try_model("llama-3.1-8b", random_weights=True)
+    layers = int(caught.value.message.rpartition("--layers ")[2].rstrip("."))
+    try_model("llama-3.1-8b", random_weights=True, layers=layers, keep=False)
+    assert child.request is not None
+    with pytest.raises(DoesNotFitError):
+        try_model("llama-3.1-8b", random_weights=True, layers=layers + 1)
+
+
+def test_a_long_context_may_be_what_does_not_fit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 18 * GIB)
+    with pytest.raises(DoesNotFitError, match=r"--context \d+"):
+        try_model("llama-3.1-8b", random_weights=True, context="128k")
+    assert child.request is None
+
+
+def test_request_of_a_catalog_model(child: Child) -> None:
+    result = try_model("openai-community/gpt2", random_weights=True, context=256, sequences=2, keep=False)
+    request = child.request
+    assert request is not None
+    assert (request.folder, request.dtype, request.kind) == (None, "float16", "decoder")
+    assert (request.context_tokens, request.sequences, request.decode_steps) == (256, 2, 16)
+    assert request.config["model_type"] == "gpt2"
+    assert result.unaccounted_bytes == 110 - result.predicted["allocated_peak_bytes"]
+    assert result.error["weights"] == result.predicted["weights"] / 100 - 1
+    assert result.speed.ttft_s is not None
+    assert (result.speed.ttft_s.mean, result.speed.ttft_s.n) == (2.0, 2)
+    parts = result.predicted
+    assert parts["weights"] + parts["cache"] + parts["activations"] == parts["allocated_peak_bytes"]
+
+
+def test_layers_cut_request_and_estimate_alike(child: Child) -> None:
+    whole = try_model("gpt2", random_weights=True, keep=False)
+    short = try_model("gpt2", random_weights=True, layers=2, keep=False)
+    assert child.request is not None
+    assert child.request.config["n_layer"] == 2
+    assert short.predicted["weights"] < whole.predicted["weights"]
+    assert short.workload["layers"] == 2
+
+
+def test_default_context_leaves_room_beside_an_image(child: Child) -> None:
+    try_model("llava-1.5-7b-hf", random_weights=True, keep=False)
+    assert child.request is not None
+    assert child.request.image_tokens == 576
+    assert child.request.context_tokens == 576 + 256
+
+
+def test_whisper_reads_a_fixed_window(child: Child) -> None:
+    try_model("whisper-base", random_weights=True, keep=False)
+    assert child.request is not None
+    assert child.request.encoder_tokens == 1500
+    assert child.request.context_tokens == 448
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("gpt2", {"engine": "llama.cpp"}, "later"),
+        ("gpt2", {"engine": "http://localhost:8000/v1"}, "later"),
+        ("gpt2", {"engine": "tensorflow"}, "unknown engine"),
+        ("gpt2", {"layers": 2}, "--random-weights only"),
+        ("gpt2", {"layers": 0, "random_weights": True}, "can't build 0 layers"),
+        ("gpt2", {"repeat": 0}, "can't repeat 0"),
+        (None, {"random_weights": True}, "name a model"),
+        ("gpt2", {"random_weights": True, "precision": "int5"}, "unknown precision"),
+        ("gpt2", {"random_weights": True, "device": "tpu"}, "unknown device"),
+        ("gpt2", {"random_weights": True, "context": 5000}, "limit is 1k"),
+        ("gpt2", {"random_weights": True, "sequences": 0}, "can't run 0 sequences"),
+        ("gpt2", {"random_weights": True, "checks": ["nothing"]}, "unknown check"),
+        ("gpt2", {"random_weights": True, "input": "/no/such.txt"}, "no such file"),
+        ("gpt3", {"random_weights": True}, "unknown model"),
+        ("gpt-4o", {}, "no weights to load"),
+    ],
+)
+def test_usage_errors(
+    model: str | None, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "run_in_child", None)
+    with pytest.raises(UsageError, match=message):
+        try_model(model, **options)
+
+
+def test_an_input_the_model_can_not_take(child: Child, tmp_path: Path) -> None:
+    sound = tmp_path / "a.wav"
+    sound.touch()
+    with pytest.raises(UsageError, match=r"can't take a\.wav"):
+        try_model("gpt2", random_weights=True, input=str(sound))
+    with pytest.raises(UsageError, match="exclude each other"):
+        try_model("gpt2", random_weights=True, input=str(sound), prompt="x")
+    try_model("whisper-base", random_weights=True, input=str(sound), keep=False)
+    assert child.request is not None
+
+
+def test_missing_library(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "accelerate" else object())
+    with pytest.raises(MissingExtraError, match="needs accelerate") as caught:
+        try_model("gpt2", random_weights=True)
+    assert caught.value.next_command == "pip install 'fmkit[try]'"
+    assert child.request is None
+
+
+def test_missing_quantiser(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else object())
+    with pytest.raises(MissingExtraError, match="needs bitsandbytes"):
+        try_model("gpt2", random_weights=True, precision="int8")
+    assert child.request is None
+
+
+def test_quantised_repositories(child: Child, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(MODEL_PATH, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "awq"}}))
+    with pytest.raises(UsageError, match=r"stored quantised \(awq\)"):
+        try_model(str(folder))
+    result = try_model(str(folder), random_weights=True, keep=False)
+    assert any("the random ones are not" in warning for warning in result.warnings)
+    assert child.request is not None
+
+
+def test_pickled_folder(child: Child, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(MODEL_PATH, tmp_path / "model"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UnsafeInputError, match="pickle"):
+        try_model(str(folder))
+    assert child.request is None
+
+
+def test_a_store_that_can_not_be_written_is_a_warning(
+    child: Child, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("FMKIT_DATA_DIR", str(tmp_path / "file"))
+    result = try_model("gpt2", random_weights=True)
+    assert any("was not kept" in warning for warning in result.warnings)
+    assert child.request is not None
+
+
+PLAN = hub_files.Download(hub_id="openai-community/gpt2", commit="a" * 40, files={"model.safetensors": 548 * 10**6})
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A Hub that has GPT-2 and nothing cached; what was fetched is listed."""
+    fetched: list[str] = []
+
+    def fetch(plan: hub_files.Download, *, quiet: bool) -> Path:
+        fetched.append(f"{plan.commit[:4]} {quiet}")
+        return tmp_path
+
+    monkeypatch.setattr(hub_files, "cached_snapshot", lambda *_: None)
+    monkeypatch.setattr(hub_files, "plan_download", lambda *_: PLAN)
+    monkeypatch.setattr(hub_files, "fetch", fetch)
+    return fetched
+
+
+def test_no_download_unless_somebody_agrees(child: Child, hub: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"nobody agreed .* 522\.6 MiB") as caught:
+        try_model("gpt2")
+    assert "--yes" in str(caught.value.next_command)
+    asked: list[str] = []
+
+    def refuse(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    with pytest.raises(UsageError):
+        try_model("gpt2", confirm=refuse)
+    assert "522.6 MiB" in asked[0]
+    assert hub == []
+    assert child.request is None
+
+
+def test_download_with_yes_or_consent(child: Child, hub: list[str], tmp_path: Path) -> None:
+    try_model("gpt2", yes=True, keep=False)
+    assert child.request is not None
+    assert child.request.folder == str(tmp_path.resolve())
+    try_model("gpt2", confirm=lambda _: True, keep=False, progress=lambda _: None)
+    assert hub == ["aaaa True", "aaaa False"]
+
+
+def test_no_network_and_not_cached(child: Child, hub: list[str]) -> None:
+    with pytest.raises(NetworkNeededError, match="not on this disk"):
+        try_model("gpt2", offline=True)
+    assert hub == []
+    assert child.request is None
+
+
+def test_a_full_disk_is_noticed_before_the_download(
+    child: Child, hub: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 9 * 10**8, 10**8))
+    with pytest.raises(UsageError, match=r"the disk has 95\.4 MiB free"):
+        try_model("gpt2", yes=True)
+    assert hub == []
+    assert child.request is None
+
+
+def test_cached_models_need_no_network(child: Child, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The Hub library's own cache is found, offline, if its weights are complete."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--openai-community--gpt2" / "snapshots" / ("b" * 40)
+    shutil.copytree(MODEL_PATH, snapshot)
+    refs = tmp_path / "models--openai-community--gpt2" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("b" * 40)
+    try_model("gpt2", offline=True, keep=False)
+    assert child.request is not None
+    assert child.request.folder == str(snapshot)
+
+
+def test_free_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = msgspec.structs.replace(memory_machine(64 * GIB), free_bytes=2 * GIB)
+    monkeypatch.setattr(trial_request, "this_machine", lambda _: busy)
+    machine, device = trial_request.machine_for(None, None)  # type: ignore[arg-type]
+    assert (machine.usable_bytes, device) == (2 * GIB, "cpu")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from fmkit.report.trial import print_trial, unaccounted
+from fmkit.results.trial import Check, EngineVersion, Sample, TrialResult, TrialSpeed
+from fmkit.units import MIB
+
+RESULT = TrialResult(
+    fmkit="0.1.0",
+    catalog="2026-11-25",
+    id="one",
+    date="2026-11-25T10:00:00+00:00",
+    model="llama-3.1-8b",
+    hub_id=None,
+    engine=EngineVersion(name="transformers", version="5.23.0"),
+    machine={"name": "AMD EPYC, 2 cores", "device": "CPU, 2 threads"},
+    workload={
+        "task": "text generation",
+        "context_tokens": 512,
+        "encoder_tokens": 0,
+        "sequences": 1,
+        "dtype": "bfloat16",
+        "layers": 2,
+    },
+    precision="fp16",
+    predicted={"weights": 100 * MIB, "cache": MIB, "activations": 10 * MIB, "allocated_peak_bytes": 111 * MIB},
+    measured={
+        "weights": 100 * MIB,
+        "cache": MIB,
+        "activations": 12 * MIB,
+        "allocated_peak_bytes": 113 * MIB,
+        "process_peak_bytes": 500 * MIB,
+    },
+    error={"weights": 0.0, "cache": 0.0, "activations": -1 / 6, "allocated_peak_bytes": -2 / 113},
+    unaccounted_bytes=2 * MIB,
+    speed=TrialSpeed(
+        load_s=1.5,
+        ttft_s=Sample(mean=0.2, sd=0.01, n=3),
+        decode_tokens_per_s=Sample(mean=20.0, sd=0.5, n=3),
+        predicted={"decode_tokens_per_s": {"low": 10.0, "median": 20.0, "high": 30.0}, "ttft_s": None},
+    ),
+    output="[red]not markup[/red] \x1b[31m",
+    checks=(
+        Check(name="finite-logits", passed=True, value=1.0, threshold=1.0, detail="share"),
+        Check(name="deterministic", passed=False, value=0.5, threshold=0.0, detail="difference"),
+        Check(name="chat-template", passed=None, value=None, threshold=None, detail="does not apply: why"),
+    ),
+    random_weights=True,
+    warnings=("slow",),
+    next=("fmkit vram llama-3.1-8b --fit",),
+)
+
+
+def drawn(result: TrialResult, width: int) -> str:
+    buffer = StringIO()
+    print_trial(result, Console(file=buffer, width=width, highlight=False, emoji=False))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_everything_is_there_and_fits(width: int) -> None:
+    text = drawn(RESULT, width)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    flat = " ".join(text.split())
+    for part in ("predicted", "measured", "113.0 MiB", "-1.8 %", "exact", "unknown", "2 layers only", "random weights"):
+        assert part in flat, part
+    assert "decoding 20 +- 0.5 (n = 3) tokens/s per sequence; predicted 10 to 30" in flat
+    assert "FAIL deterministic" in flat
+    assert "n/a chat-template" in flat
+
+
+def test_output_is_neither_markup_nor_control_codes() -> None:
+    text = drawn(RESULT, 100)
+    assert "[red]not markup[/red]" in text
+    assert "\x1b" not in text
+    assert "\\x1b[31m" in text
+
+
+def test_headline_says_what_failed() -> None:
+    first = drawn(RESULT, 120).splitlines()[0]
+    assert first.startswith("llama-3.1-8b ran at fp16 and took 113.0 MiB (estimate -1.8 %)")
+    assert "failed: deterministic" in first
+
+
+def test_unaccounted_in_words() -> None:
+    assert unaccounted(RESULT) == "unaccounted: 2.0 MiB more than the estimate"
+    assert "every byte" in unaccounted(msgspec.structs.replace(RESULT, unaccounted_bytes=0))
+    assert "less" in unaccounted(msgspec.structs.replace(RESULT, unaccounted_bytes=-5))
+
+
+def test_an_encoder_has_one_pass_and_no_decoding() -> None:
+    speed = TrialSpeed(load_s=1.0, ttft_s=Sample(mean=0.2, sd=0.0, n=1), decode_tokens_per_s=None, predicted={})
+    text = drawn(msgspec.structs.replace(RESULT, speed=speed), 100)
+    assert "one pass after 200 ms" in text
+    assert "decoding" not in text
+    assert "no speed was predicted" in text

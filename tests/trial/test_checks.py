@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fmkit.errors import UsageError
+from fmkit.trial.checks import CHECKS, check_names, loop_share, run_checks
+from fmkit.trial.evidence import Evidence
+
+
+def judge(name: str, **seen: Any) -> bool | None:
+    evidence = Evidence(**{"task": "text generation", "random_weights": False, **seen})
+    (check,) = run_checks((name,), evidence)
+    assert check.name == name
+    assert check.detail
+    return check.passed
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("finite-logits", {"finite_share": 1.0}, {"finite_share": 0.99}),
+        ("deterministic", {"repeat_difference": 0.0}, {"repeat_difference": 1e-3}),
+        ("no-repetition-loop", {"tokens": list(range(40))}, {"tokens": [1, 2] * 20}),
+        (
+            "stop-token",
+            {"tokens": [5, 2], "stopped": True},
+            {"tokens": [5] * 48, "stopped": False, "instruction_tuned": True},
+        ),
+        (
+            "held-out-text",
+            {"bits_per_byte": 1.8, "uniform_bits_per_byte": 8.0},
+            {"bits_per_byte": 7.9, "uniform_bits_per_byte": 8.0},
+        ),
+        ("embedding-symmetry", {"symmetry_difference": 1e-6}, {"symmetry_difference": 0.1}),
+        (
+            "paraphrase-closer",
+            {"paraphrase_similarity": 0.8, "unrelated_similarity": 0.1},
+            {"paraphrase_similarity": 0.2, "unrelated_similarity": 0.3},
+        ),
+        ("chat-template", {"has_chat_template": True}, {"has_chat_template": False, "instruction_tuned": True}),
+    ],
+)
+def test_each_check_passes_fails_and_may_not_apply(name: str, good: dict[str, Any], bad: dict[str, Any]) -> None:
+    assert judge(name, **good) is True
+    assert judge(name, **bad) is False
+    assert judge(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["no-repetition-loop", "stop-token", "held-out-text", "paraphrase-closer", "chat-template"]
+)
+def test_meaning_is_not_asked_of_random_weights(name: str) -> None:
+    everything = {
+        "tokens": [1] * 40,
+        "stopped": True,
+        "bits_per_byte": 9.0,
+        "uniform_bits_per_byte": 8.0,
+        "paraphrase_similarity": 0.1,
+        "unrelated_similarity": 0.2,
+        "has_chat_template": True,
+    }
+    assert judge(name, random_weights=True, **everything) is None
+
+
+def test_a_base_model_need_not_stop() -> None:
+    assert judge("stop-token", tokens=[5] * 48, stopped=False) is None
+
+
+def test_loops_of_several_lengths() -> None:
+    assert loop_share([3] * 10) == 1.0
+    assert loop_share([9, 1, 2, 3, 1, 2, 3]) == pytest.approx(6 / 7)
+    assert loop_share([1, 2, 3, 4, 1, 2]) == 0.0
+    assert loop_share([]) == 0.0
+
+
+def test_names() -> None:
+    assert check_names(None) == tuple(CHECKS) == check_names(["all"])
+    assert check_names(["none"]) == ()
+    assert check_names(["deterministic", "deterministic"]) == ("deterministic",)
+    with pytest.raises(UsageError, match="nearest: deterministic"):
+        check_names(["determinstic"])

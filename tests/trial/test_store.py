@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fmkit.results.trial import EngineVersion, Sample, TrialResult, TrialSpeed
+from fmkit.trial.store import StoreError, TrialStore, data_folder
+
+
+def result(trial_id: str = "one", model: str = "gpt2") -> TrialResult:
+    return TrialResult(
+        fmkit="0.1.0",
+        catalog="2026-11-25",
+        id=trial_id,
+        date=f"2026-11-25T10:00:00+00:00-{trial_id}",
+        model=model,
+        hub_id=None,
+        engine=EngineVersion(name="transformers", version="5.23.0"),
+        machine={"name": "CPU"},
+        workload={"context_tokens": 512, "sequences": 1},
+        precision="fp16",
+        predicted={"weights": 10},
+        measured={"weights": 11, "allocated_peak_bytes": 12},
+        error={"weights": -0.1},
+        unaccounted_bytes=1,
+        speed=TrialSpeed(load_s=1.0, ttft_s=Sample(mean=1.0, sd=0.1, n=3), decode_tokens_per_s=None, predicted={}),
+        output="text",
+        checks=(),
+        random_weights=False,
+    )
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    store = TrialStore(tmp_path / "deep" / "trials.sqlite3")
+    assert store.all() == []
+    assert store.get("one") is None
+    store.add(result("one"))
+    store.add(result("two", model="t5-base"))
+    assert store.get("one") == result("one")
+    assert [kept.id for kept in store.all()] == ["one", "two"]
+    assert [kept.id for kept in store.all("t5-base")] == ["two"]
+
+
+WRITER = """
+import sys
+import msgspec
+from pathlib import Path
+from fmkit.results.trial import TrialResult
+from fmkit.trial.store import TrialStore
+
+record = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=TrialResult)
+for number in range(25):
+    TrialStore(Path(sys.argv[2])).add(msgspec.structs.replace(record, id=f"{sys.argv[3]}-{number}"))
+"""
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    record, place = tmp_path / "record.json", tmp_path / "trials.sqlite3"
+    record.write_bytes(msgspec.json.encode(result()))
+    command = [sys.executable, "-c", WRITER, str(record), str(place)]
+    writers = [subprocess.Popen([*command, name]) for name in ("a", "b")]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert len({kept.id for kept in TrialStore(place).all()}) == 50
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = TrialStore(tmp_path / "trials.sqlite3")
+    store.add(result())
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.add(result())
+    assert len(store.all()) == 1
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    place = tmp_path / "trials.sqlite3"
+    connection = sqlite3.connect(place)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="schema 99"):
+        TrialStore(place).add(result())
+
+
+def test_a_damaged_file(tmp_path: Path) -> None:
+    place = tmp_path / "trials.sqlite3"
+    place.write_bytes(b"not a database, and long enough to be looked at" * 30)
+    with pytest.raises(StoreError, match="not a database"):
+        TrialStore(place).add(result())
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="can't make the folder"):
+        TrialStore(tmp_path / "file" / "trials.sqlite3").add(result())
+
+
+def test_where_trials_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("FMKIT_DATA_DIR", raising=False)
+    assert data_folder() == tmp_path / "xdg" / "fmkit"
+    monkeypatch.setenv("FMKIT_DATA_DIR", str(tmp_path / "own"))
+    assert data_folder() == tmp_path / "own"
