@@ -94,7 +94,7 @@ def speed_lines(result: TrialResult) -> list[str]:
         rate = with_deviation(speed.decode_tokens_per_s)
         lines.append(f"decoding {rate} tokens/s per sequence{_range(predicted.get('decode_tokens_per_s'))}")
     if not predicted:
-        lines.append("no speed was predicted: the bandwidth of this machine is not in the catalog")
+        lines.append("no speed was predicted: nobody measured this kind of device at this number format")
     return lines
 
 

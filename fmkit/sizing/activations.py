@@ -120,7 +120,7 @@ def block_moment(spec: ModelSpec, stack: Stack, block: Block, tokens: int, run: 
     else:
         where, inside, held = max(_candidates(stack, block, implementation, tokens, run), key=lambda found: found[1])
         formula = f"{rows:,} tokens x ({', '.join(_terms(stack, block, held))}) x {run.element_bytes} B"
-    total = inside + _positions_bytes(spec, stack, tokens, run)
+    total = inside + _positions_bytes(spec, stack, tokens, run) + _image_bytes(spec, stack, run)
     total += _mask_bytes(stack, tokens, run, fused=_is_fused(implementation, run))
     assumed = "" if known else f"; the pattern of Llama is assumed for {stack.implementation or spec.model_type}"
     return Moment(
@@ -158,7 +158,10 @@ def _is_fused(implementation: Implementation, run: Pass) -> bool:
 
 def _encoder(spec: ModelSpec) -> Stack | None:
     """The stack whose output a decoder attends to, None for a model without one."""
-    return (spec.stack("encoder") or spec.stack("audio")) if spec.cached_stack is not None else None
+    stack = spec.cached_stack
+    if stack is None or not any(block.cross is not None for block in stack.blocks):
+        return None
+    return spec.stack("encoder") or spec.stack("audio")
 
 
 def images_per_sequence(spec: ModelSpec, workload: Workload) -> int:
@@ -273,6 +276,24 @@ def _positions_bytes(spec: ModelSpec, stack: Stack, tokens: int, run: Pass) -> i
     if spec.positions == "learned":
         return tokens * (stack.hidden_dim * run.element_bytes + 8)
     return tokens * 8
+
+
+def _image_bytes(spec: ModelSpec, stack: Stack, run: Pass) -> int:
+    """What an image tower leaves behind while the text runs.
+
+    A language model holds its output twice (before and after the projector's slice) and the projected tokens twice; CLIP's text
+    tower runs beside the image tower's output. Source: traces of LLaVA-1.5 and CLIP in transformers 5.23.
+    """
+    vision = spec.stack("vision")
+    if vision is None or vision is stack or vision.fixed_tokens is None:
+        return 0
+    images = run.sequences * images_per_sequence(spec, run.workload)
+    tower = images * vision.fixed_tokens * vision.hidden_dim * run.element_bytes
+    if spec.kind == "clip":
+        return tower if stack.role == "encoder" else 0
+    if stack.role != "decoder" or not spec.image_tokens:
+        return 0
+    return 2 * (tower + images * spec.image_tokens * stack.hidden_dim * run.element_bytes)
 
 
 def _logits_moment(spec: ModelSpec, run: Pass) -> Moment:

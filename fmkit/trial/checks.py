@@ -12,8 +12,9 @@ from fmkit.errors import UsageError
 from fmkit.results.trial import Check
 from fmkit.trial.evidence import Evidence
 
-LOOP_TOKENS = 8
+LOOP_TOKENS = 32
 LOOP_SHARE = 0.6
+LEAST_TOKENS = 16
 SYMMETRY_TOLERANCE = 1e-3
 CHANCE_SHARE = 0.75
 PARAPHRASE_MARGIN = 0.05
@@ -43,14 +44,18 @@ def no_repetition_loop(seen: Evidence) -> Check:
     reason = _needs_text(seen)
     if reason is not None or seen.tokens is None:
         return _not_applicable(name, reason or "nothing was generated")
-    if len(seen.tokens) < 2 * LOOP_TOKENS:
+    if len(seen.tokens) < LEAST_TOKENS:
         return _not_applicable(name, f"only {len(seen.tokens)} tokens were generated")
     share = loop_share(seen.tokens)
+    if not seen.instruction_tuned and seen.task == "text generation":
+        # greedy decoding sends base models round in circles (Holtzman et al. 2020, arXiv:1904.09751)
+        reason = "a base model that always takes the likeliest token often loops"
+        return Check(name=name, passed=None, value=share, threshold=None, detail=f"does not apply: {reason}")
     return _judged(name, share < LOOP_SHARE, share, LOOP_SHARE, "share of the output that repeats one short cycle")
 
 
 def loop_share(tokens: Sequence[int]) -> float:
-    """The share of `tokens` that belongs to a cycle of at most 8 tokens running to the end, at least two rounds long.
+    """The share of `tokens` that belongs to a cycle of at most 32 tokens running to the end, at least two rounds long.
 
     >>> loop_share([1, 2, 3, 7, 8, 7, 8, 7, 8]), loop_share([1, 2, 3, 4])
     (0.6666666666666666, 0.0)

@@ -22,7 +22,11 @@ def judge(name: str, **seen: Any) -> bool | None:
     [
         ("finite-logits", {"finite_share": 1.0}, {"finite_share": 0.99}),
         ("deterministic", {"repeat_difference": 0.0}, {"repeat_difference": 1e-3}),
-        ("no-repetition-loop", {"tokens": list(range(40))}, {"tokens": [1, 2] * 20}),
+        (
+            "no-repetition-loop",
+            {"instruction_tuned": True, "tokens": list(range(40))},
+            {"instruction_tuned": True, "tokens": [1, 2] * 20},
+        ),
         (
             "stop-token",
             {"tokens": [5, 2], "stopped": True},
@@ -81,3 +85,7 @@ def test_names() -> None:
     assert check_names(["deterministic", "deterministic"]) == ("deterministic",)
     with pytest.raises(UsageError, match="nearest: deterministic"):
         check_names(["determinstic"])
+
+
+def test_a_base_model_may_go_round_in_circles() -> None:
+    assert judge("no-repetition-loop", tokens=[1, 2] * 20) is None
