@@ -90,8 +90,10 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tower of blocks. `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder,
-    patches + 1 for a vision tower, 32 queries for a Q-Former); `implementation` the transformers model type whose code
+    """A tower of blocks.
+
+    `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder, patches + 1 for a vision
+    tower, 32 queries for a Q-Former); `implementation` the transformers model type whose code
     runs it, where that is not the model's own (a Llama inside LLaVA).
     """
 
