@@ -39,6 +39,9 @@ def vram(
     encoder_tokens: int | str | None = None,
     images: int | None = None,
     engine: str = "transformers",
+    engine_option: Sequence[str] | None = None,
+    kv_dtype: str | None = None,
+    tensor_parallel: int = 1,
     attention: str = "sdpa",
     gpu: str | None = None,
     memory: str | None = None,
@@ -65,6 +68,8 @@ def vram(
         encoder_tokens=_tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
         images=images,
         attention=_attention(attention),
+        options=engine_options(engine, engine_option, kv_dtype),
+        tensor_parallel=_ranks(tensor_parallel, engine),
     )
     estimates = tuple(
         estimate_for(spec, name, _at(shape, tokens, count), machine, catalog, engine=engine)
@@ -132,6 +137,35 @@ def _counts(asked: Sequence[int] | None) -> tuple[int, ...]:
                 f"can't hold {count} sequences: write a whole number from 1 to {MOST_SEQUENCES:,}", where="--sequences"
             )
     return counts
+
+
+def engine_options(engine: str, given: Sequence[str] | None, kv_dtype: str | None) -> dict[str, str]:
+    """`KEY=VALUE` texts and the cache type as the engine's own options; the engine's rules judge names and values."""
+    options = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise UsageError(
+                f"can't read {text!r}: write KEY=VALUE, such as max_num_batched_tokens=2048", where="--engine-option"
+            )
+        options[key.strip()] = value.strip()
+    if kv_dtype is not None:
+        names = {"vllm": ("kv_cache_dtype",), "llama.cpp": ("cache_type_k", "cache_type_v")}.get(engine)
+        if names is None:
+            raise UsageError(f"this version sizes {engine} with a cache in the model's type only", where="--kv-dtype")
+        options |= dict.fromkeys(names, kv_dtype)
+    if options and engine == "transformers":
+        raise UsageError(f"transformers has no engine option {next(iter(options))!r}", where="--engine-option")
+    return options
+
+
+def _ranks(count: int, engine: str) -> int:
+    """The degree of tensor parallel; only vLLM is sized so by this version."""
+    if count > 1 and engine != "vllm":
+        raise UsageError(
+            f"this version sizes tensor parallel for vllm only, not for {engine}", where="--tensor-parallel"
+        )
+    return count
 
 
 def _tokens(length: str | int, where: str) -> int:

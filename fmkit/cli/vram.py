@@ -47,6 +47,17 @@ def vram_command(
         str | None, typer.Option("--images", metavar="N", help="Images per sequence; their tokens count as context.")
     ] = None,
     engine: EngineOption = "transformers",
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option("--engine-option", metavar="KEY=VALUE", help="A setting of the engine; repeat for several."),
+    ] = None,
+    kv_dtype: Annotated[
+        str | None,
+        typer.Option("--kv-dtype", metavar="TYPE", help="Type of the KV cache: fp8 (vllm), q8_0 (llama.cpp) ..."),
+    ] = None,
+    tensor_parallel: Annotated[
+        str | None, typer.Option("--tensor-parallel", metavar="N", help="Devices the layers are divided over (vllm).")
+    ] = None,
     attention: Annotated[
         str, typer.Option("--attention", metavar="KIND", help="sdpa, eager or flash: how attention is computed.")
     ] = "sdpa",
@@ -74,6 +85,9 @@ def vram_command(
         encoder_tokens=None if encoder_tokens is None else parse_tokens(encoder_tokens, where="--encoder-tokens"),
         images=None if images is None else whole_number(images, where="--images", at_least=0),
         engine=engine,
+        engine_option=engine_option,
+        kv_dtype=kv_dtype,
+        tensor_parallel=1 if tensor_parallel is None else whole_number(tensor_parallel, where="--tensor-parallel"),
         attention=attention,
         gpu=gpu,
         memory=memory,
