@@ -74,6 +74,10 @@ class SlidingAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind
         """Tokens one new token attends to: never more than the window."""
         return min(context_tokens, self.window_tokens)
 
+    def prompt_kept_bytes(self, context_tokens: int, element_bytes: int) -> int:
+        """Bytes beyond the window that stay alive right after prefill: the window kept is a view of the whole prompt."""
+        return self.token_bytes(element_bytes) * max(0, context_tokens - self.window_tokens)
+
 
 class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="latent", omit_defaults=True):
     """Multi-head latent attention (MLA): one compressed vector and one rotary key per token, shared by all heads.
@@ -219,7 +223,9 @@ class EncoderAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
         return 0
 
 
-class ChunkedAttention(SlidingAttention, frozen=True, kw_only=True, tag_field="kind", tag="chunked", omit_defaults=True):
+class ChunkedAttention(
+    SlidingAttention, frozen=True, kw_only=True, tag_field="kind", tag="chunked", omit_defaults=True
+):
     """Causal attention inside chunks of `window_tokens` tokens (Llama 4): a token sees the tokens of its own chunk.
 
     The cache is a sliding window's of the chunk's length (transformers 5.23 maps `chunked_attention` to
@@ -253,38 +259,38 @@ class SharedAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind"
         return context_tokens if self.window_tokens is None else min(context_tokens, self.window_tokens)
 
 
-class CompressedAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="compressed", omit_defaults=True):
+class CompressedAttention(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="compressed", omit_defaults=True
+):
     """DeepSeek-V4's attention: a window of keys that are also the values, and one entry for every `ratio` tokens.
 
-    `ratio` 0 is the window alone. With `index_dim` (compressed sparse attention) an indexer keeps entries of its own, keys are
-    projected twice as wide, and the last window's half is carried over.
+    With `index_dim` (compressed sparse attention) an indexer keeps entries of its own and picks `index_tokens` of them, keys
+    are projected twice as wide, and the last full run of `ratio` tokens is carried over.
 
-    Bytes, with t = tokens seen, r = ratio, d = head_dim, i = index_dim, s = 1 or with an indexer 2 (E = element_bytes):
-    window: min(t, window) * d * E; entries: floor(t / r) * (d + i) * E; tokens that wait for a full window of r:
-    (t mod r) * 2 * s * (d + i) * E; carried over, from the first full window on: 2 * (d + i) * E, with an indexer only.
-    Source: transformers 5.23 `DeepseekV4HCACache` and `DeepseekV4CSACache`; equal to a filled cache to the byte where the
-    XX
+    Bytes, with t tokens held, r = ratio, d = head_dim + index_dim, s = 2 with an indexer, else 1, E = element_bytes:
+    min(t, window) * head_dim * E for the window + floor(t / r) * d * E for the entries + ((t - 1) mod r + 1) * 2 * s * d * E
+    for the tokens that wait until r are there + 2 * r * d * E carried over, with an indexer and from the first entry on.
+    Source: transformers 5.23 `DeepseekV4HCACache` and `DeepseekV4CSACache`; equal to a filled cache to the byte.
 
     >>> flash = CompressedAttention(query_heads=64, head_dim=512, window_tokens=128, ratio=4, index_dim=128, index_tokens=512)
     >>> flash.cache_bytes(4096, 0, 2)
-    1444352
+    1472512
     """
 
     query_heads: int
     head_dim: int
     window_tokens: int
-    ratio: int = 0
+    ratio: int
     index_dim: int = 0
     index_tokens: int = 0
 
     def stored_tokens(self, context_tokens: int) -> int:
         """Keys kept: the window's and the compressed entries."""
-        entries = context_tokens // self.ratio if self.ratio else 0
-        return min(context_tokens, self.window_tokens) + entries
+        return min(context_tokens, self.window_tokens) + context_tokens // self.ratio
 
     def attended_tokens(self, context_tokens: int) -> int:
         """Keys that one new token attends to: the window, and the entries (with an indexer, those it picks)."""
-        entries = context_tokens // self.ratio if self.ratio else 0
+        entries = context_tokens // self.ratio
         picked = min(entries, self.index_tokens) if self.index_dim else entries
         return min(context_tokens, self.window_tokens) + picked
 
@@ -295,14 +301,23 @@ class CompressedAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="
     def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
         """Bytes held by one layer for one sequence."""
         del encoder_tokens
+        entries, width = context_tokens // self.ratio, self.head_dim + self.index_dim
         window = min(context_tokens, self.window_tokens) * self.head_dim
-        if not self.ratio:
-            return window * element_bytes
-        entries, waiting = divmod(context_tokens, self.ratio)
-        series = 2 if self.index_dim else 1
-        width = self.head_dim + self.index_dim
-        carried = 2 * width if self.index_dim and entries else 0
-        return (window + entries * width + waiting * 2 * series * width + carried) * element_bytes
+        waiting = ((context_tokens - 1) % self.ratio + 1) * self._waiting_width if context_tokens else 0
+        carried = 2 * self.ratio * width if self.index_dim and entries else 0
+        return (window + entries * width + waiting + carried) * element_bytes
+
+    def prompt_kept_bytes(self, context_tokens: int, element_bytes: int) -> int:
+        """Bytes that stay alive right after prefill beyond the steady state: what is kept is a view of the whole prompt's."""
+        kept = max(0, context_tokens - self.window_tokens) * self.head_dim
+        if context_tokens:
+            kept += (context_tokens - 1) // self.ratio * self.ratio * self._waiting_width
+        return kept * element_bytes
+
+    @property
+    def _waiting_width(self) -> int:
+        """Elements kept of a token that waits: key and gate, twice as wide with an indexer, and the indexer's own."""
+        return 2 * (2 if self.index_dim else 1) * (self.head_dim + self.index_dim)
 
 
 class Parallel(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="parallel", omit_defaults=True):
@@ -311,7 +326,7 @@ class Parallel(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     >>> attention = FullAttention(query_heads=12, kv_heads=2, key_dim=128, value_dim=128)
     >>> state = Mamba2(heads=24, head_dim=128, groups=1, state_dim=256, conv_kernel=4)
     >>> Parallel(attention=attention, state=state).cache_bytes(4096, 0, 2) * 44  # Falcon-H1-7B
-    324091904
+    324222976
     """
 
     attention: FullAttention | SlidingAttention

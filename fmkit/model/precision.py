@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DTYPE_BYTES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+    "complex64": 8, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
 }  # fmt: skip
 """Bytes of one element by PyTorch type name."""
 
@@ -46,8 +46,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `weight_bits` is the width of a quantised weight, None for a layout that quantises nothing; `modules` are the classes
     it touches; `keeps_head` leaves the output head alone; `row_bytes` are per output row, `scales` per block of weights,
-    `tensor_bytes` per quantised tensor. Everything else stays in `rest_dtype` ("auto": bfloat16 where the config says so,
-    else float16).
+    `tensor_bytes` per quantised tensor. `parts` are the parts of the model it touches, where not all; of bare `parameter`s
+    only fused experts can be. Everything else stays in `rest_dtype` ("auto": bfloat16 where the config says so, else float16).
+    `file_type` is the GGUF file type of a layout that llama.cpp mixes tensor by tensor: then `fmkit.model.gguf_mix` knows the
+    bytes, and the width given here is the average.
     """
 
     id: str = ""
@@ -56,11 +58,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rest_dtype: str
     source: str
     modules: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     keeps_head: bool = True
     row_bytes: int = 0
     scales: tuple[ScaleLevel, ...] = ()
     tensor_bytes: int = 0
     compute_dtype: str = "auto"
+    file_type: str | None = None
 
     def rest_dtype_for(self, config_dtype: str) -> str:
         """The type of what is not quantised, for a model whose config names `config_dtype`."""
@@ -72,6 +76,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether the layout quantises the tensors of this group."""
         if self.weight_bits is None or not group.quantisable or group.module not in self.modules:
             return False
+        if self.parts and group.part not in self.parts:
+            return False
+        if group.module == "parameter":
+            return group.part == "experts" and len(group.shape) > 2
         return len(group.shape) > 1 and not (group.part == "head" and self.keeps_head)
 
     def tensor_group_bytes(self, group: TensorGroup, config_dtype: str) -> int:

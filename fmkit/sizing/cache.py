@@ -8,21 +8,30 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import SlidingAttention
+from fmkit.model.layers import CompressedAttention, SlidingAttention, parts_of
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fmkit.model.layers import Mixer
+    from fmkit.model.layers import SimpleMixer
     from fmkit.model.spec import Block, ModelSpec
 
 KIND_NAMES = {
     "full": "full attention",
     "sliding": "sliding window",
+    "chunked": "chunked attention",
+    "shared": "shared attention",
     "latent": "latent attention (MLA)",
+    "compressed": "compressed attention",
     "state-space": "state-space state",
+    "mamba-2": "Mamba 2 state",
+    "delta": "gated delta state",
+    "linear": "linear attention state",
+    "rwkv": "RWKV state",
+    "convolution": "short convolutions",
+    "none": "no mixer",
     "cross": "cross-attention",
     "encoder": "encoder attention",
 }
@@ -55,9 +64,9 @@ def prompt_kept_bytes(spec: ModelSpec, context_tokens: int, sequences: int, elem
     Source: transformers 5.23 `DynamicSlidingWindowLayer`, checked by filling a cache.
     """
     return sequences * sum(
-        count * mixer.token_bytes(element_bytes) * max(0, context_tokens - mixer.window_tokens)
+        count * mixer.prompt_kept_bytes(context_tokens, element_bytes)
         for count, mixer in _mixers(spec)
-        if isinstance(mixer, SlidingAttention)
+        if isinstance(mixer, SlidingAttention | CompressedAttention)
     )
 
 
@@ -78,7 +87,7 @@ def cache_lines(
     spec: ModelSpec, context_tokens: int, encoder_tokens: int, sequences: int, element_bytes: int
 ) -> list[MemoryLine]:
     """One line per kind of layer that keeps something."""
-    by_kind: dict[str, list[tuple[int, Mixer]]] = defaultdict(list)
+    by_kind: dict[str, list[tuple[int, SimpleMixer]]] = defaultdict(list)
     for count, mixer in _mixers(spec):
         by_kind[_tag(mixer)].append((count, mixer))
     lines = []
@@ -100,20 +109,21 @@ def cache_lines(
     return lines
 
 
-def _mixers(spec: ModelSpec) -> Iterator[tuple[int, Mixer]]:
+def _mixers(spec: ModelSpec) -> Iterator[tuple[int, SimpleMixer]]:
     for block in cached_blocks(spec):
-        yield block.count, block.mixer
+        for mixer in parts_of(block.mixer):
+            yield block.count, mixer
         if block.cross is not None:
             yield block.count, block.cross
 
 
-def _tag(mixer: Mixer) -> str:
+def _tag(mixer: SimpleMixer) -> str:
     return str(type(mixer).__struct_config__.tag)
 
 
-def _reason(kind: str, members: list[tuple[int, Mixer]], context_tokens: int, encoder_tokens: int) -> str:
+def _reason(kind: str, members: list[tuple[int, SimpleMixer]], context_tokens: int, encoder_tokens: int) -> str:
     layers = sum(count for count, _ in members)
-    if kind == "state-space":
+    if not any(mixer.token_bytes(1) for _, mixer in members):
         return f"{layers} layers keep a fixed state, whatever the context"
     if kind == "cross":
         return f"{layers} layers keep the keys and values of {format_tokens(encoder_tokens)} encoder tokens"
@@ -122,7 +132,7 @@ def _reason(kind: str, members: list[tuple[int, Mixer]], context_tokens: int, en
 
 
 def _formula(
-    members: list[tuple[int, Mixer]],
+    members: list[tuple[int, SimpleMixer]],
     context_tokens: int,
     encoder_tokens: int,
     sequences: int,
@@ -132,8 +142,9 @@ def _formula(
     terms = []
     for count, mixer in members:
         tokens = mixer.stored_tokens(context_tokens) or (encoder_tokens if _tag(mixer) == "cross" else 0)
-        if tokens:
+        each = mixer.cache_bytes(context_tokens, encoder_tokens, element_bytes)
+        if tokens and tokens * mixer.token_bytes(element_bytes) == each:
             terms.append(f"{count} layers x {tokens:,} tokens x {mixer.token_bytes(element_bytes):,} B")
         else:
-            terms.append(f"{count} layers x {mixer.cache_bytes(context_tokens, encoder_tokens, element_bytes):,} B")
+            terms.append(f"{count} layers x {each:,} B")
     return f"{sequences} x ({' + '.join(terms)}) = {total:,} B"

@@ -28,6 +28,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     images: int | None = None
     attention: Attention = "sdpa"
     options: dict[str, str] = {}
+    tensor_parallel: int = 1
 
 
 class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):

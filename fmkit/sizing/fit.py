@@ -51,15 +51,16 @@ def fit(
     )
     best = next((found for found in each if found.fits), None)
     shown = best or min(each, key=lambda found: found.short_bytes)
+    asked = sizer(shown.precision, context_tokens, sequences, machine)
     return Fit(
-        budget_bytes=machine.usable_bytes * machine.count,
+        budget_bytes=asked.budget_bytes or 0,
         best_precision=best.precision if best else None,
         max_context_tokens=shown.max_context_tokens,
         max_sequences=shown.max_sequences,
         limited_by=shown.limited_by,
         smallest_device=shown.smallest_device,
         short_bytes=0 if best else shown.short_bytes,
-        cut=None if best else _largest_part(sizer(shown.precision, context_tokens, sequences, machine)),
+        cut=None if best else _largest_part(asked),
         precisions=each,
     )
 
@@ -87,7 +88,7 @@ def _fit_precision(
         max_context_tokens=longest,
         max_sequences=most,
         limited_by=limited_by,
-        short_bytes=max(0, asked.per_device_bytes - machine.usable_bytes),
+        short_bytes=max(0, asked.per_device_bytes - (asked.budget_bytes or 0) // machine.count),
         smallest_device=smallest_device(sizer, precision, context_tokens, sequences, devices),
     )
 

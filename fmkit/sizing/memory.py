@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from fmkit.errors import UsageError
 from fmkit.machine import Machine
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
-from fmkit.sizing.engines import transformers
+from fmkit.sizing.engines import llama_cpp, transformers, vllm
 from fmkit.sizing.engines.plan import Plan, total
 from fmkit.sizing.estimate import MemoryEstimate, MemoryLine, Workload
+from fmkit.sizing.parallel import rank_spec
 from fmkit.units import ceil_div, format_bytes, format_tokens
 
 if TYPE_CHECKING:
     from fmkit.sizing.engine import EngineSpec, RuntimeCost
 
-RULES: dict[str, Callable[[ModelSpec, Layout, Workload, Machine | None], Plan]] = {"transformers": transformers.plan}
+RULES: dict[str, Callable[[ModelSpec, Layout, Workload, Machine | None], Plan]] = {
+    "transformers": transformers.plan,
+    "vllm": vllm.plan,
+    "llama.cpp": llama_cpp.plan,
+}
 """The memory rules of each engine: what it holds for a model, as lines."""
 
 
@@ -36,12 +44,18 @@ def estimate(
 
     All bytes are for the whole model; `per_device_bytes` is the most loaded of the machine's devices.
     """
-    plan = RULES[engine.id](spec, layout, workload, machine)
-    steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, machine)]
+    ranks = workload.tensor_parallel
+    plan = RULES[engine.id](rank_spec(spec, ranks), layout, workload, machine)
+    steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, machine, ranks)]
     lines = (*steady, *plan.prefill)
     low_bytes, high_bytes = _bounds(engine, lines)
-    devices = machine.count if machine is not None else 1
+    devices = machine.count if machine is not None and ranks == 1 else 1
     per_device = _per_device_bytes(spec, lines, devices)
+    if machine is not None and ranks > machine.count > 1:
+        raise UsageError(
+            f"{ranks} ranks need {ranks} devices; {machine.name} has {machine.count}", where="--tensor-parallel"
+        )
+    device_budget = _device_budget(plan, machine)
     valid, warnings = _validity(spec, workload, plan.encoder_tokens)
     return MemoryEstimate(
         engine=engine.id,
@@ -52,29 +66,55 @@ def estimate(
         context_tokens=workload.context_tokens,
         encoder_tokens=plan.encoder_tokens,
         sequences=workload.sequences,
-        tensor_parallel=1,
+        tensor_parallel=ranks,
         pipeline_parallel=devices,
         valid=valid,
-        weights_bytes=total(plan.weights),
-        cache_bytes=total(plan.cache),
-        steady_bytes=total(steady),
-        peak_bytes=total(lines),
-        low_bytes=low_bytes,
-        high_bytes=high_bytes,
-        reserved_bytes=plan.reserved_bytes,
+        weights_bytes=total(plan.weights) * ranks,
+        cache_bytes=total(plan.cache) * ranks,
+        steady_bytes=total(steady) * ranks,
+        peak_bytes=total(lines) * ranks,
+        low_bytes=low_bytes * ranks,
+        high_bytes=high_bytes * ranks,
+        reserved_bytes=plan.reserved_bytes or _filled_bytes(plan, device_budget, per_device, devices * ranks),
         per_device_bytes=per_device,
-        lines=lines,
-        fits=per_device <= machine.usable_bytes if machine is not None else None,
-        budget_bytes=machine.usable_bytes * machine.count if machine is not None else None,
+        lines=_of_all_ranks(lines, ranks),
+        fits=per_device <= device_budget if device_budget is not None else None,
+        budget_bytes=device_budget * devices * ranks if device_budget is not None else None,
         warnings=(*warnings, *plan.warnings),
     )
 
 
-def _runtime_lines(engine: EngineSpec, machine: Machine | None) -> list[MemoryLine]:
+def _of_all_ranks(lines: tuple[MemoryLine, ...], ranks: int) -> tuple[MemoryLine, ...]:
+    """The lines of one rank, for the whole model: every rank holds as much as the most loaded one."""
+    if ranks == 1:
+        return lines
+    return tuple(
+        msgspec.structs.replace(line, bytes=line.bytes * ranks, formula=f"{ranks} ranks x ({line.formula})")
+        for line in lines
+    )
+
+
+def _device_budget(plan: Plan, machine: Machine | None) -> int | None:
+    """Bytes that the engine may use of one device: all that is usable, or its share of that."""
+    if machine is None:
+        return None
+    return machine.usable_bytes if plan.budget_fraction is None else int(machine.usable_bytes * plan.budget_fraction)
+
+
+def _filled_bytes(plan: Plan, device_budget: int | None, per_device: int, devices: int) -> int:
+    """What an engine that fills its share of each device takes beyond need."""
+    if plan.budget_fraction is None or device_budget is None:
+        return 0
+    return max(0, device_budget - per_device) * devices
+
+
+def _runtime_lines(engine: EngineSpec, machine: Machine | None, ranks: int) -> list[MemoryLine]:
+    if engine.id == "vllm" and ranks > 1:
+        return [vllm.rank_runtime_line(ranks)]
     cost = runtime_cost(engine, machine)
     if cost is None or cost.bytes == 0:
         return []
-    devices = machine.count if machine is not None else 1
+    devices = machine.count if machine is not None and ranks == 1 else 1
     return [
         MemoryLine(
             part="runtime",

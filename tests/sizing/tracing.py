@@ -64,7 +64,7 @@ def filled_cache_bytes(
         model = build(config, dtype, None)
         given = {name: tensor.clone() for name, tensor in inputs.items()}
         out = model(**given, use_cache=True)
-        name = "cache_params" if hasattr(out, "cache_params") else "past_key_values"
+        name = next(name for name in ("cache_params", "state", "past_key_values") if hasattr(out, name))
         cache = getattr(out, name)
         prefilled = _storage_bytes(cache)
         token = torch.ones(next(iter(given.values())).shape[0], 1, dtype=torch.long)
@@ -95,6 +95,8 @@ def _storage_bytes(cache: Any) -> int:
             waiting.extend(item.values())
         elif isinstance(item, list | tuple | set):
             waiting.extend(item)
-        elif hasattr(item, "__dict__") and type(item).__module__.startswith("transformers.cache_utils"):
+        elif hasattr(item, "__dict__") and type(item).__module__.startswith(
+            ("transformers.cache_utils", "transformers.models.")
+        ):
             waiting.extend(vars(item).values())
     return sum(seen.values())

@@ -1,8 +1,8 @@
 """config.json -> ModelSpec: one file per lineage, found by listing this package.
 
 A lineage is a module that declares `MODEL_TYPES` (the `model_type` values it reads) and `read(config) -> ModelSpec`.
-Adding one is adding a file. Names and shapes are those of the class in transformers 5.23; a test instantiates the class
-and compares.
+Adding one is adding a file. A type without one is read by `generic`, if its fields say everything. Names and shapes are
+those of the class in transformers 5.23; a test instantiates the class and compares.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fmkit.errors import ArchitectureUnknownError, UnsafeInputError, nearest_phrase
+from fmkit.errors import UnsafeInputError
+from fmkit.model.architectures import generic
 from fmkit.model.architectures.config import ConfigReader
 
 if TYPE_CHECKING:
@@ -32,13 +33,7 @@ def read(config: Mapping[str, Any], *, where: str) -> ModelSpec:
     if model_type is None:
         raise reader.missing("model_type")
     module = lineages().get(model_type)
-    if module is None:
-        raise ArchitectureUnknownError(
-            f"model_type {model_type[:60]!r} is not known{nearest_phrase(model_type[:60], sorted(lineages()))}",
-            where=where,
-            next_command="fmkit catalog list",
-        )
-    spec: ModelSpec = module.read(reader)
+    spec: ModelSpec = generic.read(reader, lineages()) if module is None else module.read(reader)
     if spec.params > MAX_PARAMS:
         raise UnsafeInputError("the sizes add up to more than 2**53 parameters", where=where)
     return spec

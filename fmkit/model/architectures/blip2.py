@@ -1,15 +1,18 @@
-"""BLIP-2: an image tower, a Q-Former that turns an image into 32 tokens, and OPT or T5.
+"""BLIP-2 and InstructBLIP: an image tower, a Q-Former that turns an image into 32 tokens, and OPT, T5 or Llama.
 
-The Q-Former and its queries are in `_keep_in_fp32_modules`: never quantised, and float32 beside float16.
+InstructBLIP's Q-Former reads the instruction, too.
+
+BLIP-2's Q-Former and the queries are in `_keep_in_fp32_modules`: never quantised, and float32 beside float16.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.model.architectures import opt, t5
+from fmkit.model.architectures import llama, opt, t5
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.clip import patches
 from fmkit.model.architectures.decoder import (
@@ -24,38 +27,40 @@ from fmkit.model.spec import Block, Mlp, ModelSpec, Stack
 
 if TYPE_CHECKING:
     from fmkit.model.architectures.config import ConfigReader
+    from fmkit.model.architectures.decoder import Positions
 
-MODEL_TYPES = ("blip-2",)
+MODEL_TYPES = ("blip-2", "instructblip")
 
 
 def read(config: ConfigReader) -> ModelSpec:
-    """The spec of a BLIP-2 config, with OPT or T5."""
-    name = config.class_name or "Blip2ForConditionalGeneration"
-    if name != "Blip2ForConditionalGeneration":
-        raise unknown_class(config, "Blip2ForConditionalGeneration")
+    """The spec of a BLIP-2 or InstructBLIP config, with OPT, T5 or Llama."""
+    instructed = config.model_type == "instructblip"
+    known = "InstructBlipForConditionalGeneration" if instructed else "Blip2ForConditionalGeneration"
+    name = config.class_name or known
+    if name != known:
+        raise unknown_class(config, known)
     tensors, kept = Tensors(), float32_in_half(config)
     queries = config.size("num_query_tokens", default=32)
     vision = vision_tower(config.part("vision_config"), tensors.at("vision_model", part="vision"))
     qformer = _qformer(config, tensors, vision.hidden_dim, queries, kept)
     text_config = config.part("text_config")
-    text = _t5(text_config, tensors, kept) if text_config.model_type == "t5" else _opt(text_config, tensors)
-    stacks, vocab, limit, tied = text
-    tensors.linear("language_projection", stacks[0].hidden_dim, qformer.hidden_dim, bias=True, part="projector")
+    text = _t5(text_config, tensors, kept) if text_config.model_type == "t5" else _decoder(text_config, tensors)
+    tensors.linear("language_projection", text.stacks[0].hidden_dim, qformer.hidden_dim, bias=True, part="projector")
     dtype, notes = config_dtype(config)
     is_t5 = text_config.model_type == "t5"
     return ModelSpec(
         architecture=name,
-        model_type="blip-2",
+        model_type=str(config.model_type),
         kind="vision-language",
-        stacks=(*stacks, vision, qformer),
+        stacks=(*text.stacks, vision, qformer),
         tensors=tensors.groups(),
         config_dtype=dtype,
-        vocab_size=vocab,
-        max_context_tokens=limit,
-        context_is_hard=not is_t5,
-        tied_head=tied,
+        vocab_size=text.vocab_size,
+        max_context_tokens=text.max_context_tokens,
+        context_is_hard=text.context_is_hard,
+        tied_head=text.tied,
         logits_to_keep=False,
-        positions="relative" if is_t5 else "learned",
+        positions=text.positions,
         image_tokens=queries,
         notes=(*notes, "the image's tokens go to the T5 encoder") if is_t5 else notes,
     )
@@ -90,11 +95,13 @@ def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
 def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: int, kept: str | None) -> Stack:
     """Blip2QFormerModel: a BERT over the queries, every other layer looking at the image.
 
-    Class defaults: Blip2QFormerConfig, transformers 5.23.
+    InstructBLIP's has word embeddings, and feed-forwards of their own for the words. Class defaults: Blip2QFormerConfig and
+    InstructBlipQFormerConfig, transformers 5.23.
     """
     inner = config.part("qformer_config")
+    instructed = config.model_type == "instructblip"
     if inner.flag("use_qformer_text_input", default=False):
-        raise config.unknown("a Q-Former with text input is not understood")
+        raise config.unknown("a BLIP-2 Q-Former with text input is not understood")
     hidden = inner.core("hidden_size", class_default=768)
     layers = inner.layers("num_hidden_layers", class_default=12)
     query = inner.core("num_attention_heads", class_default=12)
@@ -103,8 +110,12 @@ def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: i
     crossing = -(-layers // every)
     dim = inner.divide("hidden_size", hidden, "num_attention_heads", query)
     tensors.at("", quantisable=False, dtype=kept).parameter("query_tokens", (1, queries, hidden), part="qformer")
-    qformer = tensors.at("qformer", part="qformer", quantisable=False, dtype=kept)
-    qformer.norm("layernorm", hidden, bias=True)
+    if instructed:
+        qformer = tensors.at("qformer", part="qformer")
+        _word_tensors(inner, qformer, hidden, layers, ffn)
+    else:
+        qformer = tensors.at("qformer", part="qformer", quantisable=False, dtype=kept)
+        qformer.norm("layernorm", hidden, bias=True)
     _attention(qformer.at("encoder.layer.*.attention", count=layers), hidden, hidden)
     _attention(qformer.at("encoder.layer.*.crossattention", count=crossing), hidden, vision_dim)
     layer = qformer.at("encoder.layer.*", count=layers)
@@ -134,22 +145,60 @@ def _attention(attention: Tensors, hidden: int, keys_from: int) -> None:
     attention.norm("output.LayerNorm", hidden, bias=True)
 
 
-_Text = tuple[tuple[Stack, ...], int, int | None, bool]
+def _word_tensors(config: ConfigReader, qformer: Tensors, hidden: int, layers: int, ffn: int) -> None:
+    """What InstructBLIP's Q-Former has for the words of the instruction."""
+    positions = config.core("max_position_embeddings", class_default=512)
+    embeddings = qformer.at("embeddings")
+    embeddings.embedding("word_embeddings", config.core("vocab_size", class_default=30522), hidden)
+    embeddings.embedding("position_embeddings", positions, hidden)
+    embeddings.norm("layernorm", hidden, bias=True)
+    embeddings.buffer("position_ids", (1, positions), dtype="int64")
+    layer = qformer.at("encoder.layer.*", count=layers)
+    layer.linear("intermediate.dense", ffn, hidden, bias=True, part="qformer")
+    layer.linear("output.dense", hidden, ffn, bias=True, part="qformer")
+    layer.norm("output.LayerNorm", hidden, bias=True)
 
 
-def _opt(config: ConfigReader, tensors: Tensors) -> _Text:
-    if config.model_type not in (None, "opt"):
-        raise config.unknown(f"text model of type {str(config.model_type)[:60]!r} is not understood; known: opt, t5")
+@dataclass(frozen=True, kw_only=True)
+class _Text:
+    """The language model inside."""
+
+    stacks: tuple[Stack, ...]
+    vocab_size: int
+    max_context_tokens: int | None
+    tied: bool
+    context_is_hard: bool
+    positions: Positions
+
+
+def _decoder(config: ConfigReader, tensors: Tensors) -> _Text:
+    kind = config.model_type or "opt"
+    if kind not in ("opt", "llama"):
+        raise config.unknown(f"text model of type {kind[:60]!r} is not understood; known: llama, opt, t5")
     language = tensors.at("language_model")
-    text = opt.text_model(config, language.at("model.decoder"))
+    build = opt.text_model if kind == "opt" else llama.text_model
+    text = build(config, language.at("model.decoder" if kind == "opt" else "model"))
     head_tensors(language, text)
-    stack = msgspec.structs.replace(text.stack, implementation="opt")
-    return (stack,), text.vocab_size, text.max_context_tokens, text.tied
+    stack = msgspec.structs.replace(text.stack, implementation=kind)
+    return _Text(
+        stacks=(stack,),
+        vocab_size=text.vocab_size,
+        max_context_tokens=text.max_context_tokens,
+        tied=text.tied,
+        context_is_hard=text.context_is_hard,
+        positions=text.positions,
+    )
 
 
 def _t5(config: ConfigReader, tensors: Tensors, kept: str | None) -> _Text:
     shape = t5.read_shape(config)
     t5.build(tensors.at("language_model"), shape, decoder=True, wo_dtype=kept)
     halves = (t5.decoder_stack(shape), t5.encoder_stack(shape))
-    stacks = tuple(msgspec.structs.replace(half, implementation="t5") for half in halves)
-    return stacks, shape.vocab_size, config.optional_size("n_positions"), True
+    return _Text(
+        stacks=tuple(msgspec.structs.replace(half, implementation="t5") for half in halves),
+        vocab_size=shape.vocab_size,
+        max_context_tokens=config.optional_size("n_positions"),
+        tied=True,
+        context_is_hard=False,
+        positions="relative",
+    )

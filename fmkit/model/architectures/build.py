@@ -80,6 +80,10 @@ class Tensors:
         if bias:
             self._add(f"{name}.bias", part, "conv", shape[:1])
 
+    def conv_bias(self, name: str, outputs: int, *, part: Part) -> None:
+        """The bias of a convolution whose weight is held in other parameters."""
+        self._add(f"{name}.bias", part, "conv", (outputs,))
+
     def embedding(self, name: str, rows: int, dim: int, *, part: Part = "embedding") -> None:
         """A torch.nn.Embedding."""
         self._add(f"{name}.weight", part, "embedding", (rows, dim))

@@ -130,6 +130,16 @@ class ConfigReader:
             pairs.append((item[0], item[1]))
         return tuple(pairs)
 
+    def parts(self, name: str) -> tuple[ConfigReader, ...]:
+        """The objects of a list that must be there."""
+        value = self._list(name)
+        if value is None:
+            raise self.missing(name)
+        return tuple(
+            ConfigReader(item, where=self.where, path=f"{self._at(name)}[{position}].", nested=True)
+            for position, item in enumerate(value)
+        )
+
     def length(self, name: str) -> int | None:
         """How many items a list or object holds, or None where the field is absent or null."""
         value = self._data.get(name)
@@ -146,6 +156,11 @@ class ConfigReader:
     def is_whole(self, name: str) -> bool:
         """Whether the field holds a whole number."""
         return _is_whole(self._data.get(name))
+
+    def is_minus_one(self, name: str) -> bool:
+        """Whether the field is -1, which some configs use for "all" or "the last"."""
+        value = self._data.get(name)
+        return _is_whole(value) and value == -1
 
     def child(self, name: str) -> ConfigReader | None:
         """The object in a field, or None where it is absent or null."""

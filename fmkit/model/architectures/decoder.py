@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fmkit.errors import ArchitectureUnknownError
     from fmkit.model.architectures.config import ConfigReader
     from fmkit.model.layers import CrossAttention, Mixer
-    from fmkit.model.spec import StackRole
+    from fmkit.model.spec import Kind, StackRole
 
 Positions = Literal["rope", "learned", "sinusoidal", "alibi", "relative", "none"]
 DEFAULT_LABELS = 2
@@ -42,6 +42,9 @@ class TextModel:
     positions: Positions = "rope"
     context_is_hard: bool = False
     head_bias: bool = False
+    head_name: str = "lm_head"
+    kind: Kind = "decoder"
+    logits_to_keep: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -235,12 +238,14 @@ def causal_lm(
     default_class: str,
     prefix: str = "model",
     inner: str = "",
+    class_name: str | None = None,
 ) -> ModelSpec:
     """A decoder in the class that `architectures` names: with its head, bare, or with a classifier on top.
 
-    `prefix` is the module that holds the decoder inside the class, `inner` a module in it that holds all tensors (OPT).
+    `prefix` is the module that holds the decoder inside the class, `inner` a module in it that holds all tensors (OPT);
+    `class_name` stands for what `architectures` says, where that names a class without the head that is loaded (ChatGLM).
     """
-    name = config.class_name or default_class
+    name = class_name or config.class_name or default_class
     bare = name.endswith("Model") and not name.endswith("LMHeadModel")
     classifier = name.endswith("ForSequenceClassification")
     if not bare and not classifier and not name.endswith(("ForCausalLM", "LMHeadModel")):
@@ -255,7 +260,7 @@ def causal_lm(
     return ModelSpec(
         architecture=name,
         model_type=str(config.model_type),
-        kind="decoder",
+        kind=text.kind,
         stacks=(text.stack,),
         tensors=tensors.groups(),
         config_dtype=dtype,
@@ -264,6 +269,7 @@ def causal_lm(
         context_is_hard=text.context_is_hard,
         tied_head=text.tied and not bare and not classifier,
         has_head=not bare and not classifier,
+        logits_to_keep=text.logits_to_keep,
         positions=text.positions,
         embedding_dim=text.stack.hidden_dim,
         notes=(*notes, *text.notes),
@@ -273,6 +279,6 @@ def causal_lm(
 def head_tensors(tensors: Tensors, text: TextModel) -> None:
     """The output head: its weight unless tied to the embedding, and its bias."""
     if not text.tied:
-        tensors.linear("lm_head", text.vocab_size, text.stack.hidden_dim, bias=text.head_bias, part="head")
+        tensors.linear(text.head_name, text.vocab_size, text.stack.hidden_dim, bias=text.head_bias, part="head")
     elif text.head_bias:
-        tensors.linear_bias("lm_head", text.vocab_size, part="head")
+        tensors.linear_bias(text.head_name, text.vocab_size, part="head")

@@ -1,4 +1,4 @@
-"""DeepSeek-V2, V3, R1, V3.1, V3.2 and Kimi K2: latent attention, shared and routed experts.
+"""DeepSeek-V2, V3, R1, V3.1, V3.2, Kimi K2 and GLM-5: latent attention, shared and routed experts.
 
 The multi-token-prediction layers that V3's repositories store are not loaded by transformers 5.23, and not counted.
 """
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from fmkit.model.architectures.config import ConfigReader
     from fmkit.model.spec import ModelSpec
 
-MODEL_TYPES = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2")
-_DEFAULT_CLASSES = {"deepseek_v2": "DeepseekV2ForCausalLM", "deepseek_v32": "DeepseekV32ForCausalLM"}
+MODEL_TYPES = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "glm_moe_dsa")
+_INDEXED = ("deepseek_v32", "glm_moe_dsa")
+_DEFAULT_CLASSES = {
+    "deepseek_v2": "DeepseekV2ForCausalLM",
+    "deepseek_v32": "DeepseekV32ForCausalLM",
+    "glm_moe_dsa": "GlmMoeDsaForCausalLM",
+}
 
 
 def read(config: ConfigReader) -> ModelSpec:
@@ -48,7 +53,7 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     sparse = layers - _dense_layers(config, layers)
     tensors.embedding("embed_tokens", vocab, hidden)
     layer = tensors.at("layers.*", count=layers)
-    _attention_tensors(config, layer, hidden, attention)
+    latent_tensors(config, layer, hidden, attention)
     gated_mlp_tensors(tensors.at("layers.*", count=layers - sparse), hidden, dense.ffn_dim)
     layer.norm("input_layernorm", hidden)
     layer.norm("post_attention_layernorm", hidden)
@@ -73,7 +78,7 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
 
 def _attention(config: ConfigReader) -> LatentAttention:
     second = config.model_type == "deepseek_v2"
-    indexed = config.model_type == "deepseek_v32"
+    indexed = config.model_type in _INDEXED
     return LatentAttention(
         query_heads=config.core("num_attention_heads", class_default=32 if second else 128),
         latent_dim=config.core("kv_lora_rank", class_default=512),
@@ -100,7 +105,8 @@ def _dense_layers(config: ConfigReader, layers: int) -> int:
     return min(layers, config.size("first_k_dense_replace", default=default, minimum=0))
 
 
-def _attention_tensors(config: ConfigReader, layer: Tensors, hidden: int, mla: LatentAttention) -> None:
+def latent_tensors(config: ConfigReader, layer: Tensors, hidden: int, mla: LatentAttention) -> None:
+    """The projections of latent attention, with the indexer where there is one."""
     bias = config.flag("attention_bias", default=False)
     attention = layer.at("self_attn")
     query_width = mla.query_heads * (mla.nope_dim + mla.rope_dim)
@@ -140,6 +146,6 @@ def _notes(config: ConfigReader) -> tuple[str, ...]:
         notes.append(f"{predicted} multi-token-prediction layer(s) are stored but not loaded: not counted")
     if config.model_type == "kimi_k2":
         notes.append("counted as DeepseekV3ForCausalLM, whose architecture it has (the repository has remote code)")
-    if config.model_type == "deepseek_v32":
+    if config.model_type in _INDEXED:
         notes.append("the indexer attends to at most 2,048 chosen tokens; its keys are part of the cache")
     return tuple(notes)

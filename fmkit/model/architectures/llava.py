@@ -1,4 +1,4 @@
-"""LLaVA 1.5 and LLaVA-NeXT: a CLIP image tower, a two-layer projector, and a decoder of a lineage of its own."""
+"""LLaVA 1.5 and LLaVA-NeXT: a CLIP, SigLIP or Pixtral tower, a two-layer projector, and a decoder of a lineage of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import fmkit.model.architectures
+from fmkit.model.architectures import clip, mistral3, siglip
 from fmkit.model.architectures.build import Tensors
-from fmkit.model.architectures.clip import vision_tower
 from fmkit.model.architectures.config import ConfigReader
 from fmkit.model.architectures.decoder import config_dtype, head_tensors, unknown_class
+from fmkit.model.architectures.multimodal import sized_note
 from fmkit.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from fmkit.model.spec import Stack
 
 MODEL_TYPES = ("llava", "llava_llama", "llava_next")
+CLIP, SIGLIP, PIXTRAL = TOWERS = ("clip_vision_model", "siglip_vision_model", "pixtral")
+"""The towers that are understood, by their model type."""
 CLIP_L_336 = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
     "patch_size": 14, "image_size": 336,
@@ -37,7 +40,7 @@ def read(config: ConfigReader) -> ModelSpec:
         raise unknown_class(config, "LlavaForConditionalGeneration, LlavaNextForConditionalGeneration")
     vision_config = _vision_config(config, original=original)
     tensors = Tensors()
-    vision = vision_tower(vision_config, tensors.at("model.vision_tower", part="vision"))
+    vision = _tower(vision_config, tensors.at("model.vision_tower", part="vision"))
     text = _text_model(config, tensors.at("model.language_model"), original=original)
     text = replace(text, tied=text.tied or config.flag("tie_word_embeddings", default=False))
     _projector(config, tensors.at("model.multi_modal_projector"), vision.hidden_dim, text.stack.hidden_dim)
@@ -72,11 +75,19 @@ def _vision_config(config: ConfigReader, *, original: bool) -> ConfigReader:
     if original:
         return ConfigReader(CLIP_L_336, where=config.where, path="vision_config.", nested=True)
     child = config.part("vision_config")
-    if child.model_type not in (None, "clip_vision_model"):
+    if child.model_type not in (None, *TOWERS):
         raise config.unknown(
-            f"image tower of type {str(child.model_type)[:60]!r} is not understood; known: clip_vision_model"
+            f"image tower of type {str(child.model_type)[:60]!r} is not understood; known: {', '.join(TOWERS)}"
         )
     return child
+
+
+def _tower(vision_config: ConfigReader, tensors: Tensors) -> Stack:
+    if vision_config.model_type == SIGLIP:
+        return siglip.vision_tower(vision_config, tensors)
+    if vision_config.model_type == PIXTRAL:
+        return mistral3.pixtral_tower(vision_config, tensors, 1)
+    return clip.vision_tower(vision_config, tensors)
 
 
 def _text_model(config: ConfigReader, tensors: Tensors, *, original: bool) -> TextModel:
@@ -105,7 +116,11 @@ def _image_tokens(config: ConfigReader, vision_config: ConfigReader, vision: Sta
     with one newline a row: 576 + 2304 + 48 = 2928 at 672 x 672 (arXiv:2310.03744, LLaVA-NeXT blog).
     """
     full = config.optional_text("vision_feature_select_strategy") == "full"
-    tokens = (vision.fixed_tokens or 0) - (0 if full else 1)
+    tokens = vision.fixed_tokens or 0
+    if vision_config.model_type == PIXTRAL:
+        return tokens, (sized_note(tokens),)
+    if vision_config.model_type != SIGLIP and not full:
+        tokens -= 1
     if config.model_type != "llava_next":
         return tokens, ()
     size = vision_config.core("image_size", class_default=224)

@@ -64,8 +64,11 @@ def text_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     return stack_of("encoder", hidden, layers, max_tokens=positions, implementation="siglip_text_model")
 
 
-def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
-    """SiglipVisionModel: one token per patch. Class defaults: SiglipVisionConfig, transformers 5.23."""
+def vision_tower(config: ConfigReader, tensors: Tensors, *, pooling_default: bool = True) -> Stack:
+    """SiglipVisionModel: one token per patch. Class defaults: SiglipVisionConfig, transformers 5.23.
+
+    `pooling_default` says whether an outer class pools where the config is silent.
+    """
     hidden = config.core("hidden_size", class_default=768)
     patch = config.core("patch_size", class_default=16)
     tokens = patches(config, patch, image_default=224)
@@ -75,7 +78,7 @@ def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
     tensors.buffer("embeddings.position_ids", (1, tokens), dtype="int64")
     layers = tower_layers(config, tensors, hidden, layers=12, heads=12, ffn=3072)
     tensors.norm("post_layernorm", hidden, bias=True)
-    if config.flag("vision_use_head", default=True):
+    if config.flag("vision_use_head", default=pooling_default):
         _pooling_head(tensors.at("head"), hidden, layers[0][1].ffn_dim)
     return stack_of("vision", hidden, layers, fixed_tokens=tokens, implementation="siglip_vision_model")
 

@@ -1,6 +1,6 @@
 """The proof of names, shapes, modules and buffers: the class that a config names, instantiated without memory.
 
-One config per lineage from the catalog, and small variants for the branches that no published config takes.
+One config per lineage or more from the catalog and the fixtures, and small variants for the branches that no published config takes.
 """
 
 from __future__ import annotations
@@ -23,19 +23,38 @@ transformers = pytest.importorskip(
     "transformers", reason="the proof instantiates the model's class: pip install 'fmkit[try]'"
 )
 
-CONFIGS = Path(__file__).parents[3] / "catalog" / "configs"
+ROOT = Path(__file__).parents[3]
+FOLDERS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs")
 RENAMED = {"kimi_k2": "deepseek_v3", "llava_llama": "llava"}
-CLASSES = {"LlavaLlamaForCausalLM": "LlavaForConditionalGeneration", "PhiMoEForCausalLM": "PhimoeForCausalLM"}
+CLASSES = {
+    "LlavaLlamaForCausalLM": "LlavaForConditionalGeneration",
+    "PhiMoEForCausalLM": "PhimoeForCausalLM",
+    "KimiK25ForConditionalGeneration": "Kimi_K25ForConditionalGeneration",
+    "Step3p7FlashForCausalLM": "Step3p7ForConditionalGeneration",
+}
+TWICE = {
+    "idefics3": 2,
+    "gemma4": 3,
+    "nemotron_h": 2,
+    "granitemoehybrid": 2,
+    "instructblip": 2,
+    "minimax_m2": 2,
+    "llava": 4,
+}
+"""Types whose published configs take different branches: how many of them are compared (one, for the others)."""
 
 
-def one_per_lineage() -> list[str]:
-    """The first catalog config of each known model type."""
-    seen: dict[str, str] = {}
-    for row in csv.DictReader((CONFIGS / "INDEX.csv").read_text("utf-8").splitlines()):
-        model_type = json.loads((CONFIGS / row["file"]).read_text("utf-8")).get("model_type")
-        if model_type in lineages():
-            seen.setdefault(model_type, row["file"])
-    return sorted(seen.values())
+def samples() -> list[Path]:
+    """The first configs of each known model type that transformers can instantiate."""
+    seen: Counter[str] = Counter()
+    found = []
+    for folder in FOLDERS:
+        for row in csv.DictReader((folder / "INDEX.csv").read_text("utf-8").splitlines()):
+            model_type = json.loads((folder / row["file"]).read_text("utf-8")).get("model_type")
+            if model_type in lineages() and row["params_meta"] and seen[model_type] < TWICE.get(model_type, 1):
+                seen[model_type] += 1
+                found.append(folder / row["file"])
+    return sorted(found)
 
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 90}
@@ -122,6 +141,42 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "glm4": {"model_type": "glm4", "architectures": ["Glm4ForCausalLM"], **SMALL, "head_dim": 8, "pad_token_id": 0, "attention_bias": False},
     "phi": {"model_type": "phi", "architectures": ["PhiForCausalLM"], **SMALL, "num_key_value_heads": 2},
     "gpt_neox": {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], **SMALL, "rotary_pct": 0.5},
+    "olmo": {"model_type": "olmo", "architectures": ["OlmoForCausalLM"], **SMALL, "attention_bias": True},
+    "olmo3, all sliding": {"model_type": "olmo3", "architectures": ["Olmo3ForCausalLM"], **SMALL, "sliding_window": 8},
+    "olmoe, biases": {"model_type": "olmoe", "architectures": ["OlmoeForCausalLM"], **SMALL, "num_experts": 4, "num_experts_per_tok": 2, "attention_bias": True},
+    "ernie4_5, biases": {"model_type": "ernie4_5", "architectures": ["Ernie4_5ForCausalLM"], **SMALL, "num_key_value_heads": 2, "use_bias": True, "head_dim": 8, "tie_word_embeddings": False},
+    "ernie4_5_moe, every other": {"model_type": "ernie4_5_moe", "architectures": ["Ernie4_5_MoeForCausalLM"], **SMALL, "num_hidden_layers": 5, "num_key_value_heads": 2, "moe_intermediate_size": 24, "moe_num_experts": 4, "moe_k": 2, "moe_layer_interval": 2, "moe_layer_start_index": 1, "moe_layer_end_index": -1, "use_bias": True},
+    "seed_oss, all biases": {"model_type": "seed_oss", "architectures": ["SeedOssForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 8, "attention_out_bias": True, "mlp_bias": True},
+    "glm4_moe, no norms": {"model_type": "glm4_moe", "architectures": ["Glm4MoeForCausalLM"], **SMALL, "num_key_value_heads": 2, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    "jamba, few experts": {"model_type": "jamba", "architectures": ["JambaForCausalLM"], **SMALL, "num_hidden_layers": 5, "num_key_value_heads": 2, "num_experts": 2, "num_experts_per_tok": 1, "mamba_dt_rank": "auto", "mamba_proj_bias": True, "mamba_conv_bias": False, "mamba_d_state": 4},
+    "bamba, auto": {"model_type": "bamba", "architectures": ["BambaForCausalLM"], **SMALL, "num_key_value_heads": 2, "attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_head": "auto", "mamba_d_state": 8, "mlp_bias": True, "mamba_proj_bias": True, "attention_bias": True},
+    "falcon_h1, norms": {"model_type": "falcon_h1", "architectures": ["FalconH1ForCausalLM"], **SMALL, "num_key_value_heads": 2, "mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_rms_norm": True, "projectors_bias": True, "mamba_proj_bias": True, "attention_bias": True, "mlp_bias": True},
+    "mamba2, biases": {"model_type": "mamba2", "architectures": ["Mamba2ForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 90, "num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 2, "use_bias": True, "use_conv_bias": False, "tie_word_embeddings": True},
+    "nemotron_h, all kinds": {"model_type": "nemotron_h", "architectures": ["NemotronHForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 8, "hybrid_override_pattern": "M*-E", "mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "moe_shared_expert_intermediate_size": 20, "mlp_bias": True},
+    "lfm2, all attention": {"model_type": "lfm2", "architectures": ["Lfm2ForCausalLM"], **SMALL, "num_key_value_heads": 2, "block_auto_adjust_ff_dim": False},
+    "lfm2, biases, adjusted": {"model_type": "lfm2", "architectures": ["Lfm2ForCausalLM"], **SMALL, "num_key_value_heads": 2, "full_attn_idxs": [1], "conv_bias": True, "block_multiple_of": 10, "block_ffn_dim_multiplier": 1.5},
+    "minimax, default pattern": {"model_type": "minimax", "architectures": ["MiniMaxForCausalLM"], **MOE, "block_size": 16},
+    "qwen3_next, dense layers": {"model_type": "qwen3_next", "architectures": ["Qwen3NextForCausalLM"], **SMALL, "num_hidden_layers": 5, "num_key_value_heads": 2, "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 20, "mlp_only_layers": [0], "attention_bias": True},
+    "qwen3_5, text alone": {"model_type": "qwen3_5_text", "architectures": ["Qwen3_5ForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 8},
+    "rwkv, sizes": {"model_type": "rwkv", "architectures": ["RwkvForCausalLM"], "hidden_size": 32, "attention_hidden_size": 48, "num_hidden_layers": 2, "vocab_size": 90, "torch_dtype": "float16"},
+    "deepseek_v4, default pattern": {"model_type": "deepseek_v4", "architectures": ["DeepseekV4ForCausalLM"], "hidden_size": 32, "num_hidden_layers": 5, "num_attention_heads": 4, "head_dim": 16, "vocab_size": 90, "q_lora_rank": 12, "o_groups": 2, "o_lora_rank": 6, "index_n_heads": 2, "index_head_dim": 8, "moe_intermediate_size": 24, "n_routed_experts": 4, "num_experts_per_tok": 2, "hc_mult": 2, "torch_dtype": "float16"},
+    "llama4, text alone": {"model_type": "llama4_text", "architectures": ["Llama4ForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2, "intermediate_size_mlp": 40, "attention_bias": True},
+    "gemma4, shared, text alone": {"model_type": "gemma4_text", "architectures": ["Gemma4ForCausalLM"], **SMALL, "num_hidden_layers": 14, "num_key_value_heads": 2, "head_dim": 8, "global_head_dim": 16, "num_kv_shared_layers": 3, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 6, "vocab_size_per_layer_input": 90, "attention_bias": True, "dtype": "bfloat16"},
+    **{f"albert, {head}": {"model_type": "albert", "architectures": [f"Albert{head}"], **ENCODER, "embedding_size": 20, "num_hidden_groups": 2} for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")},
+    **{f"modernbert, {head}": {"model_type": "modernbert", "architectures": [f"ModernBert{head}"], **ENCODER, "pad_token_id": 0, "num_labels": 3} for head in ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")},
+    "modernbert, biases, untied": {"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"], **ENCODER, "pad_token_id": 0, "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True, "tie_word_embeddings": False, "global_attn_every_n_layers": 2},
+    "t5gemma, untied": {"model_type": "t5gemma", "architectures": ["T5GemmaForConditionalGeneration"], "encoder": {**SMALL, "num_key_value_heads": 2, "head_dim": 8}, "decoder": {**SMALL, "num_key_value_heads": 2, "head_dim": 8, "is_decoder": True, "cross_attention_hidden_size": 32}, "tie_word_embeddings": False, "vocab_size": 90},
+    "wav2vec2, bare, norms": {"model_type": "wav2vec2", "architectures": ["Wav2Vec2Model"], **{k: v for k, v in SMALL.items()}, "conv_dim": [16, 24], "conv_kernel": [10, 3], "conv_stride": [5, 2], "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
+    "mimo_v2_flash, layer types": {"model_type": "mimo_v2_flash", "architectures": ["MiMoV2FlashForCausalLM"], **SMALL, "num_key_value_heads": 2, "head_dim": 12, "v_head_dim": 8, "swa_num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"], "mlp_layer_types": ["dense", "sparse", "dense"], "attention_bias": True},
+    "minicpm3, plain queries": {"model_type": "minicpm3", "architectures": ["MiniCPM3ForCausalLM"], **SMALL, "q_lora_rank": None, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "mlp_bias": True, "attention_bias": True},
+    "gptj, half rotated": {"model_type": "gptj", "architectures": ["GPTJForCausalLM"], "n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "vocab_size": 90, "n_positions": 40, "n_inner": 50},
+    "biogpt, bare": {"model_type": "biogpt", "architectures": ["BioGptModel"], **SMALL, "max_position_embeddings": 40},
+    "bloom, bare": {"model_type": "bloom", "architectures": ["BloomModel"], "hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 90},
+    "internvl, rms, no pooling": {"model_type": "internvl", "architectures": ["InternVLForConditionalGeneration"], "text_config": {"model_type": "llama", **SMALL}, "vision_config": {**VISION, "image_size": [28, 28], "patch_size": [14, 14], "norm_type": "rms_norm", "use_qk_norm": True, "attention_bias": True, "use_mask_token": True}, "tie_word_embeddings": False},
+    "smolvlm": {"model_type": "smolvlm", "architectures": ["SmolVLMForConditionalGeneration"], "text_config": LLAMA_TEXT, "vision_config": VISION, "scale_factor": 2},
+    "llava, siglip": {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"], "text_config": LLAMA_TEXT, "vision_config": {**VISION, "model_type": "siglip_vision_model"}},
+    "mistral3, mistral, biases": {"model_type": "mistral3", "architectures": ["Mistral3ForConditionalGeneration"], "text_config": {"model_type": "mistral", **SMALL, "num_key_value_heads": 2}, "vision_config": {**VISION, "model_type": "pixtral"}, "multimodal_projector_bias": True},
+    "lfm2_vl, norm": {"model_type": "lfm2_vl", "architectures": ["Lfm2VlForConditionalGeneration"], "text_config": {"model_type": "lfm2", **SMALL, "num_key_value_heads": 2, "full_attn_idxs": [0]}, "vision_config": {"model_type": "siglip2_vision_model", **{k: v for k, v in VISION.items() if k != "image_size"}, "num_patches": 16, "vision_use_head": False}, "projector_hidden_size": 24, "projector_bias": False},
     "nomic_bert": {"model_type": "nomic_bert", "architectures": ["NomicBertModel"], **ENCODER},
 }  # fmt: skip
 
@@ -214,7 +269,8 @@ def check(config: dict[str, Any]) -> None:
     head = model.get_output_embeddings()
     assert spec.has_head == (head is not None)
     if head is not None:
-        assert spec.tied_head == (head.weight is model.get_input_embeddings().weight)
+        embeddings = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+        assert spec.tied_head == any(head.weight is embedding.weight for embedding in embeddings)
         assert spec.logits_to_keep == ("logits_to_keep" in inspect.signature(type(model).forward).parameters)
 
 
@@ -228,9 +284,9 @@ def check_float32(config: dict[str, Any]) -> None:
             assert (group.dtype == "float32") == kept, group.name
 
 
-@pytest.mark.parametrize("file", one_per_lineage())
-def test_a_catalog_config_is_its_class(file: str) -> None:
-    config = json.loads((CONFIGS / file).read_text("utf-8"))
+@pytest.mark.parametrize("path", samples(), ids=lambda path: path.stem)
+def test_a_published_config_is_its_class(path: Path) -> None:
+    config = json.loads(path.read_text("utf-8"))
     check(config)
     check_float32(config)
 

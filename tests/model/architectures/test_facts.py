@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from fmkit.errors import ArchitectureUnknownError, UnsafeInputError
 from fmkit.model.architectures import lineages, read
+from fmkit.model.layers import FullAttention
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
 
-CONFIGS = Path(__file__).parents[3] / "catalog" / "configs"
+ROOT = Path(__file__).parents[3]
+FOLDERS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs")
 LLAMA: dict[str, Any] = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2,
     "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 90, "max_position_embeddings": 2048,
@@ -24,7 +27,8 @@ LLAMA: dict[str, Any] = {
 
 def spec_of(name: str) -> ModelSpec:
     file = f"{name}.json"
-    return read(json.loads((CONFIGS / file).read_text("utf-8")), where=file)
+    path = next(folder / file for folder in FOLDERS if (folder / file).exists())
+    return read(json.loads(path.read_text("utf-8")), where=file)
 
 
 LIMITS = [
@@ -49,6 +53,12 @@ LIMITS = [
     ("state-spaces--mamba-2.8b-hf", None, False),
     ("llava-hf--llava-1.5-7b-hf", 4096, False),
     ("Salesforce--blip2-opt-2.7b", 2048, True),
+    ("meta-llama--Llama-4-Scout-17B-16E-Instruct", 10485760, False),
+    ("Qwen--Qwen3-Next-80B-A3B-Thinking", 262144, False),
+    ("mistralai--Devstral-Small-2-24B-Instruct-2512", 393216, False),
+    ("EleutherAI--gpt-j-6b", 2048, True),
+    ("mistralai--Mamba-Codestral-7B-v0.1", None, False),
+    ("RWKV--rwkv-4-169m-pile", 1024, False),
 ]
 
 
@@ -67,6 +77,12 @@ def test_context_limits(name: str, tokens: int | None, hard: bool) -> None:
         ("Salesforce--blip2-opt-2.7b", 32),
         ("Salesforce--blip2-flan-t5-xl", 32),
         ("meta-llama--Llama-3.2-11B-Vision-Instruct", 1),
+        ("google--paligemma-3b-pt-224", 256),
+        ("OpenGVLab--InternVL3-8B-hf", 256),
+        ("HuggingFaceTB--SmolVLM-256M-Instruct", 64),
+        ("google--gemma-4-31B-it", 280),
+        ("Qwen--Qwen2.5-VL-7B-Instruct", 37 * 37),
+        ("meta-llama--Llama-4-Scout-17B-16E-Instruct", 17 * 144),
         ("meta-llama--Meta-Llama-3.1-8B", None),
     ],
 )
@@ -86,6 +102,12 @@ def test_image_tokens(name: str, tokens: int | None) -> None:
         ("Salesforce--blip2-flan-t5-xl", "vision-language"),
         ("openai--whisper-base", "speech"),
         ("state-spaces--mamba-130m-hf", "state-space"),
+        ("mistralai--Mamba-Codestral-7B-v0.1", "state-space"),
+        ("tiiuae--Falcon-H1-7B-Base", "hybrid"),
+        ("ibm-granite--granite-4-8b-dense-hybrid", "decoder"),
+        ("ibm-granite--granite-4.0-h-tiny", "hybrid"),
+        ("mistralai--Voxtral-Mini-3B-2507", "speech"),
+        ("facebook--wav2vec2-base-960h", "speech"),
     ],
 )
 def test_kinds(name: str, kind: str) -> None:
@@ -166,6 +188,86 @@ def test_every_lineage_of_the_contract_is_there() -> None:
         "whisper mamba falcon_mamba mllama nomic_bert"
     )
     assert set(wanted.split()) <= set(lineages())
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("ai21labs--Jamba-v0.1", {"StateSpace": 28, "FullAttention": 4}),
+        ("ibm-ai-platform--Bamba-9B-v1", {"Mamba2": 29, "FullAttention": 3}),
+        ("nvidia--Nemotron-H-8B-Base-8K", {"Mamba2": 24, "NoMixer": 24, "FullAttention": 4}),
+        ("Qwen--Qwen3-Next-80B-A3B-Thinking", {"DeltaAttention": 36, "FullAttention": 12}),
+        ("MiniMaxAI--MiniMax-Text-01-hf", {"LinearAttention": 70, "FullAttention": 10}),
+        ("LiquidAI--LFM2-1.2B", {"ShortConvolution": 10, "FullAttention": 6}),
+        ("tiiuae--Falcon-H1-7B-Base", {"Parallel": 44}),
+        ("meta-llama--Llama-4-Scout-17B-16E-Instruct", {"ChunkedAttention": 36, "FullAttention": 12}),
+        ("google--gemma-4-E2B-it", {"SlidingAttention": 12, "FullAttention": 3, "SharedAttention": 20}),
+        ("deepseek-ai--DeepSeek-V4-Flash", {"SlidingAttention": 2, "CompressedAttention": 41}),
+        ("nvidia--Llama-3_3-Nemotron-Super-49B-v1", {"FullAttention": 49, "NoMixer": 31}),
+    ],
+)
+def test_layers_by_kind(name: str, kinds: dict[str, int]) -> None:
+    counts: Counter[str] = Counter()
+    for block in spec_of(name).stacks[0].blocks:
+        counts[type(block.mixer).__name__] += block.count
+    assert dict(counts) == kinds
+
+
+def test_full_layers_of_gemma_4_have_wider_heads() -> None:
+    """Half the heads, twice as wide: and one projection for keys and values in the large ones."""
+    mixers = {type(block.mixer).__name__: block.mixer for block in spec_of("google--gemma-4-26B-A4B").stacks[0].blocks}
+    assert {
+        name: (mixer.kv_heads, mixer.key_dim) for name, mixer in mixers.items() if isinstance(mixer, FullAttention)
+    } == {"SlidingAttention": (8, 256), "FullAttention": (2, 512)}
+
+
+class TestGeneric:
+    """A type that no reader knows: sized by its fields, if they say everything."""
+
+    CONFIG: ClassVar[dict[str, Any]] = {
+        **LLAMA,
+        "model_type": "newllama",
+        "architectures": ["NewLlamaForCausalLM"],
+        "num_key_value_heads": 2,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+    }
+
+    def test_it_is_sized_like_a_llama_and_says_so(self) -> None:
+        spec = read(self.CONFIG, where="x")
+        same = read({**self.CONFIG, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}, where="x")
+        assert (spec.params, spec.stacks) == (same.params, same.stacks)
+        assert any("'newllama' is not known: sized from its fields" in note for note in spec.notes)
+
+    @pytest.mark.parametrize(
+        "field", ["hidden_size", "num_key_value_heads", "intermediate_size", "hidden_act", "tie_word_embeddings"]
+    )
+    def test_a_missing_fact_is_named(self, field: str) -> None:
+        config = {key: value for key, value in self.CONFIG.items() if key != field}
+        with pytest.raises(ArchitectureUnknownError, match=f"'newllama' is not known.*lacks {field}"):
+            read(config, where="config.json")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"num_local_experts": 8}, "num_local_experts is set"),
+            ({"kv_lora_rank": 512}, "kv_lora_rank is set"),
+            ({"vision_config": {}}, "vision_config is set"),
+            ({"is_encoder_decoder": True}, "is_encoder_decoder is set"),
+            ({"hidden_act": "gelu"}, "gated does not follow from hidden_act"),
+            ({"sliding_window": 512}, "which layers have the sliding_window"),
+            ({"architectures": ["NewLlamaForTokenClassification"]}, "nor is its class"),
+            ({"layer_types": ["full_attention", "mamba"]}, "layer type 'mamba' is not understood"),
+        ],
+    )
+    def test_what_is_no_plain_decoder_is_refused(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(ArchitectureUnknownError) as caught:
+            read({**self.CONFIG, **changes}, where="config.json")
+        assert message in caught.value.message
+
+    def test_a_window_that_is_not_used_is_no_window(self) -> None:
+        spec = read({**self.CONFIG, "sliding_window": 512, "use_sliding_window": False}, where="x")
+        assert type(spec.stacks[0].blocks[0].mixer).__name__ == "FullAttention"
 
 
 class TestRefusals:

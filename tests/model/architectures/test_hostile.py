@@ -14,7 +14,8 @@ from fmkit.errors import FmkitError
 from fmkit.model.architectures import lineages, read
 from fmkit.model.spec import ModelSpec
 
-CONFIGS = Path(__file__).parents[3] / "catalog" / "configs"
+ROOT = Path(__file__).parents[3]
+CONFIGS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs")
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -28,9 +29,9 @@ VALUES = st.recursive(
 
 
 def samples() -> list[dict[str, Any]]:
-    """One catalog config of each known model type, and an empty one of the types that the catalog lacks."""
+    """One catalog or fixture config of each known model type, and an empty one of the types that the catalog lacks."""
     found: dict[str, dict[str, Any]] = {model_type: {"model_type": model_type} for model_type in sorted(lineages())}
-    for path in sorted(CONFIGS.glob("*.json")):
+    for path in (path for folder in CONFIGS for path in sorted(folder.glob("*.json"))):
         config = json.loads(path.read_text("utf-8"))
         if len(found.get(config.get("model_type"), range(9))) == 1:
             found[config["model_type"]] = config

@@ -1,0 +1,1 @@
+"""How exact and how fast fmkit is: each file prints a table."""

@@ -1,0 +1,272 @@
+"""Which tensor of a GGUF file gets which type: the mixes of llama.cpp's quantiser.
+
+A file type such as Q4_K_M is not one type: the output matrix, some layers' value and down projections and others get more bits,
+and rows that are no whole number of blocks another type. Source: llama.cpp src/llama-quant.cpp (`llama_tensor_get_type_impl`,
+`tensor_allows_quantization`, read 2026-11); files quantised before the spring of 2026 give a fused attn_qkv one type of its own
+(Q4_K_M: Q5_K). "UD", "_L", "_XL" and other hand-made mixes follow no rule: only the file itself says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.model.ggml import TYPES, base_type, fitting_type
+from fmkit.model.gguf_tensors import lineage_of, tensors_of
+from fmkit.model.layers import FullAttention, LatentAttention, parts_of
+
+if TYPE_CHECKING:
+    from fmkit.model.ggml import GgmlType
+    from fmkit.model.gguf_tensors import GgufTensor
+    from fmkit.model.layers import SimpleMixer
+    from fmkit.model.spec import ModelSpec
+
+UNMIXED = frozenset(("F32", "F16", "BF16"))
+"""File types that quantise nothing."""
+
+NEED_IMATRIX = frozenset(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "Q2_K_S"))
+"""File types that can't be made without an importance matrix."""
+
+_TINY = frozenset(("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ1_S", "IQ1_M"))
+_TINY_LARGER = frozenset(("IQ2_S", "IQ2_M"))
+_EIGHT = 8
+_FOUR = 4
+_EXPERT_DIMS = 3
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules ask of a model: `queries_per_kv` is the number of query heads that share one KV head."""
+
+    architecture: str
+    layers: int
+    value_tensors: int
+    queries_per_kv: int
+    experts: int
+    is_70b: bool
+    tied: bool
+    imatrix: bool
+
+
+class MixedTensor(msgspec.Struct, frozen=True):
+    """Tensors of one name and one type; `layers` as in GgufTensor."""
+
+    tensor: GgufTensor
+    kind: GgmlType
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all of them."""
+        return self.kind.tensor_bytes(self.tensor.dims) * self.tensor.count
+
+
+def mixed(spec: ModelSpec, file_type: str, *, imatrix: bool = False) -> tuple[MixedTensor, ...]:
+    """The tensors of the model's GGUF file of that type, one entry for each name and type."""
+    inventory = tensors_of(spec)
+    facts = facts_of(spec, inventory, imatrix=imatrix or file_type in NEED_IMATRIX)
+    found: list[MixedTensor] = []
+    for tensor in inventory:
+        by_type: dict[str, list[int]] = {}
+        for place, layer in enumerate(tensor.layers or (0,)):
+            kind = type_of(tensor, file_type, layer, place, facts)
+            by_type.setdefault(kind.name, []).append(layer)
+        for name, layers in by_type.items():
+            some = msgspec.structs.replace(tensor, layers=tuple(layers) if tensor.layers else ())
+            found.append(MixedTensor(some, TYPES[name]))
+    return tuple(found)
+
+
+def facts_of(spec: ModelSpec, inventory: tuple[GgufTensor, ...], *, imatrix: bool) -> Facts:
+    """The facts that the rules of the mixes depend on."""
+    stack = spec.cached_stack or spec.stacks[0]
+    mixers = [part for block in stack.blocks for part in parts_of(block.mixer)]
+    sharing = next((_queries_per_kv(mixer) for mixer in mixers if _queries_per_kv(mixer)), 1)
+    experts = max((block.mlp.experts for block in stack.blocks if block.mlp is not None), default=0)
+    architecture = lineage_of(spec).architecture
+    eighty = stack.layers == 80  # what llama.cpp calls 70B: 80 layers, and in Llama's line shared KV heads
+    return Facts(
+        architecture=architecture,
+        layers=stack.layers,
+        value_tensors=sum(tensor.count for tensor in inventory if _category(tensor.name) == "value"),
+        queries_per_kv=sharing,
+        experts=experts,
+        is_70b=eighty and (architecture == "qwen2" or (architecture == "llama" and sharing > 1)),
+        tied=all(tensor.name != "output.weight" for tensor in inventory),
+        imatrix=imatrix,
+    )
+
+
+def _queries_per_kv(mixer: SimpleMixer) -> int:
+    """Query heads per KV head; latent attention counts as one KV head, a layer without heads as none."""
+    if isinstance(mixer, LatentAttention):
+        return mixer.query_heads
+    return mixer.query_heads // mixer.kv_heads if isinstance(mixer, FullAttention) else 0
+
+
+def gets_more_bits(layer: int, layers: int) -> bool:
+    """Whether a layer is among those the M mixes give more bits: the first and last eighth, and every third between.
+
+    >>> [layer for layer in range(16) if gets_more_bits(layer, 16)]
+    [0, 1, 4, 7, 10, 13, 14, 15]
+    """
+    eighth = layers // 8
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
+
+
+def type_of(tensor: GgufTensor, file_type: str, layer: int, place: int, facts: Facts) -> GgmlType:
+    """The type of that tensor in that layer; `place` is its number among the tensors of its name."""
+    if not tensor.quantisable or file_type == "F32":
+        return TYPES["F32"]  # the converter keeps these in float32 in every file type
+    if file_type in UNMIXED:
+        return TYPES[file_type]
+    return fitting_type(TYPES[_wanted(tensor, file_type, layer, place, facts)], tensor.dims[0])
+
+
+def _category(name: str) -> str:
+    """What the rules tell apart, by the name of the tensor."""
+    if name == "output.weight":
+        return "output"
+    if name == "token_embd.weight":
+        return "embedding"
+    if any(f"attn_{word}.weight" in name for word in ("qkv", "kv_b", "v")):
+        return "value"
+    for word, category in (
+        ("attn_k.weight", "key"),
+        ("attn_q.weight", "query"),
+        ("attn_output.weight", "attention output"),
+        ("ffn_up", "up"),
+        ("ffn_gate", "gate"),
+        ("ffn_down", "down"),
+    ):
+        if word in name:
+            return category
+    return "other"
+
+
+def _wanted(tensor: GgufTensor, file_type: str, layer: int, place: int, facts: Facts) -> str:
+    """The type before rows are looked at."""
+    base = base_type(file_type)
+    category = _category(tensor.name)
+    if category == "output" or (facts.tied and category == "embedding"):
+        return _output_type(file_type, base, tensor.dims[0], facts)
+    if file_type == "MXFP4_MOE":
+        return "MXFP4" if len(tensor.dims) == _EXPERT_DIMS else "Q8_0"
+    if category == "embedding":
+        return _embedding_type(file_type, base.name)
+    if file_type in _TINY:
+        return _tiny_type(category, file_type, layer, base.name, facts)
+    return _block_type(category, file_type, layer, place, facts)
+
+
+def _block_type(category: str, file_type: str, layer: int, place: int, facts: Facts) -> str:
+    """The type of a tensor of a block, in all but the smallest file types."""
+    base = base_type(file_type).name
+    eighth = facts.layers // 8
+    between = eighth <= layer < 7 * facts.layers // 8
+    query = {"IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S"}.get(file_type, base)
+    by_category = {
+        "value": _value_type(file_type, place, base, facts),
+        "key": "Q8_0" if facts.experts == _EIGHT else query,
+        "query": query,
+        "down": _down_type(file_type, layer, base, facts),
+        "attention output": _attention_output_type(file_type, base, facts),
+        "gate": "IQ3_XXS" if file_type == "IQ3_XS" and between else base,
+        "up": "IQ3_XXS" if file_type == "IQ3_XS" and between else base,
+    }
+    return by_category.get(category, base)
+
+
+def _output_type(file_type: str, base: GgmlType, row_weights: int, facts: Facts) -> str:
+    if file_type == "MXFP4_MOE" or facts.architecture == "falcon" or not base.holds(row_weights):
+        return "Q8_0"
+    if file_type in _TINY or file_type == "IQ3_XXS":
+        return "Q5_K"
+    return "Q8_0" if base.name == "Q8_0" else "Q6_K"
+
+
+def _embedding_type(file_type: str, base: str) -> str:
+    if file_type in {"IQ2_XXS", "IQ2_XS", "IQ1_S", "IQ1_M"}:
+        return "Q2_K"
+    if file_type in {*_TINY_LARGER, "IQ3_XXS"}:
+        return "IQ3_S"
+    return "Q4_K" if file_type in {"TQ1_0", "TQ2_0"} else base
+
+
+def _tiny_type(category: str, file_type: str, layer: int, base: str, facts: Facts) -> str:
+    larger = "IQ3_S" if file_type in _TINY_LARGER else "Q2_K"
+    if category == "value":
+        return "Q4_K" if facts.queries_per_kv >= _FOUR or facts.experts >= _FOUR else larger
+    if category == "key" and facts.experts == _EIGHT:
+        return "Q4_K"
+    if category == "down":
+        return larger if layer < facts.layers // 8 else base
+    if category == "attention output":
+        if facts.experts == _EIGHT:
+            return "Q5_K"
+        return {"IQ1_S": "IQ2_XXS", "IQ1_M": "IQ2_XXS", "IQ2_S": "IQ3_S", "IQ2_M": "IQ3_S"}.get(file_type, base)
+    return base
+
+
+def _value_type(file_type: str, place: int, base: str, facts: Facts) -> str:
+    if facts.experts == _EIGHT:
+        return "Q8_0"
+    kind = _value_type_by_file(file_type, place, base, facts)
+    return "Q5_K" if facts.is_70b and kind in {"Q3_K", "Q4_K"} else kind
+
+
+def _value_type_by_file(file_type: str, place: int, base: str, facts: Facts) -> str:
+    shared = facts.queries_per_kv >= _FOUR
+    more = gets_more_bits(place, facts.value_tensors)
+    by_file = {
+        "Q2_K": "Q4_K" if shared else "Q3_K",
+        "Q2_K_S": "Q4_K" if shared else base,
+        "IQ3_XXS": "Q4_K" if shared else "IQ3_XXS" if facts.imatrix else "IQ3_S",
+        "IQ3_XS": "Q4_K" if shared else base,
+        "IQ3_S": "Q4_K" if shared else base,
+        "IQ3_M": "Q4_K",
+        "Q3_K_M": "Q5_K" if place < 2 else "Q4_K",
+        "Q3_K_L": "Q5_K",
+        "IQ4_NL": "Q5_K" if shared else base,
+        "IQ4_XS": "Q5_K" if shared else base,
+        "Q4_K_M": "Q6_K" if more else base,
+        "Q5_K_M": "Q6_K" if more else base,
+        "Q4_K_S": "Q5_K" if place < _FOUR else base,
+    }
+    return by_file.get(file_type, base)
+
+
+def _down_type(file_type: str, layer: int, base: str, facts: Facts) -> str:
+    falcon = facts.architecture == "falcon"
+    early = layer < facts.layers // 8
+    earliest = layer < facts.layers // 16
+    more = gets_more_bits(layer, facts.layers)
+    by_file = {
+        "Q2_K": "Q3_K",
+        "Q2_K_S": "Q4_K" if early else base,
+        "IQ3_XXS": base if facts.imatrix else "Q4_K" if early else "Q3_K",
+        "Q3_K_M": "Q5_K" if earliest else "Q4_K" if not falcon or more else "Q3_K",
+        "IQ3_M": "Q4_K" if early or (facts.experts == _EIGHT and more) else base,
+        "Q3_K_L": "Q4_K" if falcon else "Q5_K",
+        "Q4_K_M": "Q6_K" if (earliest if falcon else more) else "Q5_K" if falcon and more else base,
+        "IQ4_NL": "Q5_K" if early and not facts.imatrix else base,
+        "IQ4_XS": "Q5_K" if early and not facts.imatrix else base,
+        "Q5_K_M": "Q6_K" if more else base,
+        "Q4_K_S": "Q5_K" if early and not falcon else base,
+        "Q4_0": "Q4_1" if early and facts.imatrix else base,
+        "Q5_0": "Q5_1" if early and facts.imatrix else base,
+    }
+    return by_file.get(file_type, base)
+
+
+_FIVE_WITH_EIGHT_EXPERTS = frozenset(
+    ("Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS")
+)
+
+
+def _attention_output_type(file_type: str, base: str, facts: Facts) -> str:
+    if facts.architecture == "falcon":
+        return "Q4_K" if file_type == "Q3_K_L" else base
+    if facts.experts == _EIGHT:
+        return "Q5_K" if file_type in _FIVE_WITH_EIGHT_EXPERTS else base
+    by_file = {"Q2_K": "Q3_K", "IQ3_XXS": "IQ3_S", "Q3_K_M": "Q4_K", "Q3_K_L": "Q5_K", "IQ3_M": "Q4_K"}
+    return by_file.get(file_type, base)

@@ -1,0 +1,272 @@
+"""The tensors of the GGUF file that llama.cpp's converter makes of a model: names, dimensions, layers.
+
+Names are llama.cpp's (`blk.*.attn_v.weight`, the layer number as `*`), dimensions ggml's: the fastest first, the reverse of
+PyTorch's. What belongs to another modality goes to a file of its own (mmproj) and is not listed. Rotary factors (a few hundred
+bytes where RoPE is scaled) are left out: a ModelSpec does not say whether there are any.
+Source: the converter and model loaders of llama.cpp; the inventories were loaded by it (tests/sizing/test_llama_cpp.py).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from fmkit.errors import ArchitectureUnknownError
+from fmkit.model.layers import LatentAttention, parts_of
+
+if TYPE_CHECKING:
+    from fmkit.model.spec import ModelSpec, Part, TensorGroup
+
+AttentionNorms = Literal["ffn_norm", "post_attention_norm"]
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """How llama.cpp reads the models of one `model_type`.
+
+    `after_attention` is what the norm called post_attention_layernorm becomes; `windowed` says whether its sliding windows are
+    kept: where not, every layer keeps the whole context. `experts_transposed` is for experts held as [expert, in, out]. `renames` are
+    block names that differ from the usual.
+    """
+
+    architecture: str
+    after_attention: AttentionNorms = "ffn_norm"
+    windowed: bool = False
+    experts_transposed: bool = False
+    renames: dict[str, str] = {}
+
+
+_LLAMA = Lineage(architecture="llama")
+_GEMMA_2 = Lineage(architecture="gemma2", after_attention="post_attention_norm", windowed=True)
+_GEMMA_3 = Lineage(architecture="gemma3", after_attention="post_attention_norm", windowed=True)
+_DEEPSEEK = Lineage(architecture="deepseek2")
+
+LINEAGES = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "mixtral": _LLAMA,
+    "qwen2": Lineage(architecture="qwen2"),
+    "qwen3": Lineage(architecture="qwen3"),
+    "qwen3_moe": Lineage(architecture="qwen3moe"),
+    "gemma": Lineage(architecture="gemma"),
+    "gemma2": _GEMMA_2,
+    "gemma3": _GEMMA_3,
+    "gemma3_text": _GEMMA_3,
+    "phi": Lineage(
+        architecture="phi2",
+        renames={"self_attn.dense": "attn_output", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down"},
+    ),
+    "phi3": Lineage(architecture="phi3"),
+    "phimoe": Lineage(architecture="phimoe"),
+    "gpt2": Lineage(
+        architecture="gpt2",
+        renames={
+            "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_1": "attn_norm", "ln_2": "ffn_norm",
+            "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+        },
+    ),
+    "gpt_neox": Lineage(architecture="gptneox"),
+    "falcon": Lineage(architecture="falcon", renames={"ln_attn": "attn_norm_2", "ln_mlp": "attn_norm"}),
+    "starcoder2": Lineage(architecture="starcoder2", renames={"mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}),
+    "stablelm": Lineage(architecture="stablelm"),
+    "olmo2": Lineage(architecture="olmo2", after_attention="post_attention_norm"),
+    "granite": Lineage(architecture="granite"),
+    "smollm3": Lineage(architecture="smollm3"),
+    "seed_oss": Lineage(architecture="seed_oss", after_attention="post_attention_norm"),
+    "cohere": Lineage(architecture="command-r"),
+    "cohere2": Lineage(architecture="cohere2", windowed=True),
+    "olmoe": Lineage(architecture="olmoe"),
+    "gpt_oss": Lineage(architecture="gpt-oss", after_attention="post_attention_norm", windowed=True, experts_transposed=True),
+    "deepseek_v2": _DEEPSEEK,
+    "deepseek_v3": _DEEPSEEK,
+    "kimi_k2": _DEEPSEEK,
+    "mamba": Lineage(architecture="mamba"),
+}  # fmt: skip
+"""The lineages whose GGUF files are understood, by `model_type` of transformers."""
+
+_BLOCK_NAMES = {
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "self_attn.qkv_proj": "attn_qkv", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "self_attn.sinks": "attn_sinks", "self_attn.q_a_proj": "attn_q_a", "self_attn.q_a_layernorm": "attn_q_a_norm",
+    "self_attn.q_b_proj": "attn_q_b", "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
+    "self_attn.kv_a_layernorm": "attn_kv_a_norm", "attention.query_key_value": "attn_qkv", "attention.dense": "attn_output",
+    "self_attention.query_key_value": "attn_qkv", "self_attention.dense": "attn_output", "mlp.dense_h_to_4h": "ffn_up",
+    "mlp.dense_4h_to_h": "ffn_down", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "mlp.gate_up_proj": "ffn_up", "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp",
+    "mlp.experts.down_proj": "ffn_down_exps", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp",
+    "mlp.gate.e_score_correction_bias": "exp_probs_b", "input_layernorm": "attn_norm",
+    "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm", "norm": "attn_norm",
+    "mixer.A_log": "ssm_a", "mixer.D": "ssm_d", "mixer.conv1d": "ssm_conv1d", "mixer.in_proj": "ssm_in",
+    "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt", "mixer.out_proj": "ssm_out",
+}  # fmt: skip
+"""Names inside a block: transformers' without the layer and `.weight` or `.bias`, to llama.cpp's."""
+
+_LEAST_DIMS = 2
+_OTHER_FILES = frozenset(("vision", "audio", "qformer", "projector"))
+
+
+class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One tensor of each of `layers` (one alone, outside of the blocks, where that is empty), all of the same dimensions."""
+
+    name: str
+    part: Part
+    dims: tuple[int, ...]
+    layers: tuple[int, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return max(1, len(self.layers))
+
+    @property
+    def elements(self) -> int:
+        """Elements of one."""
+        return prod(self.dims)
+
+    @property
+    def is_input(self) -> bool:
+        """Whether llama.cpp reads it before the first block, and so leaves it in the host's memory."""
+        return self.name in {"token_embd.weight", "position_embd.weight"}
+
+    @property
+    def quantisable(self) -> bool:
+        """Whether llama.cpp's quantiser may touch it: a weight of two dimensions or more, no norm, no router, no position.
+
+        Source: llama-quant.cpp, `tensor_allows_quantization`.
+        """
+        kept = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d")
+        return (
+            len(self.dims) >= _LEAST_DIMS
+            and self.name.endswith("weight")
+            and self.name != "position_embd.weight"
+            and not any(word in self.name for word in kept)
+        )
+
+
+def lineage_of(spec: ModelSpec) -> Lineage:
+    """How llama.cpp reads the model; ArchitectureUnknownError for a lineage whose GGUF files are not understood here."""
+    lineage = LINEAGES.get(spec.model_type)
+    if lineage is None:
+        raise ArchitectureUnknownError(
+            f"the tensors of a GGUF file of {spec.model_type!r} are not known to this version; "
+            f"llama.cpp models are sized for {', '.join(LINEAGES)}",
+            where="--engine llama.cpp",
+            next_command="fmkit vram MODEL --engine transformers",
+        )
+    return lineage
+
+
+def tensors_of(spec: ModelSpec) -> tuple[GgufTensor, ...]:
+    """The inventory of the model's GGUF file."""
+    lineage = lineage_of(spec)
+    found: list[GgufTensor] = []
+    for group in spec.tensors:
+        routing_bias = group.part == "buffer" and group.name.endswith("e_score_correction_bias")
+        if group.part not in _OTHER_FILES and (group.part != "buffer" or routing_bias):
+            found.extend(_converted(group, spec, lineage))
+    return tuple(found)
+
+
+def _converted(group: TensorGroup, spec: ModelSpec, lineage: Lineage) -> list[GgufTensor]:
+    if "*" not in group.name:
+        return [GgufTensor(name=_outer_name(group, lineage), part=group.part, dims=_dims(group))]
+    inner = group.name.partition("*.")[2]
+    layers = _layers(group, spec)
+    if inner.startswith("mlp.experts."):
+        return _experts(group, inner, layers, lineage)
+    if inner == "self_attn.kv_b_proj.weight":
+        return _latent_projections(group, spec, layers)
+    stem, kind = _split(inner)
+    name = lineage.renames.get(stem) or _BLOCK_NAMES.get(stem)
+    if stem == "post_attention_layernorm":
+        name = lineage.after_attention
+    if name is None:
+        raise _unknown(group, lineage)
+    ending = "" if name in {"ssm_a", "ssm_d"} else f".{kind}"
+    return [
+        GgufTensor(
+            name=f"blk.*.{name.removesuffix('.')}{ending}",
+            part="router" if name == "exp_probs_b" else group.part,
+            dims=_dims(group),
+            layers=layers,
+        )
+    ]
+
+
+def _outer_name(group: TensorGroup, lineage: Lineage) -> str:
+    stem, kind = _split(group.name)
+    if group.part == "head":
+        return f"output.{kind}"
+    if group.part == "norm":
+        return f"output_norm.{kind}"
+    if group.part == "embedding":
+        return "position_embd.weight" if stem.endswith("wpe") else "token_embd.weight"
+    raise _unknown(group, lineage)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A parameter's name without its last word, and the last word as llama.cpp writes it.
+
+    >>> _split("self_attn.q_proj.bias"), _split("self_attn.sinks"), _split("mlp.gate.e_score_correction_bias")
+    (('self_attn.q_proj', 'bias'), ('self_attn.sinks', 'weight'), ('mlp.gate.e_score_correction_bias', 'bias'))
+    """
+    stem, _, last = name.rpartition(".")
+    if last in {"weight", "bias"}:
+        return stem, last
+    return name, "bias" if name.endswith("_bias") else "weight"
+
+
+def _dims(group: TensorGroup) -> tuple[int, ...]:
+    """Ggml's dimensions: PyTorch's reversed, without ones inside; GPT-2's Conv1D is stored transposed and so turned around."""
+    shape = tuple(size for size in group.shape if size != 1) or (1,)
+    return shape if group.module == "conv1d" and len(shape) == _LEAST_DIMS else shape[::-1]
+
+
+def _layers(group: TensorGroup, spec: ModelSpec) -> tuple[int, ...]:
+    """Which layers have it. Where some layers are dense and the rest have experts, the dense ones come first."""
+    stack = spec.cached_stack or spec.stacks[0]
+    if group.count == stack.layers:
+        return tuple(range(stack.layers))
+    is_dense = group.name.partition("*.")[2] in {f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")}
+    if spec.is_mixture and is_dense:
+        return tuple(range(group.count))
+    if spec.is_mixture and ".mlp." in group.name:
+        return tuple(range(stack.layers - group.count, stack.layers))
+    raise ArchitectureUnknownError(
+        f"which of the {stack.layers} layers have {group.name} is not known", where="--engine llama.cpp"
+    )
+
+
+def _experts(group: TensorGroup, inner: str, layers: tuple[int, ...], lineage: Lineage) -> list[GgufTensor]:
+    """Fused experts: gate and up are stored apart; all experts of a layer are one tensor of three dimensions."""
+    names = ("ffn_gate_exps", "ffn_up_exps") if "gate_up_proj" in inner else ("ffn_down_exps",)
+    experts, *sizes = group.shape
+    dims: tuple[int, ...]
+    if len(sizes) == 1:
+        kind, dims = "bias", (sizes[0] // len(names), experts)
+    else:
+        inputs, outputs = sizes if lineage.experts_transposed else reversed(sizes)
+        kind, dims = "weight", (inputs, outputs // len(names), experts)
+    return [GgufTensor(name=f"blk.*.{name}.{kind}", part="experts", dims=dims, layers=layers) for name in names]
+
+
+def _latent_projections(group: TensorGroup, spec: ModelSpec, layers: tuple[int, ...]) -> list[GgufTensor]:
+    """Latent attention's kv_b is split into keys (transposed) and values, with the head as third dimension."""
+    stack = spec.cached_stack or spec.stacks[0]
+    mixers = (part for block in stack.blocks for part in parts_of(block.mixer))
+    latent = next(mixer for mixer in mixers if isinstance(mixer, LatentAttention))
+    heads, width = latent.query_heads, latent.latent_dim
+    return [
+        GgufTensor(name="blk.*.attn_k_b.weight", part=group.part, dims=(latent.nope_dim, width, heads), layers=layers),
+        GgufTensor(name="blk.*.attn_v_b.weight", part=group.part, dims=(width, latent.value_dim, heads), layers=layers),
+    ]
+
+
+def _unknown(group: TensorGroup, lineage: Lineage) -> ArchitectureUnknownError:
+    return ArchitectureUnknownError(
+        f"what llama.cpp ({lineage.architecture}) makes of {group.name} is not known to this version",
+        where="--engine llama.cpp",
+        next_command="fmkit vram MODEL --engine transformers",
+    )

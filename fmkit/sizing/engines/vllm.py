@@ -1,0 +1,266 @@
+"""vLLM 0.20: a pool of cache blocks fills its share of the card, beside weights, one profiled batch and CUDA graphs.
+
+At start vLLM loads the weights, runs one batch of `max_num_batched_tokens` tokens and samples for `max_num_seqs` sequences to see
+what activations take, and gives what is left of `gpu_memory_utilization` to the cache. Need is what it can't start without:
+weights, that profile, graphs, what lies outside of PyTorch, and the blocks of the sequences asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from fmkit.sizing.engines.plan import Plan
+from fmkit.sizing.engines.transformers import cache_dtype, encoder_tokens_for
+from fmkit.sizing.engines.vllm_cache import cache_lines, groups_of
+from fmkit.sizing.engines.vllm_options import read_options
+from fmkit.sizing.estimate import MemoryLine
+from fmkit.sizing.weights import weight_lines
+from fmkit.units import ceil_div, format_bytes, format_count
+
+if TYPE_CHECKING:
+    from fmkit.machine import Machine
+    from fmkit.model.precision import Layout
+    from fmkit.model.spec import Mlp, ModelSpec, Stack
+    from fmkit.sizing.engines.vllm_options import Options
+    from fmkit.sizing.estimate import Workload
+
+LOGIT_BYTES = 38.4
+"""Bytes of the sampler per logit of the profiled batch: the logits in two types, their sorted values and indices, probabilities and
+their running sum. Fitted on 8 start-up logs of vLLM 0.6.5 to 0.11.0 (four vocabularies, 256 and 1,024 sequences: 38.3 to 41 bytes),
+with `max_num_seqs` taken to be the default of version and card."""
+
+PROFILE_SOURCE = (
+    "fitted on vLLM 0.6.4-0.11.0 start-up logs (llm-d-planner docs/empirical-vllm-memory-results.md at e50305a; vllm-project/vllm "
+    "#10511, #10517, #13882); benchmarks/vllm_memory.py"
+)
+GRAPH_BYTES = 386_547_057
+"""0.36 GiB: the median of the CUDA graph pools that logs name (0.10, 0.19, 0.36, 0.39, 0.69 GiB)."""
+
+EXPERT_PAD = 256
+"""In MXFP4 the inner width of an expert is rounded up to a multiple of this (gpt-oss: 2880 becomes 3072)."""
+
+NOT_RUN = ("t5", "mt5", "umt5", "m2m_100", "marian", "pegasus", "rwkv", "deberta", "deberta-v2", "blip-2", "mllama")
+"""Model types that vLLM 0.20 has no implementation of."""
+
+
+class Profile(NamedTuple):
+    """One candidate for the worst moment of the profiled batch."""
+
+    name: str
+    bytes: int
+    basis: str
+    reason: str
+    formula: str
+
+
+def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
+    """What vLLM needs for a model: weights and rotary table, the cache blocks of all sequences, graphs, and the profiled batch."""
+    dtype = cache_dtype(spec, layout)
+    options = read_options(workload.options, dtype, machine)
+    encoder_tokens = encoder_tokens_for(spec, workload)
+    groups = groups_of(spec, options, workload.context_tokens, encoder_tokens)
+    profile = worst_profile(spec, options, workload)
+    return Plan(
+        cache_dtype=dtype if options.cache_type == "auto" else options.cache_type,
+        encoder_tokens=encoder_tokens,
+        weights=(*weight_lines(as_loaded(spec, layout), layout), *rotary_lines(spec, options.model_bytes)),
+        cache=tuple(cache_lines(groups, workload.sequences)),
+        decode=_graph_lines(options, machine),
+        prefill=(_profile_line(profile),) if profile.bytes else (),
+        budget_fraction=options.utilisation,
+        warnings=_warnings(spec, layout, machine),
+    )
+
+
+def as_loaded(spec: ModelSpec, layout: Layout) -> ModelSpec:
+    """The model as vLLM's kernels want it: MXFP4 experts padded to a multiple of 256 wide.
+
+    gpt-oss-20b takes 13.47 GiB so (start-up log of 0.11.0), where its file has 12.82.
+    """
+    widths = {
+        block.mlp.ffn_dim
+        for stack in spec.stacks
+        for block in stack.blocks
+        if block.mlp is not None and block.mlp.experts
+    }
+    if layout.id != "mxfp4" or len(widths) != 1:
+        return spec
+    (width,) = widths
+    padded = ceil_div(width, EXPERT_PAD) * EXPERT_PAD
+
+    def pad(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if name.endswith("gate_up_proj"):
+            return tuple(2 * padded if size == 2 * width else size for size in shape)
+        return (shape[0], padded, *shape[2:]) if shape[1] == width else (*shape[:2], padded)
+
+    tensors = tuple(
+        msgspec.structs.replace(group, shape=pad(group.name, group.shape)) if layout.touches(group) else group
+        for group in spec.tensors
+    )
+    return msgspec.structs.replace(spec, tensors=tensors)
+
+
+def rotary_lines(spec: ModelSpec, element_bytes: int) -> list[MemoryLine]:
+    """The table of cosines and sines that vLLM keeps for every position of the model, one per rotary embedding.
+
+    Bytes = positions * rotary width * element_bytes. Llama-3.1-8B: 131072 * 128 * 2 = 33,554,432, which is what its log shows beyond
+    the parameters (14.9889 GiB against 14.9577).
+    """
+    names = [
+        group
+        for group in spec.tensors
+        if group.part == "buffer" and group.name.endswith("inv_freq") and "original" not in group.name
+    ]
+    positions = spec.max_context_tokens or 0
+    size = sum(positions * 2 * group.elements * element_bytes for group in names)
+    if not size:
+        return []
+    terms = " + ".join(f"{positions:,} x {2 * group.elements} x {element_bytes} B" for group in names)
+    return [
+        MemoryLine(
+            part="weights: rotary table",
+            bytes=size,
+            phase="steady",
+            basis="formula",
+            reason="cosines and sines of every position the model takes",
+            source="vLLM model_executor/layers/rotary_embedding; 14.9889 GiB in the log of Llama-3.1-8B (vllm-project/vllm#17122)",
+            formula=f"{terms} = {size:,} B",
+        )
+    ]
+
+
+def worst_profile(spec: ModelSpec, options: Options, workload: Workload) -> Profile:
+    """The worst moment of the batch that vLLM runs at start: in the layers, in an encoder tower, or in the sampler."""
+    tokens = options.batched_tokens
+    if spec.cached_stack is None:
+        tokens = max(tokens, workload.context_tokens * workload.sequences)
+    found = [_stack_profile(stack, options, tokens) for stack in spec.stacks]
+    if spec.cached_stack is not None and spec.has_head and spec.vocab_size:
+        found.append(_sampler_profile(spec, spec.vocab_size, options, workload))
+    return max(found, key=lambda moment: moment.bytes)
+
+
+def _sampler_profile(spec: ModelSpec, vocabulary: int, options: Options, workload: Workload) -> Profile:
+    """The sampler: 38.4 bytes per logit of `max_num_seqs` sequences, beside the hidden states of the batch.
+
+    It is not divided by tensor parallelism: logits are gathered.
+    """
+    sequences = max(min(options.sampled, options.batched_tokens), workload.sequences)
+    hidden = spec.stacks[0].hidden_dim
+    size = round(LOGIT_BYTES * sequences * vocabulary) + options.batched_tokens * hidden * options.model_bytes
+    return Profile(
+        name="sampler",
+        bytes=size,
+        basis="measured",
+        reason=f"start-up profile: sampling for max_num_seqs = {sequences:,} sequences over {format_count(vocabulary)} logits; fewer take less",
+        formula=(
+            f"{LOGIT_BYTES} B x {sequences:,} x {vocabulary:,} + {options.batched_tokens:,} x {hidden:,} x {options.model_bytes} B = {size:,} B"
+        ),
+    )
+
+
+def _stack_profile(stack: Stack, options: Options, tokens: int) -> Profile:
+    """One batch in the layers: bytes = tokens * element * (3 * inner width + 3 * hidden width), for the widest block.
+
+    gate, up and their product; input, residual and output. Two logs of Llama-3.1-8B without chunked prefill (vLLM 0.6.4) agree:
+    20,000 tokens 2.07 GiB, 29,000 tokens 2.99. For experts, tokens * experts per token * (max(2 * inner, hidden) + inner).
+    """
+    if stack.role in ("vision", "audio", "qformer"):
+        tokens = max(tokens, stack.fixed_tokens or 0)
+    width, words = max(_block_width(stack.hidden_dim, block.mlp) for block in stack.blocks)
+    size = tokens * width * options.model_bytes
+    return Profile(
+        name=f"{stack.role} layers",
+        bytes=size,
+        basis="assumed" if stack.role != "decoder" or "experts" in words else "measured",
+        reason=f"start-up profile: a batch of max_num_batched_tokens = {tokens:,} tokens in the widest layer",
+        formula=f"{tokens:,} tokens x ({words}) x {options.model_bytes} B = {size:,} B",
+    )
+
+
+def _block_width(hidden: int, mlp: Mlp | None) -> tuple[int, str]:
+    """Elements per token at the worst moment of a block, and how they add up."""
+    if mlp is None:
+        return 4 * hidden, f"4 x {hidden:,}"
+    if mlp.experts:
+        routed = mlp.experts_per_token * (max(2 * mlp.ffn_dim, hidden) + mlp.ffn_dim)
+        words = f"3 x {hidden:,} + {mlp.experts_per_token} experts x {max(2 * mlp.ffn_dim, hidden) + mlp.ffn_dim:,}"
+        return 3 * hidden + routed + 3 * mlp.shared_ffn_dim, words
+    inner = 3 if mlp.gated else 2
+    return inner * mlp.ffn_dim + 3 * hidden, f"{inner} x {mlp.ffn_dim:,} + 3 x {hidden:,}"
+
+
+def _profile_line(profile: Profile) -> MemoryLine:
+    return MemoryLine(
+        part=f"activations: {profile.name}",
+        bytes=profile.bytes,
+        phase="prefill",
+        basis="measured" if profile.basis == "measured" else "assumed",
+        reason=profile.reason,
+        source=PROFILE_SOURCE,
+        formula=profile.formula,
+    )
+
+
+def _graph_lines(options: Options, machine: Machine | None) -> tuple[MemoryLine, ...]:
+    vendor = machine.device.vendor if machine is not None and machine.device is not None else "nvidia"
+    if not options.graphs or vendor not in ("nvidia", "amd"):
+        return ()
+    return (
+        MemoryLine(
+            part="runtime: CUDA graphs",
+            bytes=GRAPH_BYTES,
+            phase="steady",
+            basis="measured",
+            reason="pool of the captured decode graphs; --engine-option enforce_eager=true does without",
+            source=(
+                "start-up logs: 0.10 and 0.39 GiB (0.11.0, llm-d-planner at e50305a), 0.69 (0.16, TP 2), 0.19 and 0.36 (0.2x); others showed "
+                "no increase. Part of the budget since 0.21"
+            ),
+            formula=f"median of five logs = {format_bytes(GRAPH_BYTES)}",
+        ),
+    )
+
+
+def _warnings(spec: ModelSpec, layout: Layout, machine: Machine | None) -> tuple[str, ...]:
+    warnings = []
+    if spec.model_type in NOT_RUN:
+        warnings.append(f"vLLM has no implementation of {spec.model_type} models: the figures are arithmetic only")
+    device = machine.device if machine is not None else None
+    if machine is not None and machine.origin != "memory" and (device is None or device.device_class == "cpu"):
+        warnings.append("vLLM is sized as on a GPU; its CPU backend takes its cache from VLLM_CPU_KVCACHE_SPACE")
+    if device is not None and device.vendor == "apple":
+        warnings.append("vLLM does not use Apple GPUs: the figures are those of another GPU")
+    if layout.weight_bits is not None and not any(layout.touches(group) for group in spec.tensors):
+        warnings.append(f"{layout.name} touches no tensor of this model: it stays as large as in 16 bit")
+    return tuple(warnings)
+
+
+def rank_runtime_bytes(degree: int) -> tuple[int, int, int]:
+    """Bytes outside of PyTorch on one device of `degree` in tensor parallel: as expected, at least, at most.
+
+    Start-up logs: 0.03-0.35 GiB alone (0.13-0.14 on an H100), 0.54-0.55 at two, 0.2 to 2.1 at eight.
+
+    >>> [format_bytes(size) for size in rank_runtime_bytes(2)]
+    ['559.1 MiB', '204.8 MiB', '2.10 GiB']
+    """
+    gib = 1 << 30
+    if degree == 1:
+        return round(0.14 * gib), round(0.03 * gib), round(0.55 * gib)
+    return round((0.546 if degree == 2 else 1.0) * gib), round(0.2 * gib), round(2.1 * gib)
+
+
+def rank_runtime_line(degree: int) -> MemoryLine:
+    """What one of `degree` devices in tensor parallel needs outside of PyTorch: CUDA context and communication buffers."""
+    expected, least, most = rank_runtime_bytes(degree)
+    return MemoryLine(
+        part="runtime",
+        bytes=expected,
+        phase="steady",
+        basis="measured",
+        reason="CUDA context and communication buffers of one rank",
+        source="vLLM start-up logs: 0.54-0.55 GiB outside of PyTorch at two devices, 0.2 to 2.1 at eight",
+        formula=f"between {format_bytes(least)} and {format_bytes(most)}",
+    )
