@@ -8,10 +8,12 @@ import msgspec
 class ErrorBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a measured part was from its prediction, as fractions of the prediction: measured in [low, high] * it.
 
+    `part` is the first word of a line's part, or `peak` for the whole; `vendor` limits the bound to a kind of device.
     `measured_on` names the benchmark or document the two fractions come from.
     """
 
     part: str
+    vendor: str | None = None
     low: float
     high: float
     measured_on: str

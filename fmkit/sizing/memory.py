@@ -48,7 +48,7 @@ def estimate(
     plan = RULES[engine.id](rank_spec(spec, ranks), layout, workload, machine)
     steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, machine, ranks)]
     lines = (*steady, *plan.prefill)
-    low_bytes, high_bytes = _bounds(engine, lines)
+    low_bytes, high_bytes = _bounds(engine, lines, machine)
     devices = machine.count if machine is not None and ranks == 1 else 1
     per_device = _per_device_bytes(spec, lines, devices)
     if machine is not None and ranks > machine.count > 1:
@@ -130,23 +130,34 @@ def _runtime_lines(engine: EngineSpec, machine: Machine | None, ranks: int) -> l
 
 def runtime_cost(engine: EngineSpec, machine: Machine | None) -> RuntimeCost | None:
     """What the engine's runtime takes on the machine's kind of device; the CPU's where the machine has no accelerator."""
-    vendor = "nvidia" if machine is None or machine.origin == "memory" else "cpu"
-    if machine is not None and machine.device is not None:
-        vendor = machine.device.vendor
+    vendor = _vendor(machine)
     return next((cost for cost in engine.runtime if cost.vendor == vendor), None)
 
 
-def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...]) -> tuple[int, int]:
-    """Low and high of the peak: each line scaled by the measured error of its part, runtime by its own range."""
-    factors = {bound.part: (bound.low, bound.high) for bound in engine.bounds}
+def _vendor(machine: Machine | None) -> str:
+    """The vendor whose runtime counts; a bare size of memory is taken for an NVIDIA card."""
+    if machine is None or machine.origin == "memory":
+        return "nvidia"
+    return machine.device.vendor if machine.device is not None else "cpu"
+
+
+def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], machine: Machine | None) -> tuple[int, int]:
+    """Low and high of the peak: each line scaled by the measured error of its part, the whole by that of the peak.
+
+    The runtime's own range counts where its part has no error of its own.
+    """
+    cost = runtime_cost(engine, machine)
+    ranges = {"runtime": (cost.low_bytes / cost.bytes, cost.high_bytes / cost.bytes)} if cost and cost.bytes else {}
+    vendor = _vendor(machine)
+    ranges |= {bound.part: (bound.low, bound.high) for bound in engine.bounds if bound.vendor in (None, vendor)}
     low = high = 0.0
     for line in lines:
-        part = line.part.partition(":")[0]
-        low_factor, high_factor = factors.get(part, (1.0, 1.0))
+        low_factor, high_factor = ranges.get(line.part.partition(":")[0], (1.0, 1.0))
         low += line.bytes * low_factor
         high += line.bytes * high_factor
     peak = total(lines)
-    return min(int(low), peak), max(ceil_div(int(high * 1000), 1000), peak)
+    peak_low, peak_high = ranges.get("peak", (1.0, 1.0))
+    return min(int(low * peak_low), peak), max(int(high) + 1, int(peak * peak_high), peak)
 
 
 def _per_device_bytes(spec: ModelSpec, lines: tuple[MemoryLine, ...], devices: int) -> int:

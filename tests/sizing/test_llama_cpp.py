@@ -217,7 +217,7 @@ def test_bytes_never_fall(config: str) -> None:
 
 
 _LOAD = """
-import json, os, sys
+import os, sys
 import xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
@@ -227,6 +227,22 @@ try:
 finally:
     os._exit(0)
 """
+
+
+def _log_until_compute_buffer(path: Path, context: int) -> str:
+    """The start-up log; the process is ended as soon as it has said what we ask."""
+    command = [sys.executable, "-c", _LOAD, str(path), str(context)]
+    lines = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            lines.append(line)
+            if "compute buffer size" in line:
+                run.kill()
+                break
+    return "".join(lines)
 
 
 @pytest.mark.slow
@@ -244,10 +260,7 @@ finally:
 def test_what_llama_cpp_itself_reports(config: str, file_type: str, context: int, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write_model(path, load(config), file_type)
-    run = subprocess.run(
-        [sys.executable, "-c", _LOAD, str(path), str(context)], capture_output=True, text=True, timeout=120, check=False
-    )
-    log = run.stdout + run.stderr
+    log = _log_until_compute_buffer(path, context)
     found = planned(config, file_type, context, on=CPU)
 
     def reported(pattern: str) -> float:
@@ -257,7 +270,10 @@ def test_what_llama_cpp_itself_reports(config: str, file_type: str, context: int
     assert reported("CPU_Mapped model") == pytest.approx(
         mib(found, "weights") - mib(found, "weights: repacked"), abs=0.02
     )
-    assert reported("CPU_REPACK model") in {0.0, pytest.approx(mib(found, "weights: repacked"), abs=0.02)}
+    assert reported("CPU_REPACK model") in (
+        0.0,  # no AVX2
+        pytest.approx(mib(found, "weights: repacked"), abs=0.02),
+    )
     assert reported("CPU compute") == pytest.approx(mib(found, "activations: compute"), rel=0.05)
 
 
