@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.sizing.fit import largest, smallest_device
+from fmkit.sizing.fit import MOST_TOKENS, largest, smallest_device
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ def _reach(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
     """How long a context fits, for a model that has one."""
     if sizer.spec.cached_stack is None:
         return f" with inputs of {format_tokens(best.context_tokens)} tokens"
-    limit = sizer.spec.max_context_tokens or best.context_tokens
+    limit = sizer.spec.max_context_tokens
     longest = largest(
         lambda tokens: bool(sizer(best.precision, tokens, best.sequences, machine).fits),
-        max(limit, best.context_tokens),
+        MOST_TOKENS if limit is None else max(limit, best.context_tokens),
     )
     several = f" in each of {best.sequences} sequences" if best.sequences > 1 else ""
-    model_limit = ", the model's limit" if longest is not None and longest >= limit else ""
+    if limit is None and longest == MOST_TOKENS:
+        return f" at any context{several}"
+    model_limit = ", the model's limit" if limit is not None and longest is not None and longest >= limit else ""
     return f" up to {format_tokens(longest or best.context_tokens)} tokens{several}{model_limit}"
 
 

@@ -115,7 +115,7 @@ def block_moment(spec: ModelSpec, stack: Stack, block: Block, tokens: int, run: 
     implementation, known = _implementation(spec, stack, block)
     rows = run.sequences * tokens
     if isinstance(block.mixer, StateSpace):
-        where, inside = "scan", _state_space_bytes(block.mixer, stack, rows, run.element_bytes)
+        where, inside = "scan (no fused kernel installed)", _state_space_bytes(block.mixer, stack, rows, run.element_bytes)
         formula = f"{rows:,} tokens x 3 x {block.mixer.inner_dim:,} x {block.mixer.state_dim} x 4 B + inputs"
     else:
         where, inside, held = max(_candidates(stack, block, implementation, tokens, run), key=lambda found: found[1])
