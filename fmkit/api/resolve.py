@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model as fmkit understood the reference: from the catalog, the Hub, or a path (`path` is set).
 
-    `spec` is None for a model that only an API offers; `confidence` says how sure config.json is.
+    `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API offers; `confidence` says how sure config.json is.
     """
 
     ref: str
@@ -34,6 +34,7 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     confidence: str | None
     source: str | None
     path: Path | None = None
+    engine: str | None = None
 
 
 def resolve_model(ref: str, catalog: Catalog, *, offline: bool = False) -> ResolvedModel:
@@ -80,6 +81,8 @@ def _from_path(ref: str) -> ResolvedModel:
     from fmkit.model.architectures import read  # noqa: PLC0415
 
     path = Path(ref).expanduser()
+    if path.suffix == ".gguf":
+        return _from_gguf(ref, path)
     config = read_config(path)
     folder = path if path.is_dir() else path.parent
     return ResolvedModel(
@@ -92,6 +95,25 @@ def _from_path(ref: str) -> ResolvedModel:
         confidence="verbatim",
         source=f"the file {path}",
         path=folder,
+    )
+
+
+def _from_gguf(ref: str, path: Path) -> ResolvedModel:
+    from fmkit.hub.gguf import read_gguf_set  # noqa: PLC0415  file access only when a path was given
+    from fmkit.model.gguf_spec import read_gguf_spec  # noqa: PLC0415
+
+    header, tensors = read_gguf_set(path)
+    return ResolvedModel(
+        ref=ref,
+        id=path.name,
+        hub_id=None,
+        revision=None,
+        spec=read_gguf_spec(header.keys, tensors, where=str(path)),
+        candidate=None,
+        confidence="verbatim",
+        source=f"the header of {path}",
+        path=path,
+        engine="llama.cpp",
     )
 
 

@@ -60,6 +60,8 @@ def vram(
     if resolved.spec is None:
         return _api_answer(resolved, catalog)
     spec = resolved.spec
+    if resolved.engine is not None:
+        engine, precision = _engine_of_file(resolved.engine, engine), precision or ("stored",)
     precisions = _precisions(precision, engine, catalog)
     contexts = _contexts(context, spec, resolved)
     counts = _counts(sequences)
@@ -94,6 +96,13 @@ def vram(
 
 def _at(workload: Workload, context_tokens: int, sequences: int) -> Workload:
     return msgspec.structs.replace(workload, context_tokens=context_tokens, sequences=sequences)
+
+
+def _engine_of_file(needed: str, asked: str) -> str:
+    """The engine that a file is made for; the default is not taken as a wish."""
+    if asked not in {needed, "transformers"}:
+        raise UsageError(f"a GGUF file is run by {needed}, not by {asked}", where="--engine")
+    return needed
 
 
 def _precisions(asked: Sequence[str] | None, engine: str, catalog: Catalog) -> tuple[str, ...]:
@@ -218,7 +227,7 @@ def _warnings(spec: ModelSpec, resolved: ResolvedModel) -> tuple[str, ...]:
 
 
 def _next(resolved: ResolvedModel, estimates: Sequence[Estimate], *, fit: bool) -> tuple[str, ...]:
-    if any(estimate.fits for estimate in estimates):
+    if resolved.engine is None and any(estimate.fits for estimate in estimates):
         best = next(estimate for estimate in estimates if estimate.fits)
         return (f"fmkit try {resolved.ref} --random-weights --precision {best.precision}",)
     return () if fit else (f"fmkit vram {resolved.ref} --fit",)

@@ -7,6 +7,7 @@ Format: ggml docs/gguf.md, versions 2 and 3, both byte orders.
 
 from __future__ import annotations
 
+import re
 import struct
 from math import prod
 from pathlib import Path
@@ -33,6 +34,9 @@ MAX_ELEMENTS = 2**53
 MAX_LIST = 4096
 """Longest array of numbers that is decoded; of longer ones only the length is kept."""
 
+MAX_PARTS = 1000
+
+_PART_NAME = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 _FIRST_READ = 1024**2
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING = 8
@@ -100,6 +104,23 @@ def read_gguf(path: Path) -> GgufHeader:
         raise ModelNotFoundError(f"no such file: {path}", where=str(path)) from None
     except OSError as error:
         raise UnsafeInputError(f"can't read the file: {error.strerror}", where=str(path)) from error
+
+
+def read_gguf_set(path: Path) -> tuple[GgufHeader, tuple[TensorInfo, ...]]:
+    """The header of the first part of a file, and the tensors of all its parts (`-00001-of-00003.gguf`)."""
+    found = _PART_NAME.fullmatch(path.name)
+    if found is None:
+        header = read_gguf(path)
+        return header, header.tensors
+    count = int(found["count"])
+    if not 1 <= count <= MAX_PARTS:
+        raise UnsafeInputError(f"{count:,} parts", where=str(path))
+    parts = [path.with_name(f"{found['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+    for part in parts:
+        if not part.is_file():
+            raise ModelNotFoundError(f"a part of the model is missing: {part.name}", where=str(path))
+    headers = [read_gguf(part) for part in parts]
+    return headers[0], tuple(tensor for header in headers for tensor in header.tensors)
 
 
 def _cut(path: Path, size: int, read: int) -> UnsafeInputError:

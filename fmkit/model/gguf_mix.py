@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, base_type, fitting_type
-from fmkit.model.gguf_tensors import lineage_of, tensors_of
+from fmkit.model.gguf_tensors import GGUF_PREFIX, GgufTensor, lineage_of, tensors_of
 from fmkit.model.layers import FullAttention, LatentAttention, parts_of
 
 if TYPE_CHECKING:
     from fmkit.model.ggml import GgmlType
-    from fmkit.model.gguf_tensors import GgufTensor
     from fmkit.model.layers import SimpleMixer
-    from fmkit.model.spec import ModelSpec
+    from fmkit.model.spec import ModelSpec, TensorGroup
+
+STORED = "stored"
+"""The file type of a layout that takes every tensor as the file has it."""
 
 UNMIXED = frozenset(("F32", "F16", "BF16"))
 """File types that quantise nothing."""
@@ -62,6 +65,16 @@ class MixedTensor(msgspec.Struct, frozen=True):
 
 def mixed(spec: ModelSpec, file_type: str, *, imatrix: bool = False) -> tuple[MixedTensor, ...]:
     """The tensors of the model's GGUF file of that type, one entry for each name and type."""
+    from_file = spec.model_type.startswith(GGUF_PREFIX)
+    if from_file != (file_type == STORED):
+        raise UsageError(
+            "a GGUF file has the types it was stored with: leave out --precision"
+            if from_file
+            else "only a GGUF file has types of its own",
+            where="--precision",
+        )
+    if from_file:
+        return tuple(_stored(group) for group in spec.tensors)
     inventory = tensors_of(spec)
     facts = facts_of(spec, inventory, imatrix=imatrix or file_type in NEED_IMATRIX)
     found: list[MixedTensor] = []
@@ -74,6 +87,18 @@ def mixed(spec: ModelSpec, file_type: str, *, imatrix: bool = False) -> tuple[Mi
             some = msgspec.structs.replace(tensor, layers=tuple(layers) if tensor.layers else ())
             found.append(MixedTensor(some, TYPES[name]))
     return tuple(found)
+
+
+def _stored(group: TensorGroup) -> MixedTensor:
+    """A tensor of a file that was read, with the type it has there."""
+    layer = group.name.split(".")[1] if group.name.startswith("blk.") else ""
+    tensor = GgufTensor(
+        name=group.name.replace(f"blk.{layer}.", "blk.*.", 1) if layer.isdigit() else group.name,
+        part=group.part,
+        dims=group.shape[::-1],
+        layers=(int(layer),) if layer.isdigit() else (),
+    )
+    return MixedTensor(tensor, TYPES[group.dtype or "F32"])
 
 
 def facts_of(spec: ModelSpec, inventory: tuple[GgufTensor, ...], *, imatrix: bool) -> Facts:

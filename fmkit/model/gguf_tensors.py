@@ -103,6 +103,12 @@ _BLOCK_NAMES = {
 }  # fmt: skip
 """Names inside a block: transformers' without the layer and `.weight` or `.bias`, to llama.cpp's."""
 
+WINDOW_PATTERNS = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}
+"""Of how many layers one, the last, keeps the whole context. Source: llama.cpp src/llama-model.cpp, `set_swa_pattern`."""
+
+GGUF_PREFIX = "gguf:"
+"""How the `model_type` of a spec begins that was read from a GGUF file; the architecture follows."""
+
 _LEAST_DIMS = 2
 _OTHER_FILES = frozenset(("vision", "audio", "qformer", "projector"))
 
@@ -148,6 +154,9 @@ class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
 def lineage_of(spec: ModelSpec) -> Lineage:
     """How llama.cpp reads the model; ArchitectureUnknownError for a lineage whose GGUF files are not understood here."""
     lineage = LINEAGES.get(spec.model_type)
+    if spec.model_type.startswith(GGUF_PREFIX):
+        named = spec.model_type.removeprefix(GGUF_PREFIX)
+        lineage = next((one for one in LINEAGES.values() if one.architecture == named), None)
     if lineage is None:
         raise ArchitectureUnknownError(
             f"the tensors of a GGUF file of {spec.model_type!r} are not known to this version; "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.model.ggml import TYPES
 from fmkit.units import ceil_div
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Bytes of a group of tensors as the engine holds them, scales included.
 
         Bytes of one quantised tensor = n * weight_bits / 8 + rows * row_bytes + sum over levels of
-        ceil(n / params) * bytes + tensor_bytes, with n its elements.
+        ceil(n / params) * bytes + tensor_bytes, with n its elements. A tensor of a GGUF file has a type of ggml's.
         """
+        if group.dtype in TYPES:
+            return TYPES[group.dtype].tensor_bytes(group.shape[::-1]) * group.count
         if not self.touches(group):
             dtype = group.dtype or self.rest_dtype_for(config_dtype)
             return group.elements * DTYPE_BYTES[dtype]

@@ -83,7 +83,7 @@ def decode_moment(spec: ModelSpec, run: Pass) -> Moment | None:
         _mlp_bytes(stack, block, _implementation(spec, stack, block)[0], run.sequences, run) for block in stack.blocks
     )
     logits = run.sequences * (spec.vocab_size or 0) * (run.element_bytes + 4)
-    encoder = _encoder(spec)
+    encoder = encoder_of(spec)
     encoded = run.sequences * run.encoder_tokens * encoder.hidden_dim * run.element_bytes if encoder is not None else 0
     total = growth + max(step, logits) + encoded
     tail = f" + {encoded:,} B encoder output" if encoded else ""
@@ -103,7 +103,7 @@ def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
     if stack.fixed_tokens is not None:
         return stack.fixed_tokens
     if stack.role == "decoder":
-        return 1 if _encoder(spec) is not None else run.workload.context_tokens
+        return 1 if encoder_of(spec) is not None else run.workload.context_tokens
     if stack.role == "encoder" and spec.cached_stack is not None:
         return run.encoder_tokens
     limit = stack.max_tokens or run.workload.context_tokens
@@ -115,7 +115,10 @@ def block_moment(spec: ModelSpec, stack: Stack, block: Block, tokens: int, run: 
     implementation, known = _implementation(spec, stack, block)
     rows = run.sequences * tokens
     if isinstance(block.mixer, StateSpace):
-        where, inside = "scan (no fused kernel installed)", _state_space_bytes(block.mixer, stack, rows, run.element_bytes)
+        where, inside = (
+            "scan (no fused kernel installed)",
+            _state_space_bytes(block.mixer, stack, rows, run.element_bytes),
+        )
         formula = f"{rows:,} tokens x 3 x {block.mixer.inner_dim:,} x {block.mixer.state_dim} x 4 B + inputs"
     else:
         where, inside, held = max(_candidates(stack, block, implementation, tokens, run), key=lambda found: found[1])
@@ -156,7 +159,7 @@ def _is_fused(implementation: Implementation, run: Pass) -> bool:
     return implementation.fused and run.workload.attention != "eager"
 
 
-def _encoder(spec: ModelSpec) -> Stack | None:
+def encoder_of(spec: ModelSpec) -> Stack | None:
     """The stack whose output a decoder attends to, None for a model without one."""
     stack = spec.cached_stack
     if stack is None or not any(block.cross is not None for block in stack.blocks):
@@ -298,7 +301,7 @@ def _image_bytes(spec: ModelSpec, stack: Stack, run: Pass) -> int:
 
 def _logits_moment(spec: ModelSpec, run: Pass) -> Moment:
     """The output head: logits of the last token where the implementation can, else of every token it was given."""
-    decoder_only = spec.cached_stack is not None and _encoder(spec) is None
+    decoder_only = spec.cached_stack is not None and encoder_of(spec) is None
     given = run.workload.context_tokens if decoder_only or spec.cached_stack is None else 1
     tokens = 1 if spec.logits_to_keep else given
     vocab = spec.vocab_size or 0

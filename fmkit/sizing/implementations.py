@@ -69,6 +69,7 @@ _LATENT = Implementation(
     ),
     experts=(Held(h=1, i=4), Held(h=2, h32=2)),
 )
+_POST_NORM = Implementation(mlp=Held(h=3, i=3), attention=_QK_NORM.attention)
 _GEMMA = Implementation(mlp=Held(h=4, i=3), attention=(Held(h=4, h32=1, h_cast=1),))
 _BERT = Implementation(mlp=Held(h=3, i=2), attention=(Held(h=6),))
 _PRE_NORM = Implementation(mlp=Held(h=4, i=2), attention=(Held(h=4, q=3),))
@@ -81,6 +82,18 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "qwen2": _LLAMA,
     "qwen3": _QK_NORM,
     "qwen3_moe": _QK_NORM,
+    "hunyuan_v1_dense": _LLAMA,
+    "ministral3": _LLAMA,
+    "seed_oss": _LLAMA,
+    "smollm3": _LLAMA,
+    "granite": _LLAMA,
+    "olmoe": _LLAMA,
+    "olmo2": _POST_NORM,
+    "olmo3": _POST_NORM,
+    "starcoder2": _PRE_NORM,
+    "glm4_moe": _LATENT,
+    "minimax_m2": _LATENT,
+    "minicpm3": _LATENT,
     "phi3": Implementation(mlp=Held(h=4, i=4), attention=(Held(h=3, q=4, kv=2),)),
     "gpt2": Implementation(mlp=Held(h=5, i=4), attention=(Held(h=4, q=2, kv=2),)),
     "gpt_oss": Implementation(

@@ -40,7 +40,7 @@ def estimate(
     device = machine.device if machine is not None else None
     if machine is None or device is None or device.bandwidth_bytes_per_s is None:
         return None
-    if device.device_class == "cpu" and memory.cache_dtype == "float16":
+    if device.device_class == "cpu" and memory.cache_dtype == "float16" and memory.engine == "transformers":
         return None  # PyTorch converts to float32 and back on most CPUs; how slow that is was not measured
     found = _match(classes, device, memory.precision)
     if found is None:
@@ -127,5 +127,7 @@ def _reason(row: SpeedClass, device: Device, *, borrowed: bool) -> str:
     )
     where = f"{row.points} measurements of this class"
     if borrowed:
-        where = "rates assumed from its cores" if device.device_class == "cpu" else "borrowed from another class of device"
+        where = (
+            "rates assumed from its cores" if device.device_class == "cpu" else "borrowed from another class of device"
+        )
     return f"{share}, {where} ({row.source})"

@@ -32,19 +32,34 @@ def read(config: Mapping[str, Any], *, where: str) -> ModelSpec:
     model_type = reader.model_type
     if model_type is None:
         raise reader.missing("model_type")
-    module = lineages().get(model_type)
+    module = lineage_of(model_type)
     spec: ModelSpec = generic.read(reader, lineages()) if module is None else module.read(reader)
     if spec.params > MAX_PARAMS:
         raise UnsafeInputError("the sizes add up to more than 2**53 parameters", where=where)
     return spec
 
 
+def lineage_of(model_type: str) -> ModuleType | None:
+    """The module of a `model_type`: the one of its name, if there is one, before all are loaded to find it."""
+    name = model_type.replace("-", "_")
+    if name in _module_names():
+        module = importlib.import_module(f"{__name__}.{name}")
+        if model_type in getattr(module, "MODEL_TYPES", ()):
+            return module
+    return lineages().get(model_type)
+
+
+@cache
+def _module_names() -> frozenset[str]:
+    return frozenset(info.name for info in pkgutil.iter_modules(__path__))
+
+
 @cache
 def lineages() -> dict[str, ModuleType]:
     """The module of each known `model_type`."""
     found: dict[str, ModuleType] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+    for name in sorted(_module_names()):
+        module = importlib.import_module(f"{__name__}.{name}")
         for model_type in getattr(module, "MODEL_TYPES", ()):
             found[model_type] = module
     return found

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 MODEL_TYPES = ("gemma3n", "gemma3n_text")
 MOBILENET = "mobilenetv5_300m_enc"
 MOBILENET_PARAMS = 294_126_912
-"""Parameters of the image tower, which is timm's and has no fields: what the published 7,849,978,192 of E4B hold beside all
-other tensors, and the 31,461,120 of the key and value projections that are stored for layers that share a cache."""
+"""Parameters of the image tower, which is timm's and has no fields: what the published totals hold beside all other tensors
+and the key and value projections stored for layers that share a cache: 7,849,978,192 - 31,461,120 for E4B and
+5,439,438,272 - 20,974,080 for E2B leave the same."""
 FRAMES_30_S = 188
 """Tokens of 30 s of sound (`audio_soft_tokens_per_image`, default of Gemma3nConfig, transformers 5.23)."""
 
@@ -154,7 +155,9 @@ def _stream_tensors(config: ConfigReader, tensors: Tensors, layer: Tensors, hidd
 def _per_layer_tensors(config: ConfigReader, tensors: Tensors, hidden: int, layers: int) -> None:
     """An embedding for each layer: one lookup of all of them, a gate and a projection in each layer."""
     width = config.size("hidden_size_per_layer_input", default=256)
-    tensors.embedding("embed_tokens_per_layer", config.size("vocab_size_per_layer_input", default=262144), layers * width)
+    tensors.embedding(
+        "embed_tokens_per_layer", config.size("vocab_size_per_layer_input", default=262144), layers * width
+    )
     tensors.buffer("embed_tokens_per_layer.embed_scale", (), dtype=None)
     tensors.linear("per_layer_model_projection", layers * width, hidden, part="embedding")
     tensors.norm("per_layer_projection_norm", width)

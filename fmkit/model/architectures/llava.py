@@ -93,7 +93,7 @@ def _tower(vision_config: ConfigReader, tensors: Tensors) -> Stack:
 def _text_model(config: ConfigReader, tensors: Tensors, *, original: bool) -> TextModel:
     text_config = config if original else config.part("text_config")
     kind = "llama" if original else text_config.model_type or "llama"
-    module = fmkit.model.architectures.lineages().get(kind)
+    module = fmkit.model.architectures.lineage_of(kind)
     build = getattr(module, "text_model", None)
     if build is None:
         raise config.unknown(f"text model of type {kind[:60]!r} is not understood")

@@ -31,7 +31,7 @@ def language_model(
     """
     text_config = config.part(field)
     kind = text_config.model_type or default_type
-    module = fmkit.model.architectures.lineages().get(kind)
+    module = fmkit.model.architectures.lineage_of(kind)
     build = getattr(module, "text_model", None)
     if build is None:
         raise config.unknown(f"text model of type {kind[:60]!r} is not understood")

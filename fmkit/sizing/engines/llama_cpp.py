@@ -12,32 +12,27 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from fmkit.errors import ArchitectureUnknownError, UsageError
-from fmkit.model.ggml import TYPES
-from fmkit.model.gguf_mix import mixed
+from fmkit.errors import UsageError
+from fmkit.model.gguf_mix import STORED, mixed
 from fmkit.model.gguf_tensors import lineage_of
-from fmkit.model.layers import FullAttention, LatentAttention, SlidingAttention, StateSpace
+from fmkit.model.layers import FullAttention, LatentAttention, StateSpace
+from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers, cache_lines, device_layers, layer_cache, padded
+from fmkit.sizing.engines.llama_cpp_options import Settings, settings_from
 from fmkit.sizing.engines.plan import Plan
 from fmkit.sizing.engines.transformers import is_cpu
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.weights import PART_NAMES
-from fmkit.units import ceil_div, format_bytes, format_tokens
+from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fmkit.machine import Machine
-    from fmkit.model.ggml import GgmlType
     from fmkit.model.gguf_mix import MixedTensor
     from fmkit.model.layers import Mixer
     from fmkit.model.precision import Layout
     from fmkit.model.spec import Mlp, ModelSpec, Part
     from fmkit.sizing.estimate import Workload
-
-CELL_PADDING = 256
-"""Cells of the cache are allocated in multiples of this. Source: llama.cpp src/llama-context.cpp, llama-kv-cache-iswa.cpp."""
 
 PIPELINE_COPIES = 4
 """Copies of its inputs that each device keeps where layers are split over several. Source: GGML_SCHED_MAX_COPIES."""
@@ -45,110 +40,6 @@ PIPELINE_COPIES = 4
 REPACKED_TYPES = frozenset(("Q4_0", "Q4_K", "IQ4_NL"))
 """Types whose matrices are held a second time, repacked for AVX2, on an x86 CPU. Source: buffers logged by llama.cpp b11549 on an
 AVX2 machine for 11 file types; other processors repack others."""
-
-CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-"""What keys and values may be stored in."""
-
-_SOURCE = "llama.cpp b11549; equal to the buffer it reports (tests/sizing/test_llama_cpp.py)"
-_TRUE = {"true": True, "on": True, "1": True, "yes": True, "false": False, "off": False, "0": False, "no": False}
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included."""
-
-    key_type: GgmlType
-    value_type: GgmlType
-    ubatch_tokens: int = 512
-    swa_full: bool = False
-    kv_unified: bool = False
-    gpu_layers: int | None = None
-    flash_attention: bool = True
-    all_outputs: bool = False
-    imatrix: bool = False
-    repack: bool = True
-
-
-def settings_from(options: Mapping[str, str]) -> Settings:
-    """The options as typed; UsageError for an unknown name or value."""
-    known = {
-        "cache_type_k", "cache_type_v", "ubatch", "swa_full", "kv_unified", "gpu_layers", "flash_attention", "outputs", "imatrix",
-        "repack",
-    }  # fmt: skip
-    for name in options:
-        if name not in known:
-            raise UsageError.unknown("option of llama.cpp", name, sorted(known), where="--engine-option")
-    settings = Settings(
-        key_type=_cache_type(options, "cache_type_k"),
-        value_type=_cache_type(options, "cache_type_v"),
-        ubatch_tokens=_whole(options, "ubatch", 512, least=1) or 512,
-        swa_full=_flag(options, "swa_full", default=False),
-        kv_unified=_flag(options, "kv_unified", default=False),
-        gpu_layers=_whole(options, "gpu_layers", None, least=0),
-        flash_attention=_flag(options, "flash_attention", default=True),
-        all_outputs=_choice(options, "outputs", ("last", "all")) == "all",
-        imatrix=_flag(options, "imatrix", default=False),
-        repack=_flag(options, "repack", default=True),
-    )
-    if settings.value_type.block_weights > 1 and not settings.flash_attention:
-        raise UsageError("llama.cpp quantises values with flash attention only", where="--engine-option cache_type_v")
-    return settings
-
-
-def _choice(options: Mapping[str, str], name: str, valid: tuple[str, ...]) -> str:
-    value = options.get(name, valid[0]).casefold()
-    if value not in valid:
-        raise UsageError.unknown(name, value, valid, where=f"--engine-option {name}")
-    return value
-
-
-def _cache_type(options: Mapping[str, str], name: str) -> GgmlType:
-    value = options.get(name, "f16").casefold()
-    if value not in CACHE_TYPES:
-        raise UsageError.unknown("cache type", value, CACHE_TYPES, where=f"--engine-option {name}")
-    return TYPES[value.upper()]
-
-
-def _flag(options: Mapping[str, str], name: str, *, default: bool) -> bool:
-    value = options.get(name)
-    if value is None:
-        return default
-    if value.casefold() not in _TRUE:
-        raise UsageError.unknown(name, value, ("true", "false"), where=f"--engine-option {name}")
-    return _TRUE[value.casefold()]
-
-
-def _whole(options: Mapping[str, str], name: str, default: int | None, *, least: int) -> int | None:
-    value = options.get(name)
-    if value is None:
-        return default
-    if not value.isascii() or not value.isdigit() or not least <= int(value) <= 2**20:
-        raise UsageError(
-            f"can't read {value!r}: write a whole number, at least {least}", where=f"--engine-option {name}"
-        )
-    return int(value)
-
-
-class Layers(msgspec.Struct, frozen=True):
-    """Which layers lie on the device: the last ones, as llama.cpp fills it from the output backwards."""
-
-    first: int
-    total: int
-    has_output: bool
-
-    def holds(self, layer: int) -> bool:
-        """Whether that layer's weights and cache are on the device."""
-        return layer >= self.first
-
-
-def device_layers(total: int, gpu_layers: int | None) -> Layers:
-    """The output matrix comes first, then the last blocks. Source: llama-model.cpp, `i_gpu_start`.
-
-    >>> device_layers(32, None), device_layers(32, 10), device_layers(32, 0)
-    (Layers(first=0, total=32, has_output=True), Layers(first=23, total=32, has_output=True), Layers(first=32, total=32, has_output=False))
-    """
-    if gpu_layers is None:
-        return Layers(0, total, has_output=True)
-    return Layers(min(total, max(0, total + 1 - gpu_layers)), total, has_output=gpu_layers > 0)
 
 
 def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
@@ -161,10 +52,10 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
     layers = device_layers(stack.layers, None if on_cpu else settings.gpu_layers)
     tensors = mixed(spec, layout.file_type, imatrix=settings.imatrix)
     shared = on_cpu or (machine is not None and machine.device is not None and machine.device.unified_memory)
-    weights, host_bytes = _weight_lines(tensors, layers, shared=shared)
+    weights, host_bytes = _weight_lines(tensors, layers, shared=shared, from_file=layout.file_type == STORED)
     if on_cpu and settings.repack:
         weights = (*weights, *_repacked_lines(tensors))
-    cache, host_cache_bytes = _cache_lines(spec, workload, settings, layers)
+    cache, host_cache_bytes = cache_lines(spec, workload, settings, layers)
     devices = machine.count if machine is not None else 1
     names = (settings.key_type.name.lower(), settings.value_type.name.lower())
     return Plan(
@@ -192,11 +83,8 @@ def _warnings(
     return tuple(found)
 
 
-# Weights -------------------------------------------------------------------------------------------------------------
-
-
 def _weight_lines(
-    tensors: tuple[MixedTensor, ...], layers: Layers, *, shared: bool
+    tensors: tuple[MixedTensor, ...], layers: Layers, *, shared: bool, from_file: bool
 ) -> tuple[tuple[MemoryLine, ...], int]:
     """A line per part of the model for what lies on the device, and the bytes that stay with the host.
 
@@ -215,7 +103,11 @@ def _weight_lines(
     tied = _tied_embedding(tensors)
     if tied is not None and layers.has_output and not shared:
         by_part["head"][tied.kind.name] += tied.bytes
-    lines = [_part_line(part, by_part[part], tied=tied is not None) for part in PART_NAMES if part in by_part]
+    lines = [
+        _part_line(part, by_part[part], tied=tied is not None, from_file=from_file)
+        for part in PART_NAMES
+        if part in by_part
+    ]
     if host_bytes and not shared:
         lines.insert(0, _host_line(host_bytes))
     return tuple(lines), host_bytes
@@ -237,7 +129,7 @@ def _tied_embedding(tensors: tuple[MixedTensor, ...]) -> MixedTensor | None:
     return next((entry for entry in tensors if entry.tensor.name == "token_embd.weight"), None)
 
 
-def _part_line(part: Part, by_type: Mapping[str, int], *, tied: bool) -> MemoryLine:
+def _part_line(part: Part, by_type: Mapping[str, int], *, tied: bool, from_file: bool) -> MemoryLine:
     total = sum(by_type.values())
     share = ", ".join(
         f"{name} {format_bytes(count)}" for name, count in sorted(by_type.items(), key=lambda item: -item[1])
@@ -247,9 +139,13 @@ def _part_line(part: Part, by_type: Mapping[str, int], *, tied: bool) -> MemoryL
         part=f"weights: {PART_NAMES[part]}",
         bytes=total,
         phase="steady",
-        basis="formula",
+        basis="header" if from_file else "formula",
         reason=f"{share}{copied}",
-        source="tensors as llama.cpp converts and quantises them (llama-quant.cpp); 8 published files equal to the byte",
+        source=(
+            "tensors listed in the file's header"
+            if from_file
+            else "tensors as llama.cpp converts and quantises them (llama-quant.cpp); 13 published files equal to the byte"
+        ),
         formula=f"sum of rows x row length / block x bytes per block = {total:,} B",
     )
 
@@ -282,113 +178,10 @@ def _repacked_lines(tensors: tuple[MixedTensor, ...]) -> tuple[MemoryLine, ...]:
             phase="steady",
             basis="formula",
             reason=f"{', '.join(sorted(REPACKED_TYPES))} are held twice on an AVX2 CPU; the pages of the file may be dropped again",
-            source=_SOURCE,
+            source=SOURCE,
             formula=f"bytes of the repacked matrices = {total:,} B",
         ),
     )
-
-
-# Cache ---------------------------------------------------------------------------------------------------------------
-
-
-def padded(tokens: int) -> int:
-    """Cells for that many tokens.
-
-    >>> padded(1), padded(4096), padded(4097)
-    (256, 4096, 4352)
-    """
-    return ceil_div(tokens, CELL_PADDING) * CELL_PADDING
-
-
-def window_cells(context_tokens: int, window_tokens: int, sequences: int, settings: Settings) -> int:
-    """Cells that a sliding layer gets for one stream: the window and one micro-batch, never more than the context's.
-
-    Source: llama.cpp src/llama-kv-cache-iswa.cpp.
-
-    >>> window_cells(4096, 128, 1, settings_from({}))  # gpt-oss
-    768
-    """
-    cells = padded(context_tokens * (sequences if settings.kv_unified else 1))
-    if settings.swa_full:
-        return cells
-    streams = sequences if settings.kv_unified else 1
-    return padded(min(cells, window_tokens * streams + settings.ubatch_tokens))
-
-
-class _Stored(msgspec.Struct):
-    """What one kind of layer keeps: on the device, with the host, and how."""
-
-    device_bytes: int = 0
-    host_bytes: int = 0
-    layers: int = 0
-    cells: int = 0
-
-
-def _cache_lines(
-    spec: ModelSpec, workload: Workload, settings: Settings, layers: Layers
-) -> tuple[tuple[MemoryLine, ...], int]:
-    stack = spec.cached_stack
-    if stack is None:
-        return (), 0
-    windowed = lineage_of(spec).windowed
-    kinds: dict[str, _Stored] = defaultdict(_Stored)
-    layer = 0
-    for block in stack.blocks:
-        name, each, cells = _layer_cache(block.mixer, workload, settings, windowed=windowed)
-        kind = kinds[name]
-        on_device = sum(layers.holds(layer + place) for place in range(block.count))
-        kind.device_bytes += each * on_device
-        kind.host_bytes += each * (block.count - on_device)
-        kind.layers += block.count
-        kind.cells = cells
-        layer += block.count
-    lines = tuple(_cache_line(name, kind, settings) for name, kind in kinds.items() if kind.device_bytes)
-    return lines, sum(kind.host_bytes for kind in kinds.values())
-
-
-def _layer_cache(mixer: Mixer, workload: Workload, settings: Settings, *, windowed: bool) -> tuple[str, int, int]:
-    """Name of the kind, bytes of one layer for all sequences, and cells of it."""
-    sequences = workload.sequences
-    streams = 1 if settings.kv_unified else sequences
-    cells = padded(workload.context_tokens * (sequences if settings.kv_unified else 1))
-    if isinstance(mixer, StateSpace):
-        each = mixer.inner_dim * (mixer.conv_kernel - 1 + mixer.state_dim) * 4
-        return "recurrent state", each * sequences, 0
-    if isinstance(mixer, LatentAttention):
-        row = settings.key_type.tensor_bytes((mixer.latent_dim + mixer.rope_dim,))
-        return "latent attention (MLA)", row * cells * streams, cells
-    if not isinstance(mixer, FullAttention):
-        raise ArchitectureUnknownError(
-            f"the cache that llama.cpp keeps for layers of kind {type(mixer).__name__} is not known to this version",
-            where="--engine llama.cpp",
-        )
-    name = "full attention"
-    if isinstance(mixer, SlidingAttention) and windowed:
-        name = "sliding window"
-        cells = window_cells(workload.context_tokens, mixer.window_tokens, sequences, settings)
-    row = settings.key_type.tensor_bytes((mixer.kv_heads * mixer.key_dim,))
-    row += settings.value_type.tensor_bytes((mixer.kv_heads * mixer.value_dim,))
-    return name, row * cells * streams, cells
-
-
-def _cache_line(name: str, kind: _Stored, settings: Settings) -> MemoryLine:
-    types = f"{settings.key_type.name.lower()} keys, {settings.value_type.name.lower()} values"
-    if kind.cells:
-        reason = f"{kind.layers} layers with {format_tokens(kind.cells)} cells each, {types}, allocated at the start"
-    else:
-        reason = f"{kind.layers} layers keep a fixed state in float32, whatever the context"
-    return MemoryLine(
-        part=f"cache: {name}",
-        bytes=kind.device_bytes,
-        phase="steady",
-        basis="formula",
-        reason=reason,
-        source=_SOURCE,
-        formula=f"layers x cells x (kv heads x head dim) x bytes of keys and values = {kind.device_bytes:,} B",
-    )
-
-
-# Compute buffer ------------------------------------------------------------------------------------------------------
 
 
 def compute_lines(
@@ -419,7 +212,7 @@ def compute_lines(
                 phase="steady",
                 basis="formula",
                 reason="logits of one token per sequence, in float32",
-                source=_SOURCE,
+                source=SOURCE,
                 formula=f"{workload.sequences} x {spec.vocab_size:,} x 4 B = {outputs:,} B",
             )
         )
@@ -473,7 +266,7 @@ def _attention_bytes(
         if isinstance(mixer, StateSpace):
             worst = max(worst, unit * (8 * mixer.inner_dim - stack.hidden_dim))
             continue
-        name, _, cells = _layer_cache(mixer, workload, settings, windowed=windowed)
+        name, _, cells = layer_cache(mixer, workload, settings, windowed=windowed)
         masks[name] = cells * ubatch * (2 if settings.flash_attention else 4)
         heads, queries, keys = _attention_widths(mixer)
         outer = 3 * stack.hidden_dim + 3 * queries + 2 * keys if on_cpu else 4 * stack.hidden_dim

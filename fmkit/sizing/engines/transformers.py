@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from fmkit.model.layers import CrossAttention
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.activations import SOURCE, Moment, Pass, decode_moment, images_per_sequence, prefill_moments
+from fmkit.sizing.activations import (
+    SOURCE,
+    Moment,
+    Pass,
+    decode_moment,
+    encoder_of,
+    images_per_sequence,
+    prefill_moments,
+)
 from fmkit.sizing.cache import cache_lines, prompt_kept_bytes
 from fmkit.sizing.engines.plan import Plan, total
 from fmkit.sizing.estimate import MemoryLine, Phase
@@ -50,9 +58,9 @@ def encoder_tokens_for(spec: ModelSpec, workload: Workload) -> int:
 
     Where the decoder attends to an image tower (Llama 3.2 Vision), they are the tower's tokens of all images.
     """
-    encoder = spec.stack("encoder") or spec.stack("audio")
     if spec.cached_stack is None:
         return 0
+    encoder = encoder_of(spec)
     if encoder is None:
         vision = spec.stack("vision")
         attends = any(isinstance(block.mixer, CrossAttention) for block in spec.cached_stack.blocks)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from fmkit.errors import ArchitectureUnknownError, UnsafeInputError
-from fmkit.model.architectures import lineages, read
+from fmkit.model.architectures import lineage_of, lineages, read
 from fmkit.model.layers import FullAttention
 
 if TYPE_CHECKING:
@@ -219,6 +219,24 @@ def test_full_layers_of_gemma_4_have_wider_heads() -> None:
     assert {
         name: (mixer.kv_heads, mixer.key_dim) for name, mixer in mixers.items() if isinstance(mixer, FullAttention)
     } == {"SlidingAttention": (8, 256), "FullAttention": (2, 512)}
+
+
+def test_both_sizes_of_gemma_3n_leave_the_same_image_tower() -> None:
+    """E2B's published total less the projections it stores and does not load: the tower was derived from E4B's."""
+    config = json.loads((FOLDERS[1] / "google--gemma-3n-E4B-it.json").read_text("utf-8"))
+    text = config["text_config"]
+    text |= {
+        "num_hidden_layers": 30,
+        "intermediate_size": 8192,
+        "num_kv_shared_layers": 10,
+        "layer_types": text["layer_types"][:30],
+    }
+    assert read(config, where="x").params == 5_439_438_272 - 10 * (2 * 512 * 2048 + 256)
+
+
+def test_a_type_is_found_with_and_without_loading_all_modules() -> None:
+    assert {model_type: lineage_of(model_type) for model_type in lineages()} == lineages()
+    assert lineage_of("decoder") is lineage_of("config") is lineage_of("no such type") is None
 
 
 class TestGeneric:

@@ -1,0 +1,93 @@
+"""The options of llama.cpp that change memory, read and checked. Names and defaults are those of llama-server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.model.ggml import TYPES, GgmlType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+"""What keys and values may be stored in."""
+
+_TRUE = {"true": True, "on": True, "1": True, "yes": True, "false": False, "off": False, "0": False, "no": False}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included."""
+
+    key_type: GgmlType
+    value_type: GgmlType
+    ubatch_tokens: int = 512
+    swa_full: bool = False
+    kv_unified: bool = False
+    gpu_layers: int | None = None
+    flash_attention: bool = True
+    all_outputs: bool = False
+    imatrix: bool = False
+    repack: bool = True
+
+
+def settings_from(options: Mapping[str, str]) -> Settings:
+    """The options as typed; UsageError for an unknown name or value."""
+    known = {
+        "cache_type_k", "cache_type_v", "ubatch", "swa_full", "kv_unified", "gpu_layers", "flash_attention", "outputs", "imatrix",
+        "repack",
+    }  # fmt: skip
+    for name in options:
+        if name not in known:
+            raise UsageError.unknown("option of llama.cpp", name, sorted(known), where="--engine-option")
+    settings = Settings(
+        key_type=_cache_type(options, "cache_type_k"),
+        value_type=_cache_type(options, "cache_type_v"),
+        ubatch_tokens=_whole(options, "ubatch", 512, least=1) or 512,
+        swa_full=_flag(options, "swa_full", default=False),
+        kv_unified=_flag(options, "kv_unified", default=False),
+        gpu_layers=_whole(options, "gpu_layers", None, least=0),
+        flash_attention=_flag(options, "flash_attention", default=True),
+        all_outputs=_choice(options, "outputs", ("last", "all")) == "all",
+        imatrix=_flag(options, "imatrix", default=False),
+        repack=_flag(options, "repack", default=True),
+    )
+    if settings.value_type.block_weights > 1 and not settings.flash_attention:
+        raise UsageError("llama.cpp quantises values with flash attention only", where="--engine-option cache_type_v")
+    return settings
+
+
+def _choice(options: Mapping[str, str], name: str, valid: tuple[str, ...]) -> str:
+    value = options.get(name, valid[0]).casefold()
+    if value not in valid:
+        raise UsageError.unknown(name, value, valid, where=f"--engine-option {name}")
+    return value
+
+
+def _cache_type(options: Mapping[str, str], name: str) -> GgmlType:
+    value = options.get(name, "f16").casefold()
+    if value not in CACHE_TYPES:
+        raise UsageError.unknown("cache type", value, CACHE_TYPES, where=f"--engine-option {name}")
+    return TYPES[value.upper()]
+
+
+def _flag(options: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = options.get(name)
+    if value is None:
+        return default
+    if value.casefold() not in _TRUE:
+        raise UsageError.unknown(name, value, ("true", "false"), where=f"--engine-option {name}")
+    return _TRUE[value.casefold()]
+
+
+def _whole(options: Mapping[str, str], name: str, default: int | None, *, least: int) -> int | None:
+    value = options.get(name)
+    if value is None:
+        return default
+    if not value.isascii() or not value.isdigit() or not least <= int(value) <= 2**20:
+        raise UsageError(
+            f"can't read {value!r}: write a whole number, at least {least}", where=f"--engine-option {name}"
+        )
+    return int(value)
