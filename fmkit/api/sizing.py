@@ -23,20 +23,10 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Fit, MemoryEstimate, Workload
     from fmkit.speed.efficiency import CoreRates
 
-LATER_ENGINES = ("vllm", "llama.cpp")
-"""Engines the design names which this version can't size yet."""
-
-
 def layout_for(engine: str, precision: str, catalog: Catalog) -> Layout:
     """What `engine` makes of `precision`; UsageError names what it offers."""
     if engine not in catalog.engines:
-        if engine in LATER_ENGINES:
-            raise UsageError(
-                f"this version sizes the transformers engine only; {engine} comes with a later one",
-                where="--engine",
-                next_command="fmkit vram MODEL --engine transformers",
-            )
-        raise UsageError.unknown("engine", engine, [*catalog.engines, *LATER_ENGINES], where="--engine")
+        raise UsageError.unknown("engine", engine, catalog.engines, where="--engine")
     layouts = catalog.engines[engine].layouts
     if precision not in layouts:
         raise UsageError.unknown("precision", precision, layouts, where="--precision")
