@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Fit, MemoryEstimate, Workload
     from fmkit.speed.efficiency import CoreRates
 
+
 def layout_for(engine: str, precision: str, catalog: Catalog) -> Layout:
     """What `engine` makes of `precision`; UsageError names what it offers."""
     if engine not in catalog.engines:

@@ -57,7 +57,9 @@ def test_a_window_costs_what_each_engine_makes_of_it() -> None:
 
 
 def test_tensor_parallel_divides_and_sums() -> None:
-    alone = vram("llama-3.1-70b", engine="vllm", precision=["fp16"], context=[4096], gpu="h200-sxm-141gb:4").estimates[0]
+    alone = vram("llama-3.1-70b", engine="vllm", precision=["fp16"], context=[4096], gpu="h200-sxm-141gb:4").estimates[
+        0
+    ]
     four = vram(
         "llama-3.1-70b", engine="vllm", precision=["fp16"], context=[4096], gpu="h200-sxm-141gb:4", tensor_parallel=4
     ).estimates[0]
