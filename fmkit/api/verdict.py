@@ -25,10 +25,9 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     if all(not found.valid for found in estimates):
         return f"{model_id}: every case asked for is past the model's limits; the figures are arithmetic only."
     smallest = min((found for found in estimates if found.valid), key=lambda found: found.per_device_bytes)
-    short = smallest.per_device_bytes - (smallest.budget_bytes or 0) // machine.count
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
-        f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(short)} are missing; {_rescue(sizer, smallest)}."
+        f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing; {_rescue(sizer, smallest)}."
     )
 
 
@@ -56,8 +55,7 @@ def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate)
     if not better:
         return ""
     nearest = min(better, key=lambda found: (sizer.bits(found.precision), found.per_device_bytes))
-    budget = (nearest.budget_bytes or 0) // nearest.pipeline_parallel
-    missing = format_bytes(nearest.per_device_bytes - budget)
+    missing = format_bytes(nearest.short_bytes)
     return f"; at {nearest.precision.upper()} you are {missing} short"
 
 

@@ -75,6 +75,13 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def short_bytes(self) -> int:
+        """Bytes missing on the most loaded device; 0 where it fits or there is no budget."""
+        if self.budget_bytes is None:
+            return 0
+        return max(0, self.per_device_bytes - self.budget_bytes // (self.tensor_parallel * self.pipeline_parallel))
+
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """The inverse of an estimate: the most that fits into a budget, per precision and over all of them.

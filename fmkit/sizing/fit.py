@@ -88,7 +88,7 @@ def _fit_precision(
         max_context_tokens=longest,
         max_sequences=most,
         limited_by=limited_by,
-        short_bytes=max(0, asked.per_device_bytes - (asked.budget_bytes or 0) // machine.count),
+        short_bytes=asked.short_bytes,
         smallest_device=smallest_device(sizer, precision, context_tokens, sequences, devices),
     )
 
