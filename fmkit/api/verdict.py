@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
     """What fits and how far; or by how much it falls short and what would hold it."""
     place = f"this machine ({machine.name})" if machine.origin == "detected" else machine.name
+    ranks = estimates[0].tensor_parallel
+    if ranks > machine.count:
+        place = f"{ranks} x {place}"
     fitting = [found for found in estimates if found.fits and found.valid]
     if fitting:
         best = max(fitting, key=lambda found: (sizer.bits(found.precision), -found.context_tokens))
