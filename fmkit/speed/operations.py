@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import CrossAttention, EncoderAttention, FullAttention, LatentAttention
+from fmkit.model.layers import (
+    CompressedAttention,
+    CrossAttention,
+    EncoderAttention,
+    FullAttention,
+    LatentAttention,
+    SimpleMixer,
+    parts_of,
+)
 from fmkit.model.spec import Stack
 
 if TYPE_CHECKING:
@@ -58,20 +66,29 @@ def attention_operations(stack: Stack, tokens: int) -> float:
     >>> attention_operations(Stack(role="decoder", hidden_dim=4096, blocks=(Block(count=32, mixer=layer),)), 4096) / 1e12
     4.398046511104
     """
-    total = 0.0
-    for block in stack.blocks:
-        mixer = block.mixer
-        if isinstance(mixer, LatentAttention):
-            width = mixer.query_heads * (mixer.nope_dim + mixer.rope_dim + mixer.value_dim)
-        elif isinstance(mixer, FullAttention | CrossAttention | EncoderAttention):
-            width = mixer.query_heads * (mixer.key_dim + mixer.value_dim)
-        else:
-            continue
-        reach = mixer.attended_tokens(tokens)
-        causal = isinstance(mixer, FullAttention | LatentAttention)
-        pairs = tokens * reach - (reach * reach / 2 if causal else 0)
-        total += 2.0 * width * pairs * block.count
-    return total
+    return sum(
+        2.0 * _width(mixer) * _pairs(mixer, tokens) * block.count
+        for block in stack.blocks
+        for mixer in parts_of(block.mixer)
+    )
+
+
+def _width(mixer: SimpleMixer) -> int:
+    """Widths of all heads' keys and values together; 0 for a layer without attention."""
+    if isinstance(mixer, LatentAttention):
+        return mixer.query_heads * (mixer.nope_dim + mixer.rope_dim + mixer.value_dim)
+    if isinstance(mixer, CompressedAttention):
+        return mixer.query_heads * 2 * mixer.head_dim
+    if isinstance(mixer, FullAttention | CrossAttention | EncoderAttention):
+        return mixer.query_heads * (mixer.key_dim + mixer.value_dim)
+    return 0
+
+
+def _pairs(mixer: SimpleMixer, tokens: int) -> float:
+    """Pairs of tokens that attend to each other: half a square where attention is causal, less beyond a window."""
+    reach = mixer.attended_tokens(tokens)
+    causal = isinstance(mixer, FullAttention | LatentAttention | CompressedAttention)
+    return tokens * reach - (reach * reach / 2 if causal else 0)
 
 
 def text_stacks(spec: ModelSpec) -> tuple[Stack, ...]:
