@@ -13,5 +13,5 @@ step() {
 
 step recommend chat --gpu rtx-4090 --licence permissive --top 3
 step vram llama-3.1-8b --gpu rtx-4090 --fit
-step vram ./fmkit/trial/embedded/model --precision fp16 --context 512
-step try --context 512
+step vram ./fmkit/trial/embedded/model --precision fp32 --context 512
+step try --precision fp32 --context 512

@@ -24,14 +24,28 @@ if TYPE_CHECKING:
     from fmkit.speed.efficiency import CoreRates
 
 
-def layout_for(engine: str, precision: str, catalog: Catalog) -> Layout:
-    """What `engine` makes of `precision`; UsageError names what it offers."""
+def layout_for(engine: str, precision: str, catalog: Catalog, spec: ModelSpec | None = None) -> Layout:
+    """What `engine` makes of `precision` (of `spec`, for the precision `stored`); UsageError names what it offers."""
     if engine not in catalog.engines:
         raise UsageError.unknown("engine", engine, catalog.engines, where="--engine")
     layouts = catalog.engines[engine].layouts
+    if precision == "stored" and "stored" not in layouts:
+        if not stores_quantised(engine, catalog, spec):
+            raise UsageError(
+                f"{engine} has no quantised weights to load as they are stored; ask for {', '.join(layouts)}",
+                where="--precision",
+            )
+        assert spec is not None
+        assert spec.stored_layout is not None
+        return catalog.layouts[spec.stored_layout]
     if precision not in layouts:
         raise UsageError.unknown("precision", precision, layouts, where="--precision")
     return catalog.layouts[layouts[precision]]
+
+
+def stores_quantised(engine: str, catalog: Catalog, spec: ModelSpec | None) -> bool:
+    """Whether `engine` loads the weights of `spec` in the quantised layout that its repository stores."""
+    return spec is not None and spec.stored_layout in catalog.engines[engine].stored_layouts
 
 
 def rated(machine: Machine | None, core: CoreRates | None) -> Machine | None:
@@ -59,7 +73,7 @@ def estimate_for(
     prompt_tokens: int | None = None,
 ) -> Estimate:
     """Memory and speed of `spec` at `precision` for `workload` on `machine` (None: nobody's, so nothing is judged to fit)."""
-    layout = layout_for(engine, precision, catalog)
+    layout = layout_for(engine, precision, catalog, spec)
     memory = estimate_memory(spec, catalog.engines[engine], layout, precision, workload, machine)
     facts = catalog.engines[engine]
     speed = estimate_speed(spec, memory, layout, rated(machine, facts.cpu_core), facts.speed, prompt_tokens)
@@ -80,7 +94,7 @@ class ModelSizer:
 
     def __call__(self, precision: str, context_tokens: int, sequences: int, machine: Machine) -> MemoryEstimate:
         """The memory of the model at these settings, judged against `machine`."""
-        layout = layout_for(self.engine, precision, self.catalog)
+        layout = layout_for(self.engine, precision, self.catalog, self.spec)
         workload = msgspec.structs.replace(self.workload, context_tokens=context_tokens, sequences=sequences)
         return estimate_memory(self.spec, self.catalog.engines[self.engine], layout, precision, workload, machine)
 

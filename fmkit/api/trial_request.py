@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from fmkit.api.resolve import ResolvedModel, this_machine
+from fmkit.api.sizing import layout_for
 from fmkit.api.vram import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.sizing.estimate import Workload
@@ -87,6 +88,12 @@ def precision_id(name: str, catalog: Catalog) -> str:
         if wanted == known or wanted in precision.aliases:
             return known
     raise UsageError.unknown("precision", name, catalog.precisions, where="--precision")
+
+
+def default_precision(engine: str, spec: ModelSpec, device: str, catalog: Catalog) -> str:
+    """16 bit; on a CPU float32 instead of float16, which most CPUs compute by conversion, many times slower."""
+    layout = layout_for(engine, "fp16", catalog)
+    return "fp32" if device == "cpu" and layout.rest_dtype_for(spec.config_dtype) == "float16" else "fp16"
 
 
 def quantiser_for(layout: Layout) -> Quantiser | None:

@@ -18,6 +18,7 @@ from fmkit.api.trial_request import (
     Confirm,
     check_input,
     config_of,
+    default_precision,
     machine_for,
     precision_id,
     quantiser_for,
@@ -55,7 +56,7 @@ def try_model(
     model: str | None = None,
     *,
     engine: str = "transformers",
-    precision: str = "fp16",
+    precision: str | None = None,
     device: str | None = None,
     context: str | int | None = None,
     sequences: int = 1,
@@ -74,7 +75,8 @@ def try_model(
 ) -> TrialResult:
     """Run `model` (default: the small one that ships with fmkit) and compare what it takes with the estimate.
 
-    Parameters are the long options of `fmkit try`. `confirm` is asked before a download; without it and without `yes` nothing
+    Parameters are the long options of `fmkit try`; `precision` defaults to 16 bit, on a CPU to float32 where 16 bit would mean
+    float16. `confirm` is asked before a download; without it and without `yes` nothing
     is downloaded. `progress` hears one line per phase. Raises FmkitError subclasses: DoesNotFitError before loading,
     TrialFailedError when the trial fails.
     """
@@ -87,11 +89,11 @@ def try_model(
     if layers is not None:
         config = with_layers(config, layers)
     spec = resolved.spec if layers is None and resolved.spec is not None else read(config, where=resolved.ref)
-    chosen = precision_id(precision, catalog)
+    machine, torch_device = machine_for(device, catalog)
+    chosen = precision_id(precision, catalog) if precision else default_precision(engine, spec, torch_device, catalog)
     layout = layout_for(engine, chosen, catalog)
     workload = workload_for(spec, resolved, context, sequences)
     check_input(spec.kind, input, prompt)
-    machine, torch_device = machine_for(device, catalog)
     steps = min(DECODE_STEPS, max(1, workload.context_tokens // 2))
     estimate = estimate_for(
         spec, chosen, workload, machine, catalog, engine=engine, prompt_tokens=max(1, workload.context_tokens - steps)

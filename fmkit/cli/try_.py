@@ -26,8 +26,14 @@ def try_command(
     *,
     engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help="transformers.")] = "transformers",
     precision: Annotated[
-        str, typer.Option("--precision", "-p", metavar="NAME", help="fp32, fp16, int8 or int4.")
-    ] = "fp16",
+        str | None,
+        typer.Option(
+            "--precision",
+            "-p",
+            metavar="NAME",
+            help="fp32, fp16, int8 or int4. Default: fp16; on a CPU fp32 for float16.",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda. Default: the best this machine has.")
     ] = None,
@@ -59,7 +65,7 @@ def try_command(
     tensor_parallel: Annotated[str | None, typer.Option("--tensor-parallel", metavar="N", hidden=True)] = None,
     plot: Annotated[str | None, typer.Option("--plot", metavar="FILE", hidden=True)] = None,
     keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Keep the result, for estimates to learn from.")
+        bool, typer.Option("--keep/--no-keep", help="Keep the result among the records of this machine.")
     ] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")] = False,
     as_json: JsonOption = False,

@@ -118,7 +118,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     (learned positions, a processor that truncates) or merely untrained (RoPE). `image_tokens` is what one image adds to the
     decoder's context. `has_head` says whether the class projects to the vocabulary (a classifier doesn't), `tied_head`
     whether it does so with the embedding. `logits_to_keep` says whether the implementation can compute the last token's logits only.
-    `notes` says what was assumed and what the count leaves out.
+    `stored_layout` is the layout in which the
+    repository keeps its weights where that is a quantised one. `notes` says what was assumed and what the count leaves out.
     """
 
     architecture: str
@@ -137,6 +138,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     image_tokens: int | None = None
     embedding_dim: int | None = None
     encoder_max_tokens: int | None = None
+    stored_layout: str | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -34,7 +34,9 @@ class RuntimeCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine and the version its rules were read from and checked against.
 
-    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it.
+    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_layouts` are the layouts
+    it loads as a repository stores them. `kv_dtype_options` are the engine options that `--kv-dtype` sets, none where the cache
+    follows the model; `tensor_parallel` says whether its rules divide a model over devices.
     """
 
     id: str = ""
@@ -42,6 +44,9 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     version: str
     layouts: dict[str, str]
     install: str
+    stored_layouts: tuple[str, ...] = ()
+    kv_dtype_options: tuple[str, ...] = ()
+    tensor_parallel: bool = False
     runtime: tuple[RuntimeCost, ...] = ()
     bounds: tuple[ErrorBound, ...] = ()
     sources: dict[str, str] = {}

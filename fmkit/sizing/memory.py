@@ -45,16 +45,13 @@ def estimate(
     All bytes are for the whole model; `per_device_bytes` is the most loaded of the machine's devices.
     """
     ranks = workload.tensor_parallel
+    _check_ranks(ranks, machine)
     plan = RULES[engine.id](rank_spec(spec, ranks), layout, workload, machine)
-    steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, machine, ranks)]
+    steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, plan, machine, ranks)]
     lines = (*steady, *plan.prefill)
     low_bytes, high_bytes = _bounds(engine, lines, machine)
     devices = machine.count if machine is not None and ranks == 1 else 1
     per_device = _per_device_bytes(spec, lines, devices)
-    if machine is not None and ranks > machine.count > 1:
-        raise UsageError(
-            f"{ranks} ranks need {ranks} devices; {machine.name} has {machine.count}", where="--tensor-parallel"
-        )
     device_budget = _device_budget(plan, machine)
     valid, warnings = _validity(spec, workload, plan.encoder_tokens)
     return MemoryEstimate(
@@ -94,11 +91,22 @@ def _of_all_ranks(lines: tuple[MemoryLine, ...], ranks: int) -> tuple[MemoryLine
     )
 
 
+def _check_ranks(ranks: int, machine: Machine | None) -> None:
+    """A device named without a count stands for as many as there are ranks; any other machine must have them."""
+    if machine is None or ranks <= machine.count or (machine.origin == "catalog" and machine.count == 1):
+        return
+    raise UsageError(
+        f"{ranks} ranks need {ranks} devices; {machine.name} is {machine.count}", where="--tensor-parallel"
+    )
+
+
 def _device_budget(plan: Plan, machine: Machine | None) -> int | None:
-    """Bytes that the engine may use of one device: all that is usable, or its share of that."""
+    """Bytes that the engine may use of one device: all that is usable, or its share of the total, if that is less."""
     if machine is None:
         return None
-    return machine.usable_bytes if plan.budget_fraction is None else int(machine.usable_bytes * plan.budget_fraction)
+    if plan.budget_fraction is None:
+        return machine.usable_bytes
+    return min(int(machine.memory_bytes * plan.budget_fraction), machine.usable_bytes)
 
 
 def _filled_bytes(plan: Plan, device_budget: int | None, per_device: int, devices: int) -> int:
@@ -108,14 +116,14 @@ def _filled_bytes(plan: Plan, device_budget: int | None, per_device: int, device
     return max(0, device_budget - per_device) * devices
 
 
-def _runtime_lines(engine: EngineSpec, machine: Machine | None, ranks: int) -> list[MemoryLine]:
-    if engine.id == "vllm" and ranks > 1:
-        return [vllm.rank_runtime_line(ranks)]
+def _runtime_lines(engine: EngineSpec, plan: Plan, machine: Machine | None, ranks: int) -> tuple[MemoryLine, ...]:
+    if plan.runtime is not None:
+        return plan.runtime
     cost = runtime_cost(engine, machine)
     if cost is None or cost.bytes == 0:
-        return []
+        return ()
     devices = machine.count if machine is not None and ranks == 1 else 1
-    return [
+    return (
         MemoryLine(
             part="runtime",
             bytes=cost.bytes * devices,
@@ -124,8 +132,8 @@ def _runtime_lines(engine: EngineSpec, machine: Machine | None, ranks: int) -> l
             reason=cost.reason,
             source=cost.source,
             formula=f"{devices} x {format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
-        )
-    ]
+        ),
+    )
 
 
 def runtime_cost(engine: EngineSpec, machine: Machine | None) -> RuntimeCost | None:

@@ -159,7 +159,7 @@ def test_it_fills_its_share_of_the_card() -> None:
     card = h100()
     found = sized("llama-3.1-8b", machine=card)
     assert found.fits is True
-    assert found.budget_bytes == int(card.usable_bytes * 0.9)
+    assert found.budget_bytes == int(card.memory_bytes * 0.9)
     assert found.reserved_bytes == found.budget_bytes - found.peak_bytes
     half = sized("llama-3.1-8b", machine=card, gpu_memory_utilization="0.25")
     assert half.fits is False

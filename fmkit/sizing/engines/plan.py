@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.model.layers import CrossAttention
+from fmkit.sizing.activations import encoder_of, images_per_sequence
 from fmkit.sizing.estimate import MemoryLine
+
+if TYPE_CHECKING:
+    from fmkit.model.precision import Layout
+    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.estimate import Workload
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of one model in one engine, without the engine's runtime.
 
     `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
-    `reserved_bytes` is what the engine takes beyond need, `warnings` what its rules have to say. `budget_fraction` is set for
+    `runtime` replaces the catalog's figure where the engine's rules know better; `reserved_bytes` is what the engine takes beyond need, `warnings` what its rules have to say. `budget_fraction` is set for
     an engine that fills a share of each device: it may use that much of it, and takes all of that.
     """
 
@@ -23,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cache: tuple[MemoryLine, ...]
     decode: tuple[MemoryLine, ...]
     prefill: tuple[MemoryLine, ...]
+    runtime: tuple[MemoryLine, ...] | None = None
     reserved_bytes: int = 0
     budget_fraction: float | None = None
     warnings: tuple[str, ...] = ()
@@ -31,3 +40,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def total(lines: Iterable[MemoryLine]) -> int:
     """Bytes of all lines."""
     return sum(line.bytes for line in lines)
+
+
+def cache_dtype(spec: ModelSpec, layout: Layout) -> str:
+    """The type of activations and cache: the layout's compute type, or the 16-bit type the config names."""
+    if layout.compute_dtype != "auto":
+        return layout.compute_dtype
+    return layout.rest_dtype_for(spec.config_dtype)
+
+
+def encoder_tokens_for(spec: ModelSpec, workload: Workload) -> int:
+    """Tokens the decoder's cross-attention keeps: what the model fixes (Whisper 1500), else what was asked or the context.
+
+    Where the decoder attends to an image tower (Llama 3.2 Vision), they are the tower's tokens of all images.
+    """
+    if spec.cached_stack is None:
+        return 0
+    encoder = encoder_of(spec)
+    if encoder is None:
+        vision = spec.stack("vision")
+        attends = any(isinstance(block.mixer, CrossAttention) for block in spec.cached_stack.blocks)
+        return images_per_sequence(spec, workload) * (vision.fixed_tokens or 0) if attends and vision is not None else 0
+    if encoder.fixed_tokens is not None:
+        return encoder.fixed_tokens
+    return workload.encoder_tokens if workload.encoder_tokens is not None else workload.context_tokens

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import CrossAttention
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.activations import (
     SOURCE,
     Moment,
     Pass,
     decode_moment,
-    encoder_of,
-    images_per_sequence,
     prefill_moments,
 )
 from fmkit.sizing.cache import cache_lines, prompt_kept_bytes
-from fmkit.sizing.engines.plan import Plan, total
+from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, total
 from fmkit.sizing.estimate import MemoryLine, Phase
 from fmkit.sizing.weights import weight_lines
 
@@ -44,30 +41,6 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         decode=decode,
         prefill=_prefill_lines(spec, run, total(cache), total(decode)),
     )
-
-
-def cache_dtype(spec: ModelSpec, layout: Layout) -> str:
-    """The type of activations and cache: the layout's compute type, or the 16-bit type the config names."""
-    if layout.compute_dtype != "auto":
-        return layout.compute_dtype
-    return layout.rest_dtype_for(spec.config_dtype)
-
-
-def encoder_tokens_for(spec: ModelSpec, workload: Workload) -> int:
-    """Tokens the decoder's cross-attention keeps: what the model fixes (Whisper 1500), else what was asked or the context.
-
-    Where the decoder attends to an image tower (Llama 3.2 Vision), they are the tower's tokens of all images.
-    """
-    if spec.cached_stack is None:
-        return 0
-    encoder = encoder_of(spec)
-    if encoder is None:
-        vision = spec.stack("vision")
-        attends = any(isinstance(block.mixer, CrossAttention) for block in spec.cached_stack.blocks)
-        return images_per_sequence(spec, workload) * (vision.fixed_tokens or 0) if attends and vision is not None else 0
-    if encoder.fixed_tokens is not None:
-        return encoder.fixed_tokens
-    return workload.encoder_tokens if workload.encoder_tokens is not None else workload.context_tokens
 
 
 def is_cpu(machine: Machine | None) -> bool:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from fmkit.sizing.engines.plan import Plan
-from fmkit.sizing.engines.transformers import cache_dtype, encoder_tokens_for
+from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for
 from fmkit.sizing.engines.vllm_cache import cache_lines, groups_of
 from fmkit.sizing.engines.vllm_options import read_options
 from fmkit.sizing.estimate import MemoryLine
@@ -69,6 +68,7 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         cache=tuple(cache_lines(groups, workload.sequences)),
         decode=_graph_lines(options, machine),
         prefill=(_profile_line(profile),) if profile.bytes else (),
+        runtime=(rank_runtime_line(workload.tensor_parallel),) if workload.tensor_parallel > 1 else None,
         budget_fraction=options.utilisation,
         warnings=_warnings(spec, layout, machine),
     )
