@@ -1,7 +1,8 @@
-"""Every trial that was kept, in one SQLite file in the user's data folder: what the next estimate learns from.
+"""Every trial that was kept, in one SQLite file in the user's data folder.
 
-Writes are atomic (one transaction each) and may come from several processes (WAL, and waiting for the lock). The file says which
-version of its schema it has; one written by a newer fmkit is left alone.
+Writes are atomic (one transaction each) and may come from several processes, which wait for each other's lock; the rollback journal
+is kept, for switching to another while a second process opens the file fails at once. The file says which version of its schema
+it has; one written by a newer fmkit is left alone.
 """
 
 from __future__ import annotations
@@ -118,7 +119,6 @@ class TrialStore:
         """A connection inside one transaction, on a file with the right schema."""
         try:
             with closing(sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     self._prepare(connection)
