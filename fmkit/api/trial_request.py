@@ -14,6 +14,7 @@ from fmkit.api.sizing import layout_for
 from fmkit.api.vram import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.sizing.estimate import Workload
+from fmkit.sizing.weights import weight_bytes
 from fmkit.units import format_bytes, format_tokens, parse_tokens
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from fmkit.trial.request import Quantiser
 
 DEFAULT_CONTEXT_TOKENS = 512
+ROOM_FOR_WEIGHTS = 0.8
+"""Weights that take more of the memory than this leave too little for the rest to choose a wider type unasked."""
 TEXT_BESIDE_IMAGE_TOKENS = 256
 """Where an image takes part of the context, the default leaves this much for text."""
 
@@ -90,10 +93,11 @@ def precision_id(name: str, catalog: Catalog) -> str:
     raise UsageError.unknown("precision", name, catalog.precisions, where="--precision")
 
 
-def default_precision(engine: str, spec: ModelSpec, device: str, catalog: Catalog) -> str:
-    """16 bit; on a CPU float32 instead of float16, which most CPUs compute by conversion, many times slower."""
-    layout = layout_for(engine, "fp16", catalog)
-    return "fp32" if device == "cpu" and layout.rest_dtype_for(spec.config_dtype) == "float16" else "fp16"
+def default_precision(engine: str, spec: ModelSpec, device: str, machine: Machine, catalog: Catalog) -> str:
+    """16 bit; on a CPU float32 instead of float16, which most CPUs compute by conversion, if the weights fit so."""
+    half, single = (layout_for(engine, name, catalog) for name in ("fp16", "fp32"))
+    converted = device == "cpu" and half.rest_dtype_for(spec.config_dtype) == "float16"
+    return "fp32" if converted and weight_bytes(spec, single) < ROOM_FOR_WEIGHTS * machine.usable_bytes else "fp16"
 
 
 def quantiser_for(layout: Layout) -> Quantiser | None:

@@ -90,7 +90,11 @@ def try_model(
         config = with_layers(config, layers)
     spec = resolved.spec if layers is None and resolved.spec is not None else read(config, where=resolved.ref)
     machine, torch_device = machine_for(device, catalog)
-    chosen = precision_id(precision, catalog) if precision else default_precision(engine, spec, torch_device, catalog)
+    chosen = (
+        precision_id(precision, catalog)
+        if precision
+        else default_precision(engine, spec, torch_device, machine, catalog)
+    )
     layout = layout_for(engine, chosen, catalog)
     workload = workload_for(spec, resolved, context, sequences)
     check_input(spec.kind, input, prompt)

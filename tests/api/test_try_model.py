@@ -138,7 +138,7 @@ def test_request_of_a_catalog_model(child: Child) -> None:
     result = try_model("openai-community/gpt2", random_weights=True, context=256, sequences=2, keep=False)
     request = child.request
     assert request is not None
-    assert (request.folder, request.dtype, request.kind) == (None, "float16", "decoder")
+    assert (request.folder, request.dtype, request.kind) == (None, "float32", "decoder")  # its 16 bit is float16
     assert (request.context_tokens, request.sequences, request.decode_steps) == (256, 2, 16)
     assert request.config["model_type"] == "gpt2"
     assert result.unaccounted_bytes == 110 - result.predicted["allocated_peak_bytes"]

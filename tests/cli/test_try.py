@@ -40,7 +40,7 @@ def test_defaults(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> 
     assert here(capsys, "try").code == 0
     assert asked["model"] is None
     assert asked["keep"]
-    assert (asked["precision"], asked["checks"], asked["context"]) == ("fp16", None, None)
+    assert (asked["precision"], asked["checks"], asked["context"]) == (None, None, None)
 
 
 def test_json_has_the_schema(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
