@@ -129,7 +129,7 @@ def nearest(value: str, valid: Iterable[str], count: int = 3) -> list[str]:
     names = list(valid)
     wanted = value.casefold()
     by_folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(wanted, by_folded, n=count, cutoff=0.5)
+    close = difflib.get_close_matches(wanted, by_folded, n=count, cutoff=0.6)
     inside = sorted((folded for folded in by_folded if wanted and wanted in folded), key=len)
     ordered = dict.fromkeys([*close, *inside])
     return [by_folded[folded] for folded in ordered][:count]

@@ -15,6 +15,10 @@ KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 
+MOST_BYTES = 2**60
+MOST_TOKENS = 2**40
+"""The most that is believed: far above any machine and model, far below an overflow."""
+
 _SIZE_UNITS = {
     "": 1,
     "b": 1,
@@ -40,6 +44,8 @@ def parse_size(text: str, *, where: str | None = None) -> int:
     """
     number, unit = _split(text, "size", "24GiB or 80GB", where)
     factor = _SIZE_UNITS.get(unit.lower())
+    if factor is not None and number * factor > MOST_BYTES:
+        raise UsageError(f"can't take size {text!r}: the most is {MOST_BYTES // 1024**4:,}TiB", where=where)
     if factor is None or (unit == "" and number < MIB):
         raise UsageError(f"can't read size {text!r}: write a number and a unit such as 24GiB or 80GB", where=where)
     return round(number * factor)
@@ -54,7 +60,9 @@ def parse_tokens(text: str, *, where: str | None = None) -> int:
     number, unit = _split(text, "length", "32k, 128k or 1M", where)
     factor = _TOKEN_UNITS.get(unit.lower())
     tokens = None if factor is None else number * factor
-    if tokens is None or tokens != int(tokens) or not 1 <= tokens <= 2**40:
+    if tokens is not None and tokens > MOST_TOKENS:
+        raise UsageError(f"can't take length {text!r}: the most is {MOST_TOKENS:,} tokens", where=where)
+    if tokens is None or tokens != int(tokens) or tokens < 1:
         raise UsageError(
             f"can't read length {text!r}: write a whole number of tokens such as 32k, 128k or 1M", where=where
         )
@@ -98,12 +106,14 @@ def format_bytes(count: int) -> str:
 
 
 def format_tokens(tokens: int) -> str:
-    """A length for people, in k or M where that is exact.
+    """A length for people, in k or M where that is exact; in full where it was meant in thousands.
 
-    >>> format_tokens(131072), format_tokens(1048576), format_tokens(448), format_tokens(40000)
-    ('128k', '1M', '448', '40,000')
+    128,000 is also 125 x 1024, but nobody who says 128,000 means 125k.
+
+    >>> format_tokens(131072), format_tokens(1048576), format_tokens(448), format_tokens(40000), format_tokens(128000)
+    ('128k', '1M', '448', '40,000', '128,000')
     """
-    if tokens % KIB:
+    if tokens % KIB or tokens % 1000 == 0:
         return f"{tokens:,}"
     thousands = tokens // KIB
     return f"{thousands // KIB}M" if thousands % KIB == 0 else f"{thousands}k"

@@ -1,7 +1,7 @@
 """The outputs in README.md: found between markers, made anew by `make docs`, compared by tests/test_docs.py.
 
 A block begins with `<!-- output: fmkit ... -->` and ends with `<!-- end -->`. Where the figures are measurements, the marker
-is `<!-- output, figures vary: fmkit ... -->`, and only what stands before the figures is compared.
+is `<!-- output, figures vary: fmkit ... -->`, and only which lines there are and what stands before their figures is compared.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ def block(command: str) -> str:
 
 
 def labels(body: str) -> list[str]:
-    """The words before the first figure of each line that has one, where these are plain words.
+    """What each line is about: the plain words before its first figure or, in a line without one, before its colon.
 
-    True whatever was measured, and on whatever machine: names of processors and the model's own text are left out.
+    True whatever was measured: names of processors, the model's own text and the rests of wrapped lines are left out.
     """
     outside_the_models_text = re.sub(r"^Output:\n(?:  .*\n|\n)*", "", body, flags=re.MULTILINE)
-    starts = (re.match(r"([a-z][a-z :/-]*)[ ~<+-]*\d", line.strip()) for line in outside_the_models_text.splitlines())
-    return [" ".join(start[1].split()) for start in starts if start]
+    about = re.compile(r"([a-z][a-z :/-]*)[ ~<+-]*\d|([A-Za-z][a-z /-]*):")
+    starts = (about.match(line.strip()) for line in outside_the_models_text.splitlines())
+    return [" ".join((start[1] or start[2]).split()) for start in starts if start]
 
 
 def refreshed(text: str) -> str:

@@ -68,3 +68,10 @@ def test_figures_may_vary_but_words_may_not() -> None:
     here_it_said = "peak  12.5 MiB\nOutput:\n  10 words\n\nload 3 s\non AMD EPYC, 2 cores"
     assert labels(here_it_said) == labels("peak  9.1 MiB\nload 12 s") == ["peak", "load"]
     assert labels("peak 1") != labels("top 1")
+
+
+def test_a_line_that_came_or_went_is_noticed() -> None:
+    here_it_said = "load 3 s\nno speed was predicted: nobody measured it\n"
+    assert labels(here_it_said) == ["load", "no speed was predicted"]
+    assert labels(here_it_said) != labels("load 3 s\nspeed was predicted\n")
+    assert labels(here_it_said) != labels("load 3 s\n")

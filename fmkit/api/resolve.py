@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.errors import ModelNotFoundError, UsageError, nearest_phrase
+from fmkit.api.asked import text
+from fmkit.errors import ModelNotFoundError, UsageError, nearest, nearest_phrase
 from fmkit.machine import Machine, catalog_machine, memory_machine
 from fmkit.model.spec import ModelSpec
 from fmkit.selection.facts import Candidate
@@ -17,6 +18,8 @@ from fmkit.units import parse_size
 if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Device
+
+MOST_DEVICES = 1024
 
 
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,9 @@ def resolve_model(ref: str, catalog: Catalog, *, offline: bool = False) -> Resol
     Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError, and what reading a
     config.json raises.
     """
-    if ref.startswith((".", "/", "~")) or ref.endswith((".json", ".gguf")) or Path(ref).is_dir():
+    if not text(ref, "MODEL").strip():
+        raise UsageError("name a model: nothing was given", where="MODEL", next_command="fmkit catalog list")
+    if ref.startswith((".", "/", "~")) or ref.endswith((".json", ".gguf")) or _is_folder(ref):
         return _from_path(ref)
     name, _, revision = ref.partition("@")
     found = catalog.resolve(name)
@@ -55,6 +60,13 @@ def resolve_model(ref: str, catalog: Catalog, *, offline: bool = False) -> Resol
         f"unknown model {ref!r}{nearest_phrase(name, catalog.model_ids())}",
         next_command="fmkit catalog list",
     )
+
+
+def _is_folder(ref: str) -> bool:
+    try:
+        return Path(ref).is_dir()
+    except (OSError, ValueError):  # too long, or with a null character: no name of a folder
+        return False
 
 
 def _from_catalog(ref: str, model_id: str, catalog: Catalog) -> ResolvedModel:
@@ -142,9 +154,9 @@ def resolve_machine(gpu: str | None, memory: str | None, catalog: Catalog, *, fr
     """
     if free and (gpu is not None or memory is not None):
         raise UsageError("--free is about this computer: leave out --gpu and --memory", where="--free")
-    size = None if memory is None else parse_size(memory, where="--memory")
+    size = None if memory is None else parse_size(text(memory, "--memory"), where="--memory")
     if gpu is not None:
-        name, _, count = gpu.partition(":")
+        name, _, count = text(gpu, "--gpu").partition(":")
         device = resolve_device(name, catalog)
         if size is not None and device.memory_bytes is not None:
             raise UsageError("--gpu and --memory exclude each other: a device states its memory", where="--memory")
@@ -159,14 +171,19 @@ def resolve_device(name: str, catalog: Catalog) -> Device:
     wanted = name.casefold()
     device_id = wanted if wanted in catalog.devices else catalog.device_aliases.get(wanted)
     if device_id is None:
-        raise UsageError.unknown(
-            "device",
-            name,
-            [*catalog.devices, *catalog.device_aliases],
-            where="--gpu",
-            next_command="fmkit hardware list",
-        )
+        names = [*catalog.devices, *catalog.device_aliases]
+        valid = nearest_phrase(name, names) if nearest(name, names) else f"; known are {_examples(catalog)}"
+        raise UsageError(f"unknown device {name!r}{valid}", where="--gpu", next_command="fmkit hardware list")
     return catalog.devices[device_id]
+
+
+def _examples(catalog: Catalog, per_vendor: int = 2) -> str:
+    """A few devices of each vendor, and how many there are."""
+    by_vendor: dict[str, list[str]] = {}
+    for device in catalog.devices.values():
+        by_vendor.setdefault(device.vendor, []).append(device.id)
+    some = [name for names in by_vendor.values() for name in names[:per_vendor]]
+    return f"{', '.join(some)} and {len(catalog.devices) - len(some)} more"
 
 
 def this_machine(catalog: Catalog, *, free: bool = False) -> Machine:
@@ -210,9 +227,12 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(word for word in words if word not in noise)
 
 
-def _device_count(text: str, gpu: str) -> int:
-    if not text:
+def _device_count(count: str, gpu: str) -> int:
+    if not count:
         return 1
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise UsageError(f"can't read {gpu!r}: write a device and a count such as h100-sxm5-80gb:8", where="--gpu")
-    return int(text)
+    if not count.isascii() or not count.isdigit() or len(count) > 9 or not 1 <= int(count) <= MOST_DEVICES:
+        raise UsageError(
+            f"can't read {gpu!r}: write a device and a count from 1 to {MOST_DEVICES:,}, such as h100-sxm5-80gb:8",
+            where="--gpu",
+        )
+    return int(count)

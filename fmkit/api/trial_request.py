@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from fmkit.api.asked import tokens as tokens_of
+from fmkit.api.asked import whole
 from fmkit.api.resolve import ResolvedModel, this_machine
 from fmkit.api.sizing import layout_for
 from fmkit.api.vram import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.weights import weight_bytes
-from fmkit.units import format_bytes, format_tokens, parse_tokens
+from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
@@ -67,30 +69,20 @@ def config_of(resolved: ResolvedModel, catalog: Catalog, *, offline: bool) -> di
 
 def workload_for(spec: ModelSpec, resolved: ResolvedModel, context: str | int | None, sequences: int) -> Workload:
     """The workload: 512 tokens (an image's tokens and 256 more where the model takes images), or what was asked for."""
-    if not 1 <= sequences <= 4096:
-        raise UsageError(f"can't run {sequences} sequences: write a whole number from 1 to 4,096", where="--sequences")
+    whole(sequences, "--sequences", at_most=4096)
     limit = context_limit(spec, resolved)
     images = 1 if spec.image_tokens else None
     if context is None:
         tokens = max(DEFAULT_CONTEXT_TOKENS, spec.image_tokens + TEXT_BESIDE_IMAGE_TOKENS if spec.image_tokens else 0)
         tokens = tokens if limit is None else min(tokens, limit)
     else:
-        tokens = parse_tokens(str(context), where="--context")
+        tokens = tokens_of(context, "--context")
     if limit is not None and tokens > limit and spec.context_is_hard:
         raise UsageError(
             f"a context of {format_tokens(tokens)} tokens is impossible: the model's limit is {format_tokens(limit)}",
             where="--context",
         )
     return Workload(context_tokens=tokens, sequences=sequences, images=images)
-
-
-def precision_id(name: str, catalog: Catalog) -> str:
-    """The catalog's precision of that id or alias."""
-    wanted = name.casefold()
-    for known, precision in catalog.precisions.items():
-        if wanted == known or wanted in precision.aliases:
-            return known
-    raise UsageError.unknown("precision", name, catalog.precisions, where="--precision")
 
 
 def default_precision(engine: str, spec: ModelSpec, device: str, machine: Machine, catalog: Catalog) -> str:

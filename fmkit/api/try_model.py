@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fmkit import __version__
+from fmkit.api.asked import precision_id
 from fmkit.api.resolve import ResolvedModel, resolve_model
 from fmkit.api.sizing import estimate_for, layout_for
 from fmkit.api.trial_refusal import refuse_if_too_large
@@ -20,7 +21,6 @@ from fmkit.api.trial_request import (
     config_of,
     default_precision,
     machine_for,
-    precision_id,
     quantiser_for,
     require_libraries,
     weights_folder,

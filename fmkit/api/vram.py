@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit import __version__
+from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.resolve import ResolvedModel, resolve_machine, resolve_model
-from fmkit.api.sizing import ModelSizer, estimate_for, find_inverse, layout_for
+from fmkit.api.sizing import ModelSizer, estimate_for, find_inverse, layout_for, stores_quantised
 from fmkit.api.verdict import verdict
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
+from fmkit.model.precision import DTYPE_BYTES
 from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
 from fmkit.sizing.estimate import Workload
-from fmkit.units import KIB, parse_tokens
+from fmkit.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
+    from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.engine import EngineSpec
     from fmkit.sizing.estimate import Attention
 
 DEFAULT_PRECISIONS = ("fp16", "int8", "int4")
@@ -33,13 +37,13 @@ MOST_SEQUENCES = 65_536
 def vram(
     model: str,
     *,
-    precision: Sequence[str] | None = None,
-    context: Sequence[str | int] | None = None,
-    sequences: Sequence[int] | None = None,
+    precision: str | Sequence[str] | None = None,
+    context: str | int | Sequence[str | int] | None = None,
+    sequences: int | Sequence[int] | None = None,
     encoder_tokens: int | str | None = None,
     images: int | None = None,
     engine: str = "transformers",
-    engine_option: Sequence[str] | None = None,
+    engine_option: str | Sequence[str] | None = None,
     kv_dtype: str | None = None,
     tensor_parallel: int = 1,
     attention: str = "sdpa",
@@ -51,8 +55,9 @@ def vram(
 ) -> VramResult:
     """The memory that `model` needs, per precision, context and number of sequences, and whether it fits.
 
-    Parameters are the long options of `fmkit vram`. Lengths take `32k`; sizes `24GiB`. Raises FmkitError subclasses for
-    unknown names, unreadable files and models that can't be understood.
+    Parameters are the long options of `fmkit vram`; those that may be repeated take one value or a list. Lengths take
+    `32k`; sizes `24GiB`. Raises FmkitError subclasses for unknown names and values, unreadable files and models that
+    can't be understood.
     """
     catalog = load_catalog()
     resolved = resolve_model(model, catalog, offline=offline)
@@ -60,22 +65,23 @@ def vram(
     if resolved.spec is None:
         return _api_answer(resolved, catalog)
     spec = resolved.spec
+    engine, precisions = text(engine, "--engine"), one_or_many(precision, "--precision")
     if resolved.engine is not None:
-        engine, precision = _engine_of_file(resolved.engine, engine), precision or ("stored",)
-    precisions = _precisions(precision, engine, catalog)
-    contexts = _contexts(context, spec, resolved)
-    counts = _counts(sequences)
+        engine, precisions = _engine_of_file(resolved.engine, engine), precisions or ("stored",)
+    precisions = _precisions(precisions, engine, catalog, spec)
+    contexts = _contexts(one_or_many(context, "--context"), spec, resolved)
+    counts = _counts(one_or_many(sequences, "--sequences"))
     shape = Workload(
         context_tokens=contexts[0],
-        encoder_tokens=_tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
-        images=images,
+        encoder_tokens=tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
+        images=None if images is None else whole(images, "--images", at_least=0),
         attention=_attention(attention),
-        options=engine_options(engine, engine_option, kv_dtype),
-        tensor_parallel=_ranks(tensor_parallel, engine),
+        options=engine_options(catalog.engines[engine], one_or_many(engine_option, "--engine-option"), kv_dtype),
+        tensor_parallel=_ranks(tensor_parallel, catalog.engines[engine]),
     )
     estimates = tuple(
-        estimate_for(spec, name, _at(shape, tokens, count), machine, catalog, engine=engine)
-        for tokens in contexts
+        estimate_for(spec, name, _at(shape, length, count), machine, catalog, engine=engine)
+        for length in contexts
         for count in counts
         for name in precisions
     )
@@ -89,7 +95,10 @@ def vram(
         verdict=verdict(resolved.id, sizer, estimates, machine),
         estimates=estimates,
         fit=answer,
-        warnings=_warnings(spec, resolved),
+        warnings=(
+            *_warnings(spec, resolved),
+            *_untouched(spec, {name: layout_for(engine, name, catalog, spec) for name in precisions}),
+        ),
         next=_next(resolved, estimates, fit=fit),
     )
 
@@ -105,30 +114,23 @@ def _engine_of_file(needed: str, asked: str) -> str:
     return needed
 
 
-def _precisions(asked: Sequence[str] | None, engine: str, catalog: Catalog) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(_precision(name, catalog) for name in asked or DEFAULT_PRECISIONS))
+def _precisions(asked: Sequence[str], engine: str, catalog: Catalog, spec: ModelSpec) -> tuple[str, ...]:
+    """What was asked, else the default precisions, before them `stored` for weights that the repository keeps quantised."""
+    layout_for(engine, "fp16", catalog)
+    default = ("stored", *DEFAULT_PRECISIONS) if stores_quantised(engine, catalog, spec) else DEFAULT_PRECISIONS
+    names = tuple(dict.fromkeys(precision_id(name, catalog) for name in asked or default))
     for name in names:
-        layout_for(engine, name, catalog)
+        layout_for(engine, name, catalog, spec)
     return names
 
 
-def _precision(name: str, catalog: Catalog) -> str:
-    wanted = name.casefold()
-    if wanted in catalog.precisions:
-        return wanted
-    for precision_id, precision in catalog.precisions.items():
-        if wanted in precision.aliases:
-            return precision_id
-    raise UsageError.unknown("precision", name, catalog.precisions, where="--precision")
-
-
-def _contexts(asked: Sequence[str | int] | None, spec: ModelSpec, resolved: ResolvedModel) -> tuple[int, ...]:
+def _contexts(asked: Sequence[str | int], spec: ModelSpec, resolved: ResolvedModel) -> tuple[int, ...]:
     if asked:
-        return tuple(dict.fromkeys(_tokens(length, "--context") for length in asked))
+        return tuple(dict.fromkeys(tokens(length, "--context") for length in asked))
     limit = context_limit(spec, resolved)
     if limit is None:
         return DEFAULT_CONTEXTS
-    shorter = tuple(tokens for tokens in DEFAULT_CONTEXTS if tokens < limit) if spec.cached_stack is not None else ()
+    shorter = tuple(length for length in DEFAULT_CONTEXTS if length < limit) if spec.cached_stack is not None else ()
     return (*shorter, limit)
 
 
@@ -138,54 +140,39 @@ def context_limit(spec: ModelSpec, resolved: ResolvedModel) -> int | None:
     return stated or spec.max_context_tokens
 
 
-def _counts(asked: Sequence[int] | None) -> tuple[int, ...]:
-    counts = tuple(dict.fromkeys(asked or (1,)))
-    for count in counts:
-        if not 1 <= count <= MOST_SEQUENCES:
-            raise UsageError(
-                f"can't hold {count} sequences: write a whole number from 1 to {MOST_SEQUENCES:,}", where="--sequences"
-            )
-    return counts
+def _counts(asked: Sequence[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(whole(count, "--sequences", at_most=MOST_SEQUENCES) for count in asked or (1,)))
 
 
-def engine_options(engine: str, given: Sequence[str] | None, kv_dtype: str | None) -> dict[str, str]:
+def engine_options(engine: EngineSpec, given: Sequence[str] | None, kv_dtype: str | None) -> dict[str, str]:
     """`KEY=VALUE` texts and the cache type as the engine's own options; the engine's rules judge names and values."""
     options = {}
-    for text in given or ():
-        key, equals, value = text.partition("=")
+    for setting in given or ():
+        key, equals, value = text(setting, "--engine-option").partition("=")
         if not equals or not key.strip() or not value.strip():
             raise UsageError(
-                f"can't read {text!r}: write KEY=VALUE, such as max_num_batched_tokens=2048", where="--engine-option"
+                f"can't read {setting!r}: write KEY=VALUE, such as max_num_batched_tokens=2048", where="--engine-option"
             )
         options[key.strip()] = value.strip()
     if kv_dtype is not None:
-        names = {"vllm": ("kv_cache_dtype",), "llama.cpp": ("cache_type_k", "cache_type_v")}.get(engine)
-        if names is None:
-            raise UsageError(f"this version sizes {engine} with a cache in the model's type only", where="--kv-dtype")
-        options |= dict.fromkeys(names, kv_dtype)
-    if options and engine == "transformers":
-        raise UsageError(f"transformers has no engine option {next(iter(options))!r}", where="--engine-option")
+        if not engine.kv_dtype_options:
+            raise UsageError(f"{engine.id} is sized with a cache in the model's type only", where="--kv-dtype")
+        options |= dict.fromkeys(engine.kv_dtype_options, text(kv_dtype, "--kv-dtype"))
     return options
 
 
-def _ranks(count: int, engine: str) -> int:
-    """The degree of tensor parallel; only vLLM is sized so by this version."""
-    if count > 1 and engine != "vllm":
-        raise UsageError(
-            f"this version sizes tensor parallel for vllm only, not for {engine}", where="--tensor-parallel"
-        )
+def _ranks(count: int, engine: EngineSpec) -> int:
+    """The degree of tensor parallel, for an engine whose rules divide a model."""
+    if whole(count, "--tensor-parallel") > 1 and not engine.tensor_parallel:
+        raise UsageError(f"{engine.id} is not sized in tensor parallel by this version", where="--tensor-parallel")
     return count
-
-
-def _tokens(length: str | int, where: str) -> int:
-    return parse_tokens(str(length), where=where)
 
 
 def _attention(name: str) -> Attention:
     for known in ATTENTIONS:
         if known == name:
             return known
-    raise UsageError.unknown("attention", name, ATTENTIONS, where="--attention")
+    raise UsageError.unknown("attention", text(name, "--attention"), ATTENTIONS, where="--attention")
 
 
 def _model_summary(resolved: ResolvedModel, spec: ModelSpec) -> ModelSummary:
@@ -226,9 +213,29 @@ def _warnings(spec: ModelSpec, resolved: ResolvedModel) -> tuple[str, ...]:
     return (*warnings, *spec.notes)
 
 
+def _untouched(spec: ModelSpec, layouts: Mapping[str, Layout]) -> Iterator[str]:
+    """A word where a layout leaves most of the model as it was: its column looks like a mistake otherwise."""
+    for precision, layout in layouts.items():
+        if layout.weight_bits is None or layout.file_type is not None:
+            continue
+        rest = layout.rest_dtype_for(spec.config_dtype)
+        total = sum(group.elements for group in spec.tensors)
+        wide = sum(
+            group.elements
+            for group in spec.tensors
+            if not layout.touches(group) and DTYPE_BYTES.get(group.dtype or rest, 0) >= 2
+        )
+        if wide > total / 2:
+            share = wide / total
+            yield (
+                f"{precision.upper()}: {layout.name} leaves {share:.0%} of the weights in {rest}; "
+                f"it quantises {', '.join(layout.modules)} only"
+            )
+
+
 def _next(resolved: ResolvedModel, estimates: Sequence[Estimate], *, fit: bool) -> tuple[str, ...]:
-    if resolved.engine is None and any(estimate.fits for estimate in estimates):
-        best = next(estimate for estimate in estimates if estimate.fits)
+    best = next((estimate for estimate in estimates if estimate.fits and estimate.valid), None)
+    if resolved.engine is None and best is not None:
         return (f"fmkit try {resolved.ref} --random-weights --precision {best.precision}",)
     return () if fit else (f"fmkit vram {resolved.ref} --fit",)
 
@@ -273,7 +280,7 @@ def _api_answer(resolved: ResolvedModel, catalog: Catalog) -> VramResult:
             context_tokens=candidate.context_tokens,
             max_output_tokens=terms.max_output_tokens,
             status=terms.status,
-            source=candidate.sources.get("price", next(iter(candidate.sources.values()), "")),
+            source=candidate.sources.get("prices", "unknown"),
             price_date=terms.price_date,
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 import typer
 
+from fmkit.cli.output import OutputError, discard_stdout
 from fmkit.errors import ExitCode, FmkitError, UsageError, nearest_phrase
 
 
@@ -34,12 +36,12 @@ def guarded(command: Callable[[], int], arguments: list[str]) -> int:
         sys.stderr.write("\n")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         return ExitCode.OK
     except FmkitError as error:
         return _report(error, arguments)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug must not look like an answer
-        return _report(_usage_error(error) if isinstance(error, typer.TyperException) else _bug(error), arguments)
+        return _report(_in_our_words(error), arguments)
 
 
 def _report(error: FmkitError, arguments: list[str]) -> int:
@@ -47,12 +49,16 @@ def _report(error: FmkitError, arguments: list[str]) -> int:
     if os.environ.get("FMKIT_DEBUG"):
         traceback.print_exc()
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--json" in options:
+    if "--json" in options and not isinstance(error, OutputError):
         message = ErrorMessage(
             exit=int(error.exit_code), message=error.message, where=error.where, next=error.next_command
         )
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(message), indent=2).decode() + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(msgspec.json.format(msgspec.json.encode(message), indent=2).decode() + "\n")
+            sys.stdout.flush()
+        except OSError:  # nobody reads there, or the disk is full
+            discard_stdout()
+            _print_for_people(error)
     else:
         _print_for_people(error)
     return int(error.exit_code)
@@ -74,6 +80,18 @@ def printable(text: str) -> str:
     'red \\x1b[31m'
     """
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def _in_our_words(error: Exception) -> FmkitError:
+    """What typer refuses, a full disk, or else a bug."""
+    if isinstance(error, typer.TyperException):
+        return _usage_error(error)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.filename is not None:
+            return FmkitError(f"can't write: {error.strerror}", where=str(error.filename))
+        discard_stdout()
+        return OutputError(f"can't write the answer: {error.strerror or error}", where="stdout")
+    return _bug(error)
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:

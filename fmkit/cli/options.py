@@ -58,22 +58,23 @@ def split_values(values: Sequence[str] | None) -> list[str] | None:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def whole_number(text: str, *, where: str, at_least: int = 1) -> int:
+def whole_number(text: str, *, where: str, at_least: int = 1, at_most: int = 2**31) -> int:
     """A whole number typed by a person, refused with the option's name when it is none.
 
     >>> whole_number("8", where="--sequences")
     8
     """
-    number = int(text) if text.isascii() and text.isdigit() else None
-    if number is None or number < at_least or number > 2**31:
-        raise UsageError(f"can't read {text!r}: write a whole number of at least {at_least}", where=where)
+    few_digits = len(str(at_most)) + 10  # beyond that int() itself gives up some time
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= few_digits else None
+    if number is None or not at_least <= number <= at_most:
+        raise UsageError(f"can't read {text!r}: write a whole number from {at_least:,} to {at_most:,}", where=where)
     return number
 
 
-def whole_numbers(values: Sequence[str] | None, *, where: str) -> list[int] | None:
+def whole_numbers(values: Sequence[str] | None, *, where: str, at_most: int = 2**31) -> list[int] | None:
     """Whole numbers of an option that may be repeated or comma-separated; None when it was not given."""
     parts = split_values(values)
-    return None if parts is None else [whole_number(part, where=where) for part in parts]
+    return None if parts is None else [whole_number(part, where=where, at_most=at_most) for part in parts]
 
 
 def one_output(*, as_json: bool, csv: bool, markdown: bool) -> None:

@@ -10,11 +10,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import typer
+
+from fmkit.errors import FmkitError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +25,13 @@ if TYPE_CHECKING:
 Result = TypeVar("Result", bound=msgspec.Struct)
 
 MIN_COLUMNS = 40
-PIPE_COLUMNS = 100
+UNKNOWN_TERMINAL_COLUMNS = 100
+PIPE_COLUMNS = 10_000
+"""In a pipe or file nothing is wrapped: a record stays on its line, for grep and its kin."""
+
+
+class OutputError(FmkitError):
+    """Stdout takes no more: the disk is full, say. This can be told on stderr only."""
 
 
 def emit(result: Result, render: Callable[[Result, Console], None], *, as_json: bool) -> None:
@@ -57,14 +66,22 @@ def rendered(draw: Callable[[Console], None]) -> str:
 
 
 def write(text: str) -> None:
-    """Write a result to stdout; a closed pipe ends the program quietly."""
+    """Write a result to stdout; a closed pipe ends the program quietly, a full disk with a message."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has what it wanted. Point stdout elsewhere, or the interpreter complains when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()  # the reader has what it wanted
         raise typer.Exit(0) from None
+    except OSError as error:
+        discard_stdout()
+        raise OutputError(f"can't write the answer: {error.strerror or error}", where="stdout") from error
+
+
+def discard_stdout() -> None:
+    """Send what is left for stdout nowhere: the interpreter complains when it can't flush it at exit."""
+    with suppress(OSError, ValueError):  # a stdout without a file, or a closed one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -79,5 +96,7 @@ def colour_wanted() -> bool:
 
 
 def columns() -> int:
-    """Width to print for: COLUMNS, else the terminal's, else 100 for a file or pipe."""
-    return max(MIN_COLUMNS, shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns)
+    """Width to print for: COLUMNS, else the terminal's; a file or pipe has none."""
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
+        return PIPE_COLUMNS
+    return max(MIN_COLUMNS, shutil.get_terminal_size((UNKNOWN_TERMINAL_COLUMNS, 24)).columns)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fmkit.api.vram import vram
+from fmkit.api.vram import MOST_SEQUENCES, vram
 from fmkit.cli.options import (
     CheckOption,
     ContextOption,
@@ -81,7 +81,7 @@ def vram_command(
         model,
         precision=split_values(precision),
         context=None if lengths is None else [parse_tokens(text, where="--context") for text in lengths],
-        sequences=whole_numbers(sequences, where="--sequences"),
+        sequences=whole_numbers(sequences, where="--sequences", at_most=MOST_SEQUENCES),
         encoder_tokens=None if encoder_tokens is None else parse_tokens(encoder_tokens, where="--encoder-tokens"),
         images=None if images is None else whole_number(images, where="--images", at_least=0),
         engine=engine,
@@ -99,5 +99,5 @@ def vram_command(
         write(csv_table(result) if csv else markdown_text(result))
     else:
         emit(result, lambda found, console: print_vram(found, console, detail=detail), as_json=as_json)
-    if check and result.estimates and not any(estimate.fits for estimate in result.estimates):
+    if check and result.estimates and not any(found.fits and found.valid for found in result.estimates):
         raise typer.Exit(ExitCode.DOES_NOT_FIT)

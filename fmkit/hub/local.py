@@ -18,6 +18,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ModelNotFoundError(f"no such file or folder: {path}", where=str(path))
     file = path / "config.json" if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        raise UnsafeInputError("not a file: a config.json is read from a regular file only", where=str(file))
     if not file.is_file():
         files = sorted(path.glob("*.gguf"))
         if files:

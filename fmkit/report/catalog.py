@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import NARROW_COLUMNS, csv_text, print_table, say
+from fmkit.report.common import csv_text, print_records, print_table, say
 from fmkit.units import format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -19,16 +19,15 @@ SHOWN_APART = frozenset({"scores", "sources", "notes", "id"})
 
 def print_models(result: ModelsResult, console: Console) -> None:
     """Draw the list of models."""
-    narrow = console.width < NARROW_COLUMNS
-    header = ["id", "params", "licence"] if narrow else ["id", "kind", "tuning", "params", "context", "licence"]
+    header = ["id", "kind", "tuning", "params", "context", "licence"]
     rows = []
     for model in result.models:
         params = "-" if model.params is None else format_count(model.params)
         context = "-" if model.context_tokens is None else format_tokens(model.context_tokens)
-        full = [model.id, model.kind, model.tuning, params, context, model.licence]
-        rows.append([model.id, params, model.licence] if narrow else full)
-    print_table(console, header, rows, right=[1] if narrow else [3, 4])
-    say(console, f"{len(result.models)} models, catalog of {result.catalog}")
+        rows.append([model.id, model.kind, model.tuning, params, context, model.licence])
+    left_out = print_records(console, header, rows, order=[0, 3, 4, 5, 1, 2], right=[3, 4])
+    more = f"; no room for {', '.join(left_out)}" if left_out else ""
+    say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}")
 
 
 def models_csv(result: ModelsResult) -> str:

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 NARROW_COLUMNS = 76
 """Below this a table leaves out what a reader can do without."""
 
+COLUMN_GAP = 2
+SHORTEST_CELL = 12
+"""A column that has to be cut to fewer characters is left out instead."""
+
 
 def say(console: Console, text: str, *, indent: int = 0, style: str = "") -> None:
     """Print plain text, wrapped and indented; nothing in it is taken for markup."""
     from rich.padding import Padding
     from rich.text import Text
 
-    console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))
+    console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
 
 
 def print_table(
@@ -51,7 +55,63 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    console.print(Padding(table, (0, 0, 0, indent)))
+    console.print(Padding(table, (0, 0, 0, indent), expand=False))
+
+
+def print_records(
+    console: Console,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    order: Sequence[int],
+    right: Iterable[int] = (),
+) -> list[str]:
+    """Print one line per record at any width; the names of the columns that found no room come back.
+
+    The first of `order` is always shown whole, the others as long as there is room, the last of them shortened if need be.
+    """
+    from rich.text import Text
+
+    widths = [max(len(row[number]) for row in (header, *rows)) for number in range(len(header))]
+    shown, room = _with_room(widths, order, console.width)
+    cut = [[_shortened(row[number], room[number]) for number in shown] for row in (header, *rows)]
+    if widths[order[0]] > console.width:
+        for line in cut:
+            console.print(Text(line[0]), soft_wrap=True)
+    else:
+        flush_right = set(right)
+        print_table(
+            console, cut[0], cut[1:], right=[place for place, number in enumerate(shown) if number in flush_right]
+        )
+    return [name for number, name in enumerate(header) if number not in shown]
+
+
+def _with_room(widths: Sequence[int], order: Sequence[int], columns: int) -> tuple[list[int], dict[int, int]]:
+    """The columns of a table that fit, in the order of the table, and the characters that each may take.
+
+    >>> _with_room([10, 30, 5], [0, 2, 1], 40)
+    ([0, 1, 2], {0: 10, 2: 5, 1: 21})
+    >>> _with_room([10, 30, 5], [0, 2, 1], 20)
+    ([0, 2], {0: 10, 2: 5})
+    """
+    room = {order[0]: widths[order[0]]}
+    left = columns - widths[order[0]]
+    for number in order[1:]:
+        width = min(widths[number], left - COLUMN_GAP)
+        if width < min(widths[number], SHORTEST_CELL):
+            break
+        room[number] = width
+        left -= width + COLUMN_GAP
+    return sorted(room), room
+
+
+def _shortened(cell: str, most: int) -> str:
+    """A cell cut to `most` characters, visibly.
+
+    >>> _shortened("proprietary-anthropic", 12), _shortened("mit", 12)
+    ('proprietar..', 'mit')
+    """
+    return cell if len(cell) <= most else f"{cell[: most - 2]}.."
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

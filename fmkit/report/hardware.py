@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import NARROW_COLUMNS, csv_text, print_table, say
+from fmkit.report.common import csv_text, print_records, print_table, say
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
@@ -44,16 +44,15 @@ def print_hardware(result: HardwareResult, console: Console) -> None:
 
 def print_devices(result: DevicesResult, console: Console) -> None:
     """Draw the catalog's devices; `?` marks a figure that was recalled rather than read."""
-    narrow = console.width < NARROW_COLUMNS
-    header = ["id", "memory", "usable", "bandwidth"] + ([] if narrow else ["name"])
+    header = ["id", "memory", "usable", "bandwidth", "name"]
     rows = []
     for device in result.devices:
         memory = "-" if device.memory_bytes is None else format_bytes(device.memory_bytes)
         usable = "-" if device.usable_bytes is None else format_bytes(device.usable_bytes)
-        row = [device.id, memory, usable, format_bandwidth(device.bandwidth_bytes_per_s)]
         mark = "" if device.verified else " ?"
-        rows.append([*row[:-1], row[-1] + mark] if narrow else [*row, device.name + mark])
-    print_table(console, header, rows, right=[1, 2, 3])
+        bandwidth = f"{format_bandwidth(device.bandwidth_bytes_per_s)}{mark or '  '}"
+        rows.append([device.id, memory, usable, bandwidth, device.name])
+    print_records(console, header, rows, order=[0, 1, 3, 2, 4], right=[1, 2, 3])
     if any(not device.verified for device in result.devices):
         say(console, "? a figure of this device was recalled rather than read")
 

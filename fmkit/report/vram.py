@@ -157,6 +157,7 @@ def _print_speeds(result: VramResult, console: Console) -> None:
         if found.speed is not None
         and (found.context_tokens, found.sequences) == (first.context_tokens, first.sequences)
         and found.fits is not False
+        and found.valid
     ]
     if not shown:
         return
@@ -168,12 +169,17 @@ def _print_speeds(result: VramResult, console: Console) -> None:
 
 
 def _speed(speed: SpeedEstimate) -> str:
+    """Decoding and the wait before it; of a model that writes nothing, one pass and what it takes in per second."""
+    decodes = speed.decode_tokens_per_s is not None
     facts = []
     if speed.decode_tokens_per_s is not None:
         facts.append(f"{_range(speed.decode_tokens_per_s)} tokens/s")
     if speed.ttft_s is not None:
-        facts.append(f"first token after {format_seconds(speed.ttft_s.low)} to {format_seconds(speed.ttft_s.high)}")
-    elif speed.prefill_tokens_per_s is not None:
+        wait = f"{format_seconds(speed.ttft_s.low)} to {format_seconds(speed.ttft_s.high)}"
+        facts.append(f"first token after {wait}" if decodes else f"one pass takes {wait}")
+    if not decodes and speed.images_per_s is not None:
+        facts.append(f"takes in {_range(speed.images_per_s)} images/s")
+    elif not decodes and speed.prefill_tokens_per_s is not None:
         facts.append(f"reads {_range(speed.prefill_tokens_per_s)} tokens/s")
     return ", ".join(facts) or "not predicted"
 
@@ -222,7 +228,7 @@ def _print_api(api: ApiFacts, console: Console) -> None:
         ["longest answer", "unknown" if api.max_output_tokens is None else f"{api.max_output_tokens:,} tokens"],
         ["status", api.status],
         ["price of", api.price_date or "unknown date"],
-        ["source", api.source],
+        ["source of the price", api.source],
     ]
     print_table(console, ["", ""], rows, indent=2)
 

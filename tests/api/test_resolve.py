@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fmkit.api.resolve import resolve_machine, resolve_model, this_machine
@@ -62,6 +64,24 @@ def test_a_device_nobody_knows_keeps_its_own_facts(monkeypatch: pytest.MonkeyPat
 def test_a_silly_device_is_refused(gpu: str) -> None:
     with pytest.raises(UsageError):
         resolve_machine(gpu, None, load_catalog())
+
+
+def test_a_device_like_none_is_answered_with_some_of_each_vendor() -> None:
+    catalog = load_catalog()
+    with pytest.raises(UsageError) as caught:
+        resolve_machine("banana", None, catalog)
+    named = [device for device in catalog.devices.values() if f" {device.id}" in caught.value.message]
+    assert {device.vendor for device in named} == {device.vendor for device in catalog.devices.values()}
+    assert caught.value.next_command == "fmkit hardware list"
+    with pytest.raises(UsageError, match="nearest: rtx-4090"):
+        resolve_machine("rtx-4091", None, catalog)
+
+
+def test_the_folder_one_is_in_has_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="name a model"):
+        resolve_model("", load_catalog())
 
 
 def test_a_count_multiplies_the_budget_not_the_device() -> None:

@@ -185,7 +185,7 @@ def test_whisper_reads_a_fixed_window(child: Child) -> None:
         ("gpt2", {"random_weights": True, "precision": "int5"}, "unknown precision"),
         ("gpt2", {"random_weights": True, "device": "tpu"}, "unknown device"),
         ("gpt2", {"random_weights": True, "context": 5000}, "limit is 1k"),
-        ("gpt2", {"random_weights": True, "sequences": 0}, "can't run 0 sequences"),
+        ("gpt2", {"random_weights": True, "sequences": 0}, "can't take 0"),
         ("gpt2", {"random_weights": True, "checks": ["nothing"]}, "unknown check"),
         ("gpt2", {"random_weights": True, "input": "/no/such.txt"}, "no such file"),
         ("gpt3", {"random_weights": True}, "unknown model"),

@@ -44,6 +44,44 @@ def test_an_api_model_has_price_and_context_but_no_size() -> None:
     assert result.estimates == ()
     assert result.api is not None
     assert "no weights to size" in result.verdict
+    assert "openai/models/gpt-4o.toml" in result.api.source
+
+
+def test_a_price_without_a_source_borrows_none() -> None:
+    api = vram("claude-3-5-haiku").api
+    assert api is not None
+    assert api.source == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("one", "several"),
+    [
+        ({"precision": "int4"}, {"precision": ["int4"]}), ({"precision": "nf4"}, {"precision": ("int4",)}),
+        ({"context": "32k"}, {"context": [32768]}), ({"context": 32768}, {"context": ["32k"]}),
+        ({"sequences": 4}, {"sequences": [4]}),
+        ({"engine": "vllm", "engine_option": "block_size=32"}, {"engine": "vllm", "engine_option": ["block_size=32"]}),
+    ],
+)  # fmt: skip
+def test_one_value_needs_no_list(one: dict[str, Any], several: dict[str, Any]) -> None:
+    assert vram("llama-3.1-8b", gpu="rtx-4090", **one) == vram("llama-3.1-8b", gpu="rtx-4090", **several)
+
+
+@pytest.mark.parametrize("model", ["falcon-7b", "mixtral-8x7b-v0.1"])
+def test_a_layout_that_leaves_most_alone_says_so(model: str) -> None:
+    said = [warning for warning in vram(model, gpu="rtx-4090").warnings if "of the weights in" in warning]
+    assert [warning.split(":")[0] for warning in said] == ["INT8", "INT4"]
+    assert all(float(warning.split("leaves ")[1].split("%")[0]) > 90 for warning in said)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "gpt2", "bert-base-uncased"])
+def test_a_layout_that_works_says_nothing(model: str) -> None:
+    assert not any("of the weights in" in warning for warning in vram(model, gpu="rtx-4090").warnings)
+
+
+def test_no_trial_is_proposed_of_what_is_impossible() -> None:
+    result = vram("gpt2", context="32k", gpu="rtx-4090")
+    assert not any(estimate.valid for estimate in result.estimates)
+    assert not any("fmkit try" in command for command in result.next)
 
 
 def test_a_window_costs_what_each_engine_makes_of_it() -> None:
@@ -79,11 +117,21 @@ def test_tensor_parallel_divides_and_sums() -> None:
         {"engine": "llama.cpp", "kv_dtype": "fp8"}, {"engine": "sglang"}, {"precision": ["int3"]}, {"context": ["1.5"]},
         {"context": [0]}, {"sequences": [0]}, {"attention": "fast"}, {"gpu": "rtx-4090", "memory": "24GiB"},
         {"free": True, "gpu": "rtx-4090"}, {"memory": "24"}, {"memory": "-1GiB"},
+        {"images": -5}, {"images": "x"}, {"gpu": 5}, {"memory": 24}, {"sequences": ["x"]}, {"sequences": 1.5}, {"sequences": [True]},
+        {"precision": 4}, {"precision": {"int4": 1}}, {"context": [None]}, {"context": 1.5}, {"engine": None}, {"attention": None},
+        {"tensor_parallel": 0}, {"tensor_parallel": "2"}, {"engine": "vllm", "engine_option": [5]},
+        {"engine": "vllm", "kv_dtype": 5}, {"encoder_tokens": -1},
     ],
 )  # fmt: skip
 def test_silly_questions_are_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         vram("llama-3.1-8b", **asked)
+
+
+@pytest.mark.parametrize("model", [None, 5, "", "  "])
+def test_a_model_must_be_named(model: Any) -> None:
+    with pytest.raises(UsageError):
+        vram(model)
 
 
 def test_an_unknown_model_is_refused_with_the_nearest() -> None:

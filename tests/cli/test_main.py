@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,13 +92,24 @@ def test_lazy_loading_imports_only_the_command_asked_for() -> None:
         (["vram", "gpt2", "--attention", "sdp"], 2, "nearest: sdpa"),
         (["vram", "gpt2", "--json", "--csv"], 2, "choose one of --json, --csv"),
         (["vram", "./nowhere"], 4, "no such file or folder"),
+        (["vram", ""], 2, "name a model"),
+        (["vram", " "], 2, "name a model"),
+        (["vram", "a" * 5000], 2, "unknown model"),
+        (["vram", "/dev/zero"], 10, "not a file"),
+        (["vram", "gpt2", "--gpu", "banana"], 2, "rtx-2060-12gb and"),
+        (["vram", "gpt2", "--gpu", "rtx-4090:99999999999"], 2, "from 1 to 1,024"),
+        (["vram", "gpt2", "--sequences", "65537"], 2, "from 1 to 65,536"),
+        (["vram", "gpt2", "--sequences", "1000000000000"], 2, "from 1 to 65,536"),
+        (["vram", "gpt2", "--context", "9" * 20], 2, "the most is 1,099,511,627,776 tokens"),
+        (["vram", "gpt2", "--context", "9" * 400], 2, "the most is 1,099,511,627,776 tokens"),
+        (["vram", "gpt2", "--memory", "9" * 400 + "GiB"], 2, "the most is"),
         (["vram", "nobody/nothing", "--offline"], 5, "network is off"),
         (["hardware"], 2, "needs one of its commands: show, list"),
         (["catalog", "show", "gpt3"], 2, "gpt2"),
         (["recommend", "cht"], 2, "nearest: chat"),
         (["--json", "vram", "gpt2"], 2, "after the command"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )
 def test_silly_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
     plain = here(capsys, *arguments)
@@ -150,6 +162,70 @@ def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixt
     answer = here(capsys, "vram", "\x1b[31mred")
     assert answer.code == 2
     assert "\x1b" not in answer.err
+
+
+FULL = Path("/dev/full")
+on_linux = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+
+
+@on_linux
+@pytest.mark.parametrize("arguments", [["vram", "gpt2"], ["vram", "gpt2", "--json"], ["--version"], ["vram", "--help"]])
+def test_a_full_disk_is_no_bug(arguments: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "fmkit", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "bug" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@on_linux
+def test_an_error_that_stdout_does_not_take_goes_to_stderr() -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "fmkit", "vram", "lama-3.1-8b", "--json"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+    assert done.returncode == ExitCode.USAGE
+    assert "nearest: llama-3.1-8b" in done.stderr
+
+
+def test_a_fifo_is_not_waited_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for path in (tmp_path / "pipe", tmp_path / "config.json"):
+        os.mkfifo(path)
+    for path in (tmp_path / "pipe", tmp_path):
+        answer = here(capsys, "vram", str(path))
+        assert answer.code == ExitCode.UNSAFE_INPUT
+        assert "not a file" in answer.err
+
+
+def test_the_path_of_a_wrong_object_has_no_stray_dot(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    facts = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 9,
+    }
+    config = {"model_type": "llama", "rope_scaling": "yes", "max_position_embeddings": 99, **facts}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "fmkit: rope_scaling is 'yes'" in here(capsys, "vram", str(tmp_path)).err
+
+
+@pytest.mark.parametrize("arguments", [["catalog", "list"], ["hardware", "list"]])
+@pytest.mark.parametrize("columns", [None, 40, 60, 80, 100, 200])
+def test_a_list_has_one_line_per_record_that_begins_with_its_id(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], columns: int | None
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    records = here(capsys, *arguments, "--json").json()["models" if arguments[0] == "catalog" else "devices"]
+    lines = here(capsys, *arguments).out.splitlines()
+    assert [line.split()[0] for line in lines[1 : len(records) + 1]] == [record["id"] for record in records]
+    longest_id = max(len(record["id"]) for record in records)
+    if columns is not None:
+        assert max(map(len, lines)) <= max(columns, longest_id)
+    else:
+        assert lines[0].split()[-1] in {"licence", "name"}  # nothing was left out
+        assert ".." not in "".join(lines[: len(records) + 1])
 
 
 def test_interrupt_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,13 @@ def test_whole_number_refuses_everything_else(text: str) -> None:
     assert caught.value.where == "--x"
 
 
+def test_the_limits_of_a_number_are_named() -> None:
+    with pytest.raises(UsageError, match="from 1 to 65,536"):
+        whole_numbers(["8,1000000000000"], where="--x", at_most=65_536)
+    with pytest.raises(UsageError, match="from 0 to"):
+        whole_number("9" * 5000, where="--x", at_least=0)
+
+
 def test_one_output_refuses_two() -> None:
     one_output(as_json=True, csv=False, markdown=False)
     with pytest.raises(UsageError, match="--csv, --markdown"):

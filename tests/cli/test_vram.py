@@ -74,6 +74,19 @@ def test_check_exits_with_3_only_when_nothing_fits(capsys: pytest.CaptureFixture
     assert "does not fit" in short.json()["verdict"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["gpt2", "--context", "32k"], ["whisper-tiny", "--context", "1000"], ["bert-base-uncased", "--context", "100k"]],
+    ids=" ".join,
+)
+def test_check_refuses_what_no_memory_makes_possible(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    answer = here(capsys, "vram", *arguments, *CARD, "--check")
+    assert answer.code == 3
+    assert "past limit" in answer.out
+    assert " fits" not in answer.out
+    assert "fmkit try" not in answer.out
+
+
 def test_fit_answers_the_inverse(capsys: pytest.CaptureFixture[str]) -> None:
     fit = here(capsys, "vram", "llama-3.1-8b", *CARD, "--fit", "--json").json()["fit"]
     assert {"max_context_tokens", "max_sequences", "best_precision", "smallest_device", "limited_by"} <= set(fit)
@@ -119,6 +132,9 @@ def test_an_api_model_has_a_price_and_no_estimate(capsys: pytest.CaptureFixture[
     plain = here(capsys, "vram", "gpt-4o")
     assert "no weights to size" in plain.out
     assert "USD" in plain.out
+    assert "at most 128,000 tokens" in plain.out
+    assert "models.dev" in plain.out
+    assert "recalled" not in plain.out
 
 
 def test_json_is_repeatable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,14 @@ def test_the_inverse_says_what_is_short_and_what_stops_it() -> None:
     assert "best: INT4; a longer context is stopped by memory" in shown
 
 
+def test_what_is_impossible_neither_fits_nor_has_a_speed() -> None:
+    impossible = estimate("fp16", 1 << 20, 2, fits=True, valid=False)
+    shown = text(msgspec.structs.replace(RESULT, estimates=(impossible,), fit=None))
+    assert "2.00 GiB past limit" in shown
+    assert "GiB fits" not in shown
+    assert "Speed" not in shown
+
+
 def test_markup_in_a_warning_is_text() -> None:
     assert "note: a [bold]warning[/bold]" in text(RESULT)
 
@@ -142,6 +150,7 @@ def test_unknown_is_said_for_an_api_model() -> None:
     assert "input, per 1M tokens 2.5 USD" in shown
     assert "output, per 1M tokens unknown" in shown
     assert "price of 2026-11-01" in shown
+    assert "source of the price a page" in shown
 
 
 def test_csv_has_a_line_per_estimate_and_markdown_a_table() -> None:

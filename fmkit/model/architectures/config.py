@@ -32,7 +32,9 @@ class ConfigReader:
         self.path = path
         self.nested = nested
         if not isinstance(data, Mapping):
-            raise UnsafeInputError(f"{path or 'the file'} is {describe(data)}, but an object was expected", where=where)
+            raise UnsafeInputError(
+                f"{path.rstrip('.') or 'the file'} is {describe(data)}, but an object was expected", where=where
+            )
         self._data = data
 
     def has(self, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.activations import (
     SOURCE,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
     """What transformers holds beside the weights: cache, one decode step, and the worst moment of prefill beyond them."""
+    if workload.options:
+        raise UsageError(f"transformers has no engine option {next(iter(workload.options))!r}", where="--engine-option")
     dtype = cache_dtype(spec, layout)
     encoder_tokens = encoder_tokens_for(spec, workload)
     run = Pass(

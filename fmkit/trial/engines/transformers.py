@@ -60,7 +60,7 @@ class TransformersEngine:
         self._seen: Evidence | None = None
         _quiet()
         if request.device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("this PyTorch sees no CUDA device", where="--device", next_command="fmkit doctor")
+            raise UsageError("this PyTorch sees no CUDA device", where="--device", next_command="fmkit hardware show")
         self._class = _model_class(request)
         self._task = task_for(request.kind, self._class.__name__)
         self.task = self._task.name
