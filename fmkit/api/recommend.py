@@ -9,18 +9,19 @@ import msgspec
 
 from fmkit import __version__
 from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import estimate_for, layout_for
+from fmkit.api.sizing import estimate_for, layout_for, stores_quantised
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import ArchitectureUnknownError, UsageError
 from fmkit.results import recommend as results
 from fmkit.results.vram import Estimate, MachineSummary
 from fmkit.selection import explain
-from fmkit.selection.asking import Known, build_request
+from fmkit.selection.asking import Known, build_request, unknown_name
 from fmkit.selection.cautions import cautions
 from fmkit.selection.phrase import Phrase, device_spellings, is_phrase, known_task, parse_phrase
 from fmkit.selection.pool import Pool
 from fmkit.selection.ranking import Selection, Standing, select, tied_with
 from fmkit.selection.request import context_need, weights_of
+from fmkit.selection.scoring import weights_that_count
 from fmkit.selection.sized import Sized, Sizer
 from fmkit.selection.task_units import task_units
 from fmkit.selection.whatif import relaxations, sensitivities
@@ -104,7 +105,8 @@ def recommend(
 
 def _read_task(text: str, catalog: Catalog) -> Phrase:
     if is_phrase(text):
-        return parse_phrase(text, catalog.tasks, device_spellings(catalog.devices, catalog.device_aliases))
+        devices = device_spellings(catalog.devices, catalog.device_aliases)
+        return parse_phrase(text, catalog.tasks, devices, _families(catalog))
     task = known_task(text, catalog.tasks)
     return Phrase(task=task, options={}, understood={"task": text.strip()}, not_understood=())
 
@@ -123,10 +125,15 @@ def _known(catalog: Catalog) -> Known:
     precisions = {alias.lower(): key for key, found in catalog.precisions.items() for alias in (key, *found.aliases)}
     return Known(
         licences=catalog.licences,
-        families=tuple(sorted({candidate.family for candidate in catalog.candidates()})),
+        families=_families(catalog),
         precisions=precisions,
         engines={name: tuple(engine.layouts) for name, engine in catalog.engines.items()},
+        languages=tuple(sorted({code.partition("-")[0] for c in catalog.candidates() for code in c.languages})),
     )
+
+
+def _families(catalog: Catalog) -> tuple[str, ...]:
+    return tuple(sorted({candidate.family for candidate in catalog.candidates()}))
 
 
 def _pool(task: Task, request: Request, machine: Machine, catalog: Catalog) -> Pool:
@@ -154,6 +161,9 @@ def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> 
         spec = catalog.model(model).spec
         if spec is None:
             return None
+        on_cpu = machine.device is not None and machine.device.device_class == "cpu"
+        if precision == "stored" and (on_cpu or not stores_quantised(request.engine, catalog, spec)):
+            return None  # on a CPU such weights are unpacked to 16 bit
         sees = "image" in task.inputs and spec.image_tokens is not None
         workload = Workload(context_tokens=context_tokens, sequences=request.sequences, images=1 if sees else None)
         try:
@@ -173,7 +183,7 @@ def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> 
 def _model_id(name: str, catalog: Catalog) -> str:
     found = catalog.resolve(name)
     if found is None:
-        raise UsageError.unknown("model", name, catalog.model_ids(), where="--why-not")
+        raise unknown_name("model", name, catalog.model_ids(), where="--why-not", next_command="fmkit catalog list")
     return found
 
 
@@ -189,7 +199,7 @@ def _result(
     why_not: str | None,
 ) -> results.RecommendResult:
     shown = selection.standings[:top]
-    ranked = pool.task.unranked is None
+    ranked = selection.unranked is None
     return results.RecommendResult(
         fmkit=__version__,
         catalog=catalog.date,
@@ -221,7 +231,7 @@ def _result(
             results.Sensitivity(change=c.change, new_winner=c.new_winner)
             for c in sensitivities(selection, request, pool)
         ),
-        warnings=_warnings(phrase, selection, pool),
+        warnings=_warnings(phrase, selection, request, pool),
         machine=_machine_summary(pool.machine),
         why_not=explain.why_not(why_not, selection, request, pool) if why_not is not None else (),
     )
@@ -263,17 +273,31 @@ def _machine_summary(machine: Machine) -> MachineSummary:
     )
 
 
-def _warnings(phrase: Phrase, selection: Selection, pool: Pool) -> tuple[str, ...]:
+def _warnings(phrase: Phrase, selection: Selection, request: Request, pool: Pool) -> tuple[str, ...]:
     found = []
     if phrase.not_understood:
         found.append(f"not understood: {', '.join(phrase.not_understood)}")
-    if pool.task.unranked is not None:
-        found.append(f"{pool.task.id} is not ranked: {pool.task.unranked}")
-    elif selection.unscored:
-        count = len(selection.unscored)
+    if request.domain is not None:
         found.append(
-            f"{count} model{'s pass' if count > 1 else ' passes'} without a comparable score for {pool.task.id}: "
-            "not ranked, listed last"
+            f"{request.domain}: no comparable scores for this domain; models trained for it come first among equals only"
+        )
+    if selection.unranked is not None:
+        found.append(f"{pool.task.id} is not ranked: {selection.unranked}")
+    else:
+        unscored = sum(standing.parts.quality is None for standing in selection.unscored)
+        if unscored:
+            found.append(
+                f"{unscored} model{'s pass' if unscored > 1 else ' passes'} without a comparable score for {pool.task.id}: "
+                "not ranked, listed last"
+            )
+        slow = sum(s.speed_unknown and s.parts.quality is not None for s in selection.unscored)
+        if slow:
+            found.append(
+                f"{slow} model{'s' if slow > 1 else ''} with an unknown speed on {pool.machine.name}: not ranked, listed last"
+            )
+    if pool.machine.count > 1 and "cost" not in weights_that_count(request, pool):
+        found.append(
+            "cost does not count in the score: one sequence on several cards says nothing about serving; give --sequences"
         )
     sized = [standing.sized for standing in selection.standings if standing.sized is not None]
     if sized and all(one.speed is None for one in sized):

@@ -95,7 +95,7 @@ def try_model(
         if precision
         else default_precision(engine, spec, torch_device, machine, catalog)
     )
-    layout = layout_for(engine, chosen, catalog)
+    layout = layout_for(engine, chosen, catalog, spec)
     workload = workload_for(spec, resolved, context, sequences)
     check_input(spec.kind, input, prompt)
     steps = min(DECODE_STEPS, max(1, workload.context_tokens // 2))

@@ -26,6 +26,8 @@ MARKS_LEGEND = (
     "quality: 0 to 1 among the catalog's models, with its 80 % interval; ~ some, ! all scores vendor-reported"
 )
 
+NOBODY = {"none": "no model is left", "not ranked": "too few models with a score are left to rank them"}
+
 COLUMNS = (
     "rank", "model", "precision", "peak_bytes", "decode_tokens_per_s_low", "decode_tokens_per_s_high", "quality",
     "quality_low", "quality_high", "evidence", "score", "licence", "licence_class", "usd_per_1m_tokens", "tied_with",
@@ -88,13 +90,17 @@ def _print_table(result: RecommendResult, console: Console) -> None:
     console.print(table)
     if any(pick.quality.value is not None for pick in result.picks):
         _say(console, MARKS_LEGEND)
+    if wide:
+        for line in _price_legend(result):
+            _say(console, line)
 
 
 def _rank(pick: Pick, result: RecommendResult) -> str:
+    """The place; models that can't be told apart all bear that of the first of them: 1=, 1=, 3."""
     if pick.rank is None:
         return "-"
-    tied = bool(pick.tied_with) and any(other.model in pick.tied_with for other in result.picks)
-    return f"{pick.rank}{'=' if tied else ''}"
+    shared = [other.rank for other in result.picks if other.model in pick.tied_with and other.rank is not None]
+    return f"{min(pick.rank, *shared)}=" if shared else str(pick.rank)
 
 
 def _memory(pick: Pick) -> str:
@@ -103,7 +109,7 @@ def _memory(pick: Pick) -> str:
 
 def _speed(pick: Pick) -> str:
     if pick.speed is None:
-        return "-"
+        return "-" if pick.memory is None else "unknown"
     rate = pick.speed.decode_tokens_per_s or pick.speed.prefill_tokens_per_s
     return "-" if rate is None else _range(rate)
 
@@ -124,6 +130,14 @@ def _quality(pick: Pick) -> str:
 def _price(pick: Pick) -> str:
     price = None if pick.cost is None else pick.cost.usd_per_1m_tokens
     return "-" if price is None else format_rate(price)
+
+
+def _price_legend(result: RecommendResult) -> list[str]:
+    """What the prices of the table rest on, shown at the first that has one of each kind."""
+    priced = [pick for pick in result.picks if pick.cost is not None and pick.cost.usd_per_1m_tokens is not None]
+    hosted = next((pick for pick in priced if pick.memory is not None), None)
+    listed = next((pick for pick in priced if pick.memory is None), None)
+    return [f"USD/1M of {pick.model}: {pick.cost.assumption}" for pick in (hosted, listed) if pick and pick.cost]
 
 
 def _score(pick: Pick) -> str:
@@ -210,7 +224,7 @@ def _print_changes(result: RecommendResult, console: Console) -> None:
     console.print()
     _say(console, "What would change the answer:", bold=True)
     for change in result.sensitivity:
-        winner = "no model is left" if change.new_winner == "none" else change.new_winner
+        winner = NOBODY.get(change.new_winner, change.new_winner)
         _say(console, f"{change.change}: {winner}", indent=2)
     for loosened in result.relax:
         _say(console, f"{loosened.constraint} {loosened.to}: adds {_some(loosened.would_add)}", indent=2)
@@ -270,4 +284,6 @@ def markdown_table(result: RecommendResult) -> str:
         cells = (_rank(pick, result), pick.model, pick.precision or "API", _memory(pick), _speed(pick), _quality(pick),
                  pick.licence.id, _price(pick), _score(pick))  # fmt: skip
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    legend = _price_legend(result)
+    lines += ["", *legend] if legend else []
     return "\n".join(lines) + "\n"

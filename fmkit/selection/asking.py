@@ -5,28 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any, cast
 
-from fmkit.errors import UsageError
+from fmkit.errors import UsageError, nearest_phrase
 from fmkit.selection.facts import Licence, LicenceClass, Modality
-from fmkit.selection.languages import language_code, region_code
+from fmkit.selection.languages import LANGUAGE_CODES, language_code, region_code
 from fmkit.selection.licences import LICENCE_CLASSES
 from fmkit.selection.request import DEFAULT_PRECISIONS, SCORE_PARTS, Request, parse_weights
 from fmkit.units import parse_seconds, parse_tokens
 
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video", "pdf")
 SECONDS_PER_DAY = 86400
+MOST_LISTED = 64
+FEW = 6
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The names a question may use. `precisions` maps ids and aliases to ids; `layouts` lists those an engine has."""
+    """The names a question may use. `precisions` maps ids and aliases to ids; `engines` names to the precisions each has."""
 
     licences: Mapping[str, Licence]
     families: tuple[str, ...]
     precisions: Mapping[str, str]
     engines: Mapping[str, tuple[str, ...]]
+    languages: tuple[str, ...] = ()
+    """Codes that some model lists; empty: any code is taken."""
 
 
 def build_request(task: str, options: Mapping[str, Any], known: Known, *, hardware_named: bool) -> Request:
@@ -44,7 +49,7 @@ def build_request(task: str, options: Mapping[str, Any], known: Known, *, hardwa
         region=None if "region" not in asked else region_code(asked["region"], where="--region"),
         monthly_users=None if "monthly_users" not in asked else _whole(asked["monthly_users"], "--monthly-users"),
         train_on_outputs=bool(asked.get("train_on_outputs")),
-        languages=tuple(dict.fromkeys(language_code(x, where="--language") for x in listed(asked.get("language")))),
+        languages=_languages(asked.get("language"), known),
         modalities=_modalities(asked.get("modality")),
         min_tokens_per_s=_positive(asked.get("min_tokens_per_s"), "--min-tokens-per-s"),
         max_ttft_s=_seconds(asked.get("max_ttft"), "--max-ttft"),
@@ -58,6 +63,7 @@ def build_request(task: str, options: Mapping[str, Any], known: Known, *, hardwa
         released_after=_date(asked.get("released_after"), "--released-after"),
         exclude_families=_families(asked.get("exclude"), known, "--exclude"),
         only_families=_families(asked.get("only"), known, "--only"),
+        domain=asked.get("domain"),
         requests_per_day=_requests_per_day(asked),
         prompt_tokens=_tokens(asked.get("prompt_tokens"), "--prompt-tokens"),
         output_tokens=_tokens(asked.get("output_tokens"), "--output-tokens"),
@@ -99,8 +105,38 @@ def _licences(value: str | Sequence[str] | None, known: Known) -> tuple[tuple[Li
         elif name in by_name:
             ids[by_name[name]] = None
         else:
-            raise UsageError.unknown("licence", name, [*LICENCE_CLASSES, *by_name], where="--licence")
+            raise unknown_name(
+                "licence", name, list(dict.fromkeys([*LICENCE_CLASSES, *known.licences])), where="--licence"
+            )
     return tuple(classes), tuple(ids)
+
+
+def _languages(value: str | Sequence[str] | None, known: Known) -> tuple[str, ...]:
+    codes: dict[str, None] = {}
+    for name in listed(value):
+        code = language_code(name, where="--language")
+        listed_codes = {*known.languages, *LANGUAGE_CODES.values()}
+        if known.languages and code.partition("-")[0] not in listed_codes:
+            raise unknown_name("language", name, sorted(listed_codes), where="--language")
+        codes[code] = None
+    return tuple(codes)
+
+
+def unknown_name(
+    noun: str, value: str, valid: Sequence[str], *, where: str, next_command: str | None = None
+) -> UsageError:
+    """An error for a name that is not known. It always names some: the near ones, else all, else the least unlike.
+
+    >>> str(unknown_name("family", "nofamily", ["gemma", "llama-3"], where="--only"))
+    "unknown family 'nofamily'; valid: gemma, llama-3"
+    """
+    near = nearest_phrase(value, valid)
+    if not near:
+        alike = sorted(valid, key=lambda name: (-SequenceMatcher(None, value.lower(), name.lower()).ratio(), name))
+        near = (
+            f"; valid: {', '.join(valid)}" if len(valid) <= MOST_LISTED else f"; least unlike: {', '.join(alike[:FEW])}"
+        )
+    return UsageError(f"unknown {noun} {value!r}{near}", where=where, next_command=next_command)
 
 
 def _engine(name: str, known: Known) -> str:
@@ -125,7 +161,7 @@ def _families(value: str | Sequence[str] | None, known: Known, where: str) -> tu
     for name in (item.lower() for item in listed(value)):
         matching = matching_families(name, known.families)
         if not matching:
-            raise UsageError.unknown("family", name, known.families, where=where)
+            raise unknown_name("family", name, known.families, where=where)
         names.update(dict.fromkeys(matching))
     return tuple(names)
 

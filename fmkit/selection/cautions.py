@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 """An answer that takes longer is said to be slow."""
+WEAK_QUALITY = 0.1
+"""A quality below this is near the worst of the catalog's models for the task, and is said so."""
 
 
 def cautions(standing: Standing, request: Request, pool: Pool, precisions: Mapping[str, Precision]) -> tuple[str, ...]:
@@ -67,6 +69,11 @@ def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) 
         yield f"slow here: one request takes about {format_seconds(standing.request_s)}"
     if standing.quality.evidence_class == "vendor":
         yield "every score it is ranked by was reported by a vendor, none by an independent evaluator"
+    if standing.quality.value is not None and standing.quality.value < WEAK_QUALITY:
+        yield (
+            f"its quality {standing.quality.value:.2f} is near the worst of the catalog for this task: "
+            "models without a score may well be better"
+        )
     sized = standing.sized
     if sized is None:
         return

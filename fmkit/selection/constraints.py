@@ -1,6 +1,6 @@
 """Hard constraints: each a small rule that says why a model is out, and by how much.
 
-Rules run from the cheapest to the dearest; sizing comes last, and only for what the facts have left.
+Rules run from the cheapest to the dearest; sizing (`fitting`) comes last, and only for what the facts have left.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import msgspec
 
 from fmkit.selection.languages import region_within, speaks
 from fmkit.selection.pool import Pool, task_mismatch
-from fmkit.selection.request import USABLE_TOKENS_PER_S, Request, context_need, load_of
-from fmkit.selection.sized import Sized, first_token_s, fits, tokens_per_s
-from fmkit.units import format_bytes, format_count, format_rate, format_seconds, format_tokens
+from fmkit.selection.request import Request, context_need
+from fmkit.units import format_count, format_tokens
 
 if TYPE_CHECKING:
     from fmkit.selection.facts import Candidate
@@ -274,122 +273,3 @@ def fact_exclusions(candidate: Candidate, request: Request, pool: Pool) -> Itera
             yield exclusion
             if exclusion.constraint in FIXED:
                 return
-
-
-def choose_precision(
-    candidate: Candidate, request: Request, pool: Pool, ignore: frozenset[str] = frozenset()
-) -> tuple[Sized, tuple[str, ...]] | Exclusion:
-    """The model in the highest precision that fits and is fast enough, with the reason; or why none does.
-
-    `ignore` names constraints that don't count: what would be if they were not asked for.
-    """
-    context = context_need(request, pool.task)
-    ordered = sorted(request.precisions, key=lambda name: (-pool.precision_bits.get(name, 0), name))
-    passed_over: list[str] = []
-    misses: list[Exclusion] = []
-    for precision in ordered:
-        sized = pool.size(candidate.id, precision, context)
-        if sized is None:
-            continue
-        found = (miss for miss in _size_misses(candidate, sized, request, pool) if miss.constraint not in ignore)
-        miss = next(found, None)
-        if miss is None:
-            return sized, _precision_reason(sized, ordered, passed_over)
-        passed_over.append(_passed_over(sized, miss))
-        misses.append(miss)
-    if not misses:
-        return Exclusion(model=candidate.id, constraint="architecture",
-                         reason="its architecture is not known to the catalog, so it can't be sized")  # fmt: skip
-    # A precision that fits and is too slow says more about what is missing than one that does not fit.
-    fitting = [miss for miss in misses if miss.constraint not in {"memory", "context"}]
-    return min(fitting or misses, key=lambda miss: miss.distance if miss.distance is not None else float("inf"))
-
-
-def _passed_over(sized: Sized, miss: Exclusion) -> str:
-    if miss.constraint == "memory":
-        return f"{sized.precision} needs {format_bytes(sized.memory.peak_bytes)}"
-    return miss.reason
-
-
-def _precision_reason(sized: Sized, ordered: list[str], passed_over: list[str]) -> tuple[str, ...]:
-    """Why this precision, with what stood against the higher ones."""
-    budget = sized.memory.budget_bytes
-    here = f" (there are {format_bytes(budget)})" if budget is not None else ""
-    if passed_over:
-        return (f"{sized.precision}, because {'; '.join(passed_over)}{here}",)
-    if len(ordered) == 1:
-        return (f"{sized.precision}, the precision asked for",)
-    return (f"{sized.precision}: the highest precision of {', '.join(ordered)}, and it fits",)
-
-
-def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
-    """What the sized model misses of memory, speed and time to the first token."""
-    memory = sized.memory
-    if not memory.valid:
-        yield Exclusion(model=candidate.id, constraint="context",
-                        reason=f"{format_tokens(memory.context_tokens)} tokens are past a hard limit of the model")  # fmt: skip
-    if not fits(memory, request.memory_share):
-        budget = round((memory.budget_bytes or 0) * request.memory_share)
-        short = max(memory.peak_bytes - budget, 0)
-        yield Exclusion(
-            model=candidate.id,
-            constraint="memory",
-            reason=f"needs {format_bytes(memory.peak_bytes)} at {sized.precision} with "
-            f"{format_tokens(memory.context_tokens)} tokens; {pool.machine.name} offers {format_bytes(budget)}",
-            missed_by=format_bytes(short) if short else None,
-            passes_at=format_bytes(memory.peak_bytes),
-            distance=short,
-        )
-    yield from _speed_misses(candidate, sized, request, pool)
-
-
-def _speed_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
-    least, most_s = request.min_tokens_per_s, request.max_ttft_s
-    speed = sized.speed
-    if least is not None:
-        rate = None if speed is None else tokens_per_s(speed)
-        if rate is None:
-            yield _unknown_speed(candidate, "min-tokens-per-s", pool)
-        elif rate < least:
-            yield Exclusion(model=candidate.id, constraint="min-tokens-per-s", passes_at=format_rate(rate),
-                            missed_by=f"{format_rate(least - rate)} tokens/s", distance=least / rate,
-                            reason=f"about {format_rate(rate)} tokens/s at {sized.precision}; {least:g} asked for")  # fmt: skip
-    elif speed is not None and speed.decode_tokens_per_s is not None:
-        best = speed.decode_tokens_per_s.high
-        if best < USABLE_TOKENS_PER_S:
-            yield Exclusion(model=candidate.id, constraint="usable-speed", passes_at=format_rate(best), distance=USABLE_TOKENS_PER_S / best,
-                            missed_by=f"{format_rate(USABLE_TOKENS_PER_S - best)} tokens/s",
-                            reason=f"at most {format_rate(best)} tokens/s at {sized.precision} on {pool.machine.name}, slower than people read; "
-                            f"--min-tokens-per-s {best:.1g} lets it in")  # fmt: skip
-    if most_s is not None:
-        load = load_of(request, pool.task, candidate)
-        first_s = first_token_s(sized, load)
-        if first_s is None:
-            yield _unknown_speed(candidate, "max-ttft", pool)
-        elif first_s > most_s:
-            thoughts = f" with {load.thinking_tokens:,} thinking tokens assumed" if load.thinking_tokens else ""
-            yield Exclusion(
-                model=candidate.id,
-                constraint="max-ttft",
-                reason=f"about {format_seconds(first_s)} to the first token of the answer{thoughts}; "
-                f"{format_seconds(most_s)} allowed",
-                missed_by=format_seconds(first_s - most_s),
-                passes_at=format_seconds(first_s),
-                distance=first_s / most_s,
-            )
-
-
-def _unknown_speed(candidate: Candidate, constraint: str, pool: Pool) -> Exclusion:
-    where = candidate.api.provider if candidate.api is not None else pool.machine.name
-    return Exclusion(
-        model=candidate.id, constraint=constraint, reason=f"its speed on {where} is not known; unknown is not a pass"
-    )
-
-
-def api_speed_exclusion(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
-    """An API model has no speed we know, so it can't meet a demand for one."""
-    if request.min_tokens_per_s is not None:
-        return _unknown_speed(candidate, "min-tokens-per-s", pool)
-    if request.max_ttft_s is not None:
-        return _unknown_speed(candidate, "max-ttft", pool)
-    return None

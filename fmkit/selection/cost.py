@@ -85,6 +85,14 @@ def busy_s_per_request(speed: SpeedEstimate, load: Load) -> float | None:
     return load.prompt_tokens / prefill.median + (written / throughput.median if throughput is not None else 0.0)
 
 
+def devices_needed(peak_bytes: int, machine: Machine) -> int:
+    """The fewest of the machine's devices whose usable memory holds the peak: ceil(peak / usable), at most all of them.
+
+    A model of 140 GB on cards with 78.4 GiB usable each needs two.
+    """
+    return min(max(-(-peak_bytes // max(machine.usable_bytes, 1)), 1), machine.count)
+
+
 def hosted_cost(
     speed: SpeedEstimate | None,
     load: Load,
@@ -92,25 +100,28 @@ def hosted_cost(
     machine: Machine,
     *,
     sequences: int = 1,
+    devices: int | None = None,
     requests_per_day: float | None,
     rival: tuple[str, float] | None,
 ) -> TokenCost | None:
     """The cost of running a model on rented hardware; None where the hardware has no price or the model no speed.
 
-    `rival` is the id and the price per million tokens of the API to compare with. Break-even is the share of the hour the
+    Only the `devices` that the model needs are paid for (all of the machine's where not given). `rival` is the id and the price per million tokens of the API to compare with. Break-even is the share of the hour the
     machine must be busy for its tokens to cost as much as the API's: own price at full use / API price.
     """
     busy_s = None if speed is None else busy_s_per_request(speed, load)
     if price is None or busy_s is None or speed is None:
         return None
-    usd_per_hour = price.usd_per_device_hour * machine.count
+    rented = machine.count if devices is None else devices
+    usd_per_hour = price.usd_per_device_hour * rented
     tokens = load.prompt_tokens + (load.output_tokens if speed.decode_tokens_per_s is not None else 0)
     usd_per_1m = usd_per_hour / 3600 * busy_s / tokens * 1e6
     month, machines = None, ""
     if requests_per_day is not None:
         needed = max(-(-requests_per_day * busy_s // 86400), 1)
         month = usd_per_hour * HOURS_PER_MONTH * needed
-        machines = f"; {needed:.0f} machine{'s' if needed > 1 else ''} rented all month"
+        machines = f"; {needed:.0f} such rental{'s' if needed > 1 else ''} all month"
+    fewest = f" of {machine.count} (the fewest that hold it)" if rented < machine.count else ""
     rivalry, break_even = "", None
     if rival is not None:
         break_even = usd_per_1m / rival[1]
@@ -122,7 +133,7 @@ def hosted_cost(
         usd_per_month=month,
         break_even_utilisation=break_even,
         price_date=price.source_date,
-        assumption=f"{machine.count} x {price.device} at {price.usd_per_device_hour:g} USD per hour ({price.provider} "
+        assumption=f"{rented} x {price.device}{fewest} at {price.usd_per_device_hour:g} USD per hour ({price.provider} "
         f"{price.region}), busy all the time with {sequences} at once, {_mix(load)}, median predicted speed{machines}{rivalry}",
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.errors import ModelNotFoundError
+from fmkit.selection.cautions import WEAK_QUALITY
 from fmkit.selection.constraints import fact_exclusions
-from fmkit.selection.ranking import Parts, Selection, Standing, assess
-from fmkit.selection.request import context_need, weights_of
+from fmkit.selection.ranking import BELOW_KNOWN_SPEEDS, Selection, Standing, assess
+from fmkit.selection.request import context_need
+from fmkit.selection.scoring import weights_that_count
 from fmkit.units import format_bytes, format_rate, format_tokens
 
 if TYPE_CHECKING:
@@ -22,23 +24,32 @@ SMALL_GAIN = 0.02
 def verdict(selection: Selection, request: Request, pool: Pool) -> str:
     """The answer in one sentence."""
     task = pool.task.id
-    if pool.task.unranked is not None and selection.unscored:
-        return f"{len(selection.unscored)} candidates for {task}, not ranked: {pool.task.unranked}"
+    if selection.unranked is not None and selection.unscored:
+        count = len(selection.unscored)
+        return f"{count} candidate{'s' if count > 1 else ''} for {task}, not ranked: {selection.unranked}"
     winner = selection.winner
     if winner is None:
-        if selection.unscored:
-            return f"No candidate for {task} has a comparable score; {len(selection.unscored)} pass the constraints."
         return f"No model for {task} passes the constraints; {_main_obstacle(selection)}"
     sized = winner.sized
     if sized is None:
         provider = winner.candidate.api.provider if winner.candidate.api is not None else "its provider"
         local = next((standing for standing in selection.ranked if standing.sized is not None), None)
         tail = f"; on {pool.machine.name} the best is {local.id}" if local is not None else ""
-        return f"For {task}: {winner.id} ({provider} API){tail}."
+        return f"For {task}: {winner.id} ({provider} API){tail}{_weakness(winner)}."
     need = format_tokens(context_need(request, pool.task))
     return (
         f"For {task} on {pool.machine.name}: {winner.id} at {sized.precision}, "
-        f"{format_bytes(sized.memory.peak_bytes)} at its peak with {need} tokens{_rate(winner)}."
+        f"{format_bytes(sized.memory.peak_bytes)} at its peak with {need} tokens{_rate(winner)}{_weakness(winner)}."
+    )
+
+
+def _weakness(winner: Standing) -> str:
+    """What must be said of a first place among weak models."""
+    if winner.quality.value is None or winner.quality.value >= WEAK_QUALITY:
+        return ""
+    return (
+        f"; its quality {winner.quality.value:.2f} is near the worst of the catalog for this task: better ones don't pass, "
+        "and unscored ones may be better"
     )
 
 
@@ -122,12 +133,14 @@ def _missed(missed_by: str | None) -> str:
 
 
 def _behind(model: str, selection: Selection, request: Request, pool: Pool) -> tuple[str, ...]:
-    if pool.task.unranked is not None:
-        place = [s.id for s in selection.unscored].index(model) + 1
-        return (f"{model} is candidate {place} of {len(selection.unscored)}, unranked: {pool.task.unranked}",)
     standing = next(s for s in selection.standings if s.id == model)
+    if selection.unranked is not None:
+        place = [s.id for s in selection.unscored].index(model) + 1
+        return (f"{model} is candidate {place} of {len(selection.unscored)}, unranked: {selection.unranked}",)
     winner = selection.winner
     if standing.score is None or winner is None or winner.score is None:
+        if standing.parts.quality is not None:
+            return (f"{model} passes every constraint, but {BELOW_KNOWN_SPEEDS}",)
         wanted = ", ".join(standing.quality.missing) or "none is named"
         return (
             f"{model} passes every constraint but has no comparable score for {pool.task.id} (looked for: {wanted})",
@@ -135,21 +148,23 @@ def _behind(model: str, selection: Selection, request: Request, pool: Pool) -> t
     rank = [s.id for s in selection.ranked].index(model) + 1
     if rank == 1:
         return (f"{model} is the first: score {standing.score:.2f}",)
-    lines = [
-        f"{model} is number {rank} of {len(selection.ranked)}: score {standing.score:.2f}, {winner.id} has {winner.score:.2f}"
-    ]
-    weights = weights_of(request, pool.task)
-    for name, mine, theirs in _differences(standing.parts, winner.parts):
+    tied = "; they can't be told apart and share a rank" if winner.id in standing.tied else ""
+    standing_at = f"{model} is number {rank} of {len(selection.ranked)}"
+    lines = [f"{standing_at}: score {standing.score:.2f}, {winner.id} has {winner.score:.2f}{tied}"]
+    weights = weights_that_count(request, pool)
+    for name, mine, theirs in _differences(standing, winner):
         word = "loses" if mine < theirs else "gains"
-        lines.append(f"{word} on {name}: {mine:.2f} against {theirs:.2f} (weight {weights[name]:.2f})")
+        if name in weights:
+            lines.append(f"{word} on {name}: {mine:.2f} against {theirs:.2f} (weight {weights[name]:.2f})")
     return tuple(lines)
 
 
-def _differences(mine: Parts, theirs: Parts) -> list[tuple[str, float, float]]:
-    """Parts in which two models differ by more than a trifle, the largest loss first."""
+def _differences(mine: Standing, theirs: Standing) -> list[tuple[str, float, float]]:
+    """Parts in which two models differ by more than a trifle, the largest loss first; an unknown part as it counted."""
+    ours, others = (dict(s.parts.items()) | dict(s.assumed) for s in (mine, theirs))
     rows = [
         (name, value, other)
-        for (name, value), (_, other) in zip(mine.items(), theirs.items(), strict=True)
-        if value is not None and other is not None and abs(value - other) >= SMALL_GAIN
+        for name, value in ours.items()
+        if value is not None and (other := others[name]) is not None and abs(value - other) >= SMALL_GAIN
     ]
     return sorted(rows, key=lambda row: row[1] - row[2])

@@ -16,7 +16,7 @@ from fmkit.errors import UsageError
 from fmkit.selection.languages import LANGUAGE_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fmkit.machine import Device
     from fmkit.selection.facts import Task
@@ -59,8 +59,10 @@ def _plain(text: str) -> str:
 
 
 def _size(match: re.Match[str]) -> str:
-    """The size as people write it: the phrase was read in lower case."""
-    return _plain(match[1]).upper().replace("IB", "iB")
+    """The size as people write it: the phrase was read in lower case. Of cards GB means GiB, as on their boxes."""
+    size = _plain(match[1]).upper().replace("IB", "iB")
+    of_a_card = re.search(r"(?:vram|gpu|card)$", match[0]) is not None
+    return size.replace("GB", "GiB") if of_a_card else size
 
 
 def _counted(match: re.Match[str]) -> int:
@@ -77,7 +79,7 @@ _PATTERNS: tuple[Pattern, ...] = (
     _pattern("requests_per_s", rf"{_NUMBER}\s*requests?\s*(?:/|per|a)\s*s(?:ec(?:ond)?)?", lambda m: float(_plain(m[1]))),
     _pattern("monthly_users", rf"{_NUMBER}\s*(k|thousand|m|million|billion)?\s*(?:monthly\s+)?users(?:\s+(?:a|per)\s+month)?",
              _counted),
-    _pattern("memory", rf"(?:{_LIMIT}\s+|in\s+|with\s+)?(\d+(?:\.\d+)?\s*[kmgt]i?b)(?:\s+(?:of\s+)?(?:vram|ram|memory|gpu|card))?",
+    _pattern("memory", rf"(?:{_LIMIT}\s+|in\s+|with\s+|on\s+)?(?:an?\s+)?(\d+(?:\.\d+)?\s*[kmgt]i?b)(?:\s+(?:of\s+)?(?:vram|ram|memory|gpu|card))?",
              _size),
     _pattern("context", r"(\d+(?:\.\d+)?\s*[km]?)\s*(?:tokens?\s+)?(?:of\s+|long\s+)?context(?:\s+(?:window|length))?",
              lambda m: _plain(m[1])),
@@ -114,17 +116,27 @@ _DEVICE_NOISE = re.compile(
     r"\b(?:nvidia|geforce|amd|radeon|intel|apple|instinct|tensor core|gpu|\d+\s*gi?b)\b", re.IGNORECASE
 )
 
+DOMAINS = frozenset({"biomedical", "legal"})
 _SETTINGS = frozenset({"biomedical", "legal", "edge"})
 """Tasks that say where or about what rather than what to do."""
+
+_NO = r"(?:without|except(?:\s+for)?|excluding|avoid(?:ing)?|but\s+no|but\s+not|no|not)"
+_JUST = r"(?:only|just)"
+_AMOUNT = re.compile(
+    rf"(?<![\w.-]){_NUMBER}\s*(?:k|thousand|m|million|billion)?\s*"
+    r"(?:documents?|texts?|pages?|files?|mails?|emails?|sentences?|images?|hours?|minutes?|rows?|records?|chunks?)(?![\w-])"
+)
+"""How much there is to do; no option depends on it, so it is said to be left over as one piece."""
 
 _MODALITIES = {"image": r"(?:images?|pictures?|photos?|screenshots?)", "audio": r"(?:audio|speech|voice|recordings?)",
                "video": r"videos?", "pdf": r"pdfs?"}  # fmt: skip
 
-_REPEATABLE = frozenset({"licence", "precision", "language", "modality", "weight"})
+_REPEATABLE = frozenset({"licence", "precision", "language", "modality", "weight", "exclude", "only"})
 
 _FILLERS = (
     "a about an and answering any are as at be best by can card could do does document documents fit fits fitting find for from get give good "
     "gpu graphics great has have i in into is it its language languages licence license like me memory model models most must "
+    "invoices invoice receipts mail mails emails articles reports reviews tickets letters customer customers company "
     "my need needs of on one only or our out over per please qa question questions recommend run runs running should some something task text texts that the "
     "them then there these this to top up us use used using want we what which will with within work works would you your"
 )
@@ -155,13 +167,21 @@ class _Reader:
     def leftover(self) -> tuple[str, ...]:
         """The words nobody took, without those that say nothing."""
         fillers = _FILLERS.split()
+        amounts = [match[0].strip() for match in _AMOUNT.finditer(self.rest)]
+        self.rest = _AMOUNT.sub(" | ", self.rest)
         words = (word.strip("-.") for word in re.findall(r"[\w.-]+", self.rest))
-        return tuple(dict.fromkeys(word for word in words if word and word not in fillers))
+        return tuple(dict.fromkeys([*amounts, *(word for word in words if word and word not in fillers)]))
 
 
-def parse_phrase(text: str, tasks: Mapping[str, Task], devices: Mapping[str, str]) -> Phrase:
-    """The task and the options a phrase names. `devices` maps a spelling of a device to its catalog id."""
+def parse_phrase(
+    text: str, tasks: Mapping[str, Task], devices: Mapping[str, str], families: Sequence[str] = ()
+) -> Phrase:
+    """The task and the options a phrase names. `devices` maps a spelling of a device to its catalog id.
+
+    A domain named beside a task ("summarise legal contracts") is the option `domain`: a preference, no constraint.
+    """
     reader = _Reader(text)
+    _take_families(reader, families)
     device = _find_device(reader.rest, devices)
     if device is not None:
         reader.take("gpu", *device)
@@ -174,6 +194,7 @@ def parse_phrase(text: str, tasks: Mapping[str, Task], devices: Mapping[str, str
         )
     for spelling in sorted(_spellings(task, tasks[task]), key=lambda spelling: (-len(spelling), spelling)):
         reader.take_all("task", _whole_words(spelling), _always(task))
+    _take_domain(reader, task, tasks)
     for pattern in _PATTERNS:
         reader.take_all(pattern.option, pattern.words, pattern.value)
     for name, code in LANGUAGE_CODES.items():
@@ -186,6 +207,32 @@ def parse_phrase(text: str, tasks: Mapping[str, Task], devices: Mapping[str, str
         understood={option: ", ".join(spelt) for option, spelt in reader.words.items()},
         not_understood=reader.leftover(),
     )
+
+
+def _take_families(reader: _Reader, families: Sequence[str]) -> None:
+    """Families left out ("without llama") or alone asked for ("only qwen", "qwen models only")."""
+    stems = {re.split(r"[-\d.]", family)[0] for family in families}
+    names = sorted({*families, *(stem for stem in stems if len(stem) > 1)}, key=lambda name: (-len(name), name))
+    if not names:
+        return
+    name = rf"({'|'.join(re.escape(name) for name in names)})(?:\s+(?:models?|famil(?:y|ies)))?"
+    for option, words in (
+        ("exclude", rf"{_NO}\s+(?:any\s+)?{name}"),
+        ("only", rf"{_JUST}\s+{name}"),
+        ("only", rf"{name}\s+only"),
+    ):
+        reader.take_all(option, rf"(?<![\w-]){words}(?![\w-])", lambda match: match[1])
+    while (also := re.search(rf"\|\s*(?:,|and|or|nor)\s+{name}(?![\w-])", reader.rest)) and "exclude" in reader.options:
+        reader.take("exclude", also, also[1])
+
+
+def _take_domain(reader: _Reader, task: str, tasks: Mapping[str, Task]) -> None:
+    """The domain a phrase names beside its task."""
+    for name, found in tasks.items():
+        if name == task or found.domain not in DOMAINS:
+            continue
+        for spelling in sorted(_spellings(name, found), key=lambda spelling: (-len(spelling), spelling)):
+            reader.take_all("domain", _whole_words(spelling), _always(found.domain))
 
 
 def is_phrase(text: str) -> bool:
@@ -235,7 +282,10 @@ def _find_device(text: str, devices: Mapping[str, str]) -> tuple[re.Match[str], 
     best: tuple[int, re.Match[str], str] | None = None
     for spelling, device in devices.items():
         loose = r"[\s-]*".join(re.escape(piece) for piece in re.split(r"[\s-]+", spelling.lower()) if piece)
-        match = re.search(rf"(?:(?<![\w.])(\d+)\s*x?\s+)?(?<![\w-]){loose}(?:s)?(?![\w-])", text)
+        bare = spelling.split()[0].isdigit()  # "4090" alone may count anything: only "on a 4090" is a card
+        before = r"(?:\b(?:on|with|for|using)\s+(?:(?:an?|my|the|one|this|our)\s+)?)" if bare else ""
+        after = r"(?!\s*(?:[km]\b|tokens?|documents?|users?|requests?|context|gi?b\b))" if bare else ""
+        match = re.search(rf"{before}(?:(?<![\w.])(\d+)\s*x?\s+)?(?<![\w-]){loose}(?:s)?(?![\w-]){after}", text)
         if match is not None and (best is None or (-len(spelling), device) < (-best[0], best[2].partition(":")[0])):
             best = (len(spelling), match, device + (f":{match[1]}" if match[1] else ""))
     return None if best is None else (best[1], best[2])
@@ -254,6 +304,9 @@ def device_spellings(devices: Mapping[str, Device], aliases: Mapping[str, str]) 
         for spelling in (bare, *shorter):
             if len(spelling) > 1 and any(char.isdigit() for char in spelling):
                 spellings.setdefault(spelling, device_id)
+        series = bare.split()
+        if len(series) > 1 and series[0] in {"rtx", "gtx", "rx"} and series[1].isdigit():
+            spellings.setdefault(" ".join(series[1:]), device_id)
     spellings.update({alias.lower(): device_id for alias, device_id in aliases.items()})
     for device_id, device in devices.items():
         spellings.update({device_id: device_id, device.name.lower(): device_id})

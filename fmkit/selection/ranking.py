@@ -1,8 +1,8 @@
 """From candidates to an order: who passes, with what score, and who can't be told apart.
 
-The score is the weighted mean of parts that are each 0 to 1. A part that is not known (the speed of an API, the price of
-one's own machine) is left out and the other weights grow in proportion; the reasons of a pick say so. Quality counts half-way
-between its estimate and the low end of its interval: what one vendor's number says counts for less than what many say.
+Quality counts half-way between its estimate and the low end of its interval: what one vendor's number says counts for less than
+what many say. A part that is not known counts as a stated low value, never as a pass; and where the machine is known, a model
+whose speed there is not is listed below all whose speed is known and usable, without a rank.
 """
 
 from __future__ import annotations
@@ -10,54 +10,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
-from fmkit.selection.constraints import Exclusion, api_speed_exclusion, choose_precision, fact_exclusions
+from fmkit.selection.constraints import Exclusion, fact_exclusions
 from fmkit.selection.cost import (
     TokenCost,
     api_cost,
     api_usd_per_1m,
     cheapest_hourly,
     cheapest_rival,
+    devices_needed,
     hosted_cost,
 )
 from fmkit.selection.facts import Candidate
+from fmkit.selection.fitting import api_speed_exclusion, choose_precision
 from fmkit.selection.licences import CLASS_SCORE
 from fmkit.selection.pool import Pool
 from fmkit.selection.quality import Judgement
-from fmkit.selection.request import Load, Request, load_of, weights_of
-from fmkit.selection.sized import Sized, request_s
+from fmkit.selection.request import Load, Request, load_of
+from fmkit.selection.scoring import (
+    Parts,
+    cost_part,
+    latency_part,
+    memory_part,
+    score,
+    unknown_values,
+    weights_that_count,
+)
+from fmkit.selection.sized import Sized, request_s, speed_is_missing, writing_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TIE_EPSILON = 0.01
-"""Scores closer than this are a tie: a hundredth is less than any of the parts is known to."""
-READING_TOKENS_PER_S = 20.0
-"""An answer that arrives at this rate gets half of the latency part: about three times as fast as people read."""
-READING_START_S = 1.0
-INPUT_ONLY_S = 0.1
-"""The same for models that only read: a tenth of a second per input feels immediate."""
-HALF_SCORE_USD_PER_1M = 1.0
-"""A price of one dollar per million tokens gets half of the cost part."""
+TIE_EPSILON = 0.02
+"""Scores this close are level: two hundredths are less than any of the parts is known to."""
+LEAST_OVERLAP = 0.5
+"""Intervals overlap substantially where half of the shorter one lies in the other."""
+LEAST_SCORED = 3
+"""A ranking takes this many models with a comparable score: best and worst of two say nothing about the others."""
+BELOW_KNOWN_SPEEDS = "its speed here is not known: listed below the models whose speed is, without a rank"
 NO_QUALITY = Judgement(value=None, low=None, high=None, used=(), missing=())
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a score, each 0 to 1, higher better; None where unknown."""
-
-    quality: float | None
-    latency: float | None
-    memory: float | None
-    licence: float | None
-    cost: float | None
-
-    def items(self) -> tuple[tuple[str, float | None], ...]:
-        """Name and value of each part."""
-        return tuple((name, getattr(self, name)) for name in self.__struct_fields__)
-
-
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that passes every constraint, with what it is judged by. `score` is None where it is not ranked."""
+    """A model that passes every constraint, with what it is judged by.
+
+    `score` is None where it is not ranked. `speed_unknown` says that the machine is known and the speed on it is not; `assumed`
+    what unknown parts counted as; `tied` names those that share its rank.
+    """
 
     candidate: Candidate
     sized: Sized | None
@@ -66,10 +66,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     quality: Judgement
     cost: TokenCost | None
     parts: Parts
-    score: float | None
-    score_low: float | None
-    score_high: float | None
+    speed_unknown: bool
     reasons: tuple[str, ...]
+    score: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
+    assumed: tuple[tuple[str, float], ...] = ()
+    tied: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -85,12 +88,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Everybody in order: the ranked, then those without a comparable score, and everybody else with the reason.
 
-    The excluded are sorted by constraint, near misses first.
+    `unranked` says why there is no ranking. The excluded are sorted by constraint, near misses first.
     """
 
     ranked: tuple[Standing, ...]
     unscored: tuple[Standing, ...]
     excluded: tuple[Exclusion, ...]
+    unranked: str | None = None
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -113,13 +117,82 @@ def select(request: Request, pool: Pool) -> Selection:
             standings.append(found)
         else:
             excluded.append(found[0])
-    ranked = [standing for standing in standings if standing.score is not None]
-    unscored = [standing for standing in standings if standing.score is None]
+    return order(standings, tuple(sorted(excluded, key=_near_misses_first)), request, pool)
+
+
+def order(standings: Sequence[Standing], excluded: tuple[Exclusion, ...], request: Request, pool: Pool) -> Selection:
+    """Models that pass, scored against each other: the ranked with their ties, then the others."""
+    unranked = pool.task.unranked or _too_few(standings, pool)
+    ranked: list[Standing] = []
+    if unranked is None:
+        weights, unknown_as = weights_that_count(request, pool), unknown_values(s.parts for s in standings)
+        scored = [_scored(standing, weights, unknown_as) for standing in standings]
+        known = [s for s in scored if s.score is not None and not s.speed_unknown]
+        # with nobody whose speed is known there is nobody to be listed below
+        ranked = known or [s for s in scored if s.score is not None]
+    names = {standing.id for standing in ranked}
+    others = [_unplaced(s, known_speeds=bool(ranked)) for s in standings if s.id not in names]
     return Selection(
-        ranked=tuple(sorted(ranked, key=lambda s: (-(s.score or 0.0), -(s.quality.value or 0.0), s.id))),
-        unscored=tuple(sorted(unscored, key=lambda s: _by_domain(s, pool))),
-        excluded=tuple(sorted(excluded, key=_near_misses_first)),
+        ranked=_with_ties(sorted(ranked, key=lambda s: (-(s.score or 0.0), -(s.quality.value or 0.0), s.id)), request),
+        unscored=tuple(sorted(others, key=lambda s: _by_domain(s, request, pool))),
+        excluded=excluded,
+        unranked=unranked,
     )
+
+
+def _too_few(standings: Sequence[Standing], pool: Pool) -> str | None:
+    """Why there is no ranking where too few of those that pass have a comparable score; None where nobody passes."""
+    scored = sum(standing.parts.quality is not None for standing in standings)
+    if not standings or scored >= LEAST_SCORED:
+        return None
+    return (
+        f"{scored} of the {len(standings)} models that pass {'has' if scored == 1 else 'have'} a comparable score for "
+        f"{pool.task.id}; a ranking takes {LEAST_SCORED}"
+    )
+
+
+def _scored(standing: Standing, weights: dict[str, float], unknown_as: dict[str, float]) -> Standing:
+    found = score(standing.parts, standing.quality, weights, unknown_as)
+    if found is None:
+        return standing
+    reasons = standing.reasons
+    if found.assumed:
+        stated = ", ".join(f"{name} (counted as {value:.2f})" for name, value in found.assumed)
+        reasons = (
+            *reasons,
+            f"not known: {stated}; that is the lower quartile of the candidates' known values, 0.25 where none is known",
+        )
+    return replace(
+        standing, score=found.value, score_low=found.low, score_high=found.high, assumed=found.assumed, reasons=reasons
+    )
+
+
+def _unplaced(standing: Standing, *, known_speeds: bool) -> Standing:
+    if not standing.speed_unknown or not known_speeds:
+        return standing
+    return replace(standing, reasons=(*standing.reasons, BELOW_KNOWN_SPEEDS))
+
+
+def _with_ties(ranked: list[Standing], request: Request) -> tuple[Standing, ...]:
+    """The ranked in groups that share a rank: from the top, a model belongs to the group of the first one it is level with.
+
+    Every member is compared with the first of its group, so that "tied" holds both ways and a long row of small steps is not
+    one tie. Within a group models trained for the domain asked for come first.
+    """
+    groups: list[list[Standing]] = []
+    for standing in ranked:
+        if groups and level(groups[-1][0], standing):
+            groups[-1].append(standing)
+        else:
+            groups.append([standing])
+    placed: list[Standing] = []
+    for group in groups:
+        names = tuple(member.id for member in group)
+        members = [replace(member, tied=tuple(n for n in names if n != member.id)) for member in group]
+        if request.domain is not None:
+            members.sort(key=lambda member: member.candidate.domain != request.domain)
+        placed.extend(members)
+    return tuple(placed)
 
 
 def assess(
@@ -154,19 +227,19 @@ def cautious_quality(judged: Judgement) -> float | None:
 
 
 def tied_with(standing: Standing, others: Sequence[Standing]) -> tuple[str, ...]:
-    """The others that the evidence can't tell apart: scores within a hundredth, or one's interval inside the other's."""
-    return tuple(other.id for other in others if other.id != standing.id and _tied(standing, other))
+    """Those of `others` that share the model's rank (the rule is `level`'s); holds both ways."""
+    return tuple(other.id for other in others if other.id in standing.tied)
 
 
-def _tied(one: Standing, other: Standing) -> bool:
-    if one.score is None or other.score is None:
+def level(one: Standing, other: Standing) -> bool:
+    """Whether the evidence can't tell two apart: scores within `TIE_EPSILON`, and half of the shorter interval in the other."""
+    if one.score is None or other.score is None or abs(one.score - other.score) >= TIE_EPSILON:
         return False
-    if abs(one.score - other.score) < TIE_EPSILON:
-        return True
     low, high, other_low, other_high = one.score_low, one.score_high, other.score_low, other.score_high
     if low is None or high is None or other_low is None or other_high is None:
         return False
-    return (low <= other_low and other_high <= high) or (other_low <= low and high <= other_high)
+    shared = min(high, other_high) - max(low, other_low)
+    return shared >= LEAST_OVERLAP * min(high - low, other_high - other_low)
 
 
 def _standing(
@@ -174,18 +247,18 @@ def _standing(
 ) -> Standing:
     load = load_of(request, pool.task, candidate)
     seconds = None if sized is None else request_s(sized, load)
+    at_least_s = seconds if sized is None or seconds is not None else writing_s(sized, load)
+    if at_least_s is not None and seconds is None:
+        reasons = (*reasons, "the time to read the prompt is not known here: latency counts the writing alone")
     judged = pool.qualities.get(candidate.id, NO_QUALITY)
     cost = _cost(candidate, sized, load, judged, request, pool)
     parts = Parts(
         quality=cautious_quality(judged),
-        latency=_latency_part(seconds, sized, load),
-        memory=_memory_part(sized, request),
+        latency=latency_part(at_least_s, sized, load, request, pool),
+        memory=memory_part(sized, request, pool),
         licence=min(CLASS_SCORE[x.licence_class] for x in pool.bound_licences[candidate.id].licences),
-        cost=_cost_part(cost),
+        cost=cost_part(cost),
     )
-    score, low, high, unknown = _score(parts, judged, request, pool)
-    if score is not None and unknown:
-        reasons = (*reasons, f"not known and left out of the score: {', '.join(unknown)}")
     return Standing(
         candidate=candidate,
         sized=sized,
@@ -194,53 +267,9 @@ def _standing(
         quality=judged,
         cost=cost,
         parts=parts,
-        score=score,
-        score_low=low,
-        score_high=high,
+        speed_unknown=sized is not None and speed_is_missing(sized, pool.machine),
         reasons=reasons,
     )
-
-
-def _score(
-    parts: Parts, judged: Judgement, request: Request, pool: Pool
-) -> tuple[float | None, float | None, float | None, tuple[str, ...]]:
-    """The score, its bounds from those of the quality, and the parts left out. None without a quality to rank by."""
-    if parts.quality is None or judged.low is None or judged.high is None or pool.task.unranked is not None:
-        return None, None, None, ()
-    weights = {part: weight for part, weight in weights_of(request, pool.task).items() if weight > 0}
-    known = {name: value for name, value in parts.items() if value is not None and name in weights}
-    total = sum(weights[name] for name in known)
-    unknown = tuple(name for name, value in parts.items() if value is None and name in weights)
-    if total <= 0:
-        return None, None, None, unknown
-    score = sum(weights[name] * value for name, value in known.items()) / total
-    share = weights.get("quality", 0.0) / total
-    low = score - share * (parts.quality - judged.low)
-    high = score + share * (judged.high - parts.quality)
-    return round(score, 4), round(low, 4), round(high, 4), unknown
-
-
-def _latency_part(seconds: float | None, sized: Sized | None, load: Load) -> float | None:
-    """1 / (1 + t / t_half): one half for an answer read at `READING_TOKENS_PER_S` after `READING_START_S`."""
-    if seconds is None or sized is None or sized.speed is None:
-        return None
-    decodes = sized.speed.decode_tokens_per_s is not None
-    half_s = READING_START_S + load.output_tokens / READING_TOKENS_PER_S if decodes else INPUT_ONLY_S
-    return round(1 / (1 + seconds / half_s), 4)
-
-
-def _memory_part(sized: Sized | None, request: Request) -> float | None:
-    """The share of the budget that stays free at the peak; None without a budget."""
-    if sized is None or not sized.memory.budget_bytes:
-        return None
-    return round(max(1 - sized.memory.peak_bytes / (sized.memory.budget_bytes * request.memory_share), 0.0), 4)
-
-
-def _cost_part(cost: TokenCost | None) -> float | None:
-    """1 / (1 + price / 1 USD per million tokens)."""
-    if cost is None or cost.usd_per_1m_tokens is None:
-        return None
-    return round(1 / (1 + cost.usd_per_1m_tokens / HALF_SCORE_USD_PER_1M), 4)
 
 
 def _cost(
@@ -266,6 +295,7 @@ def _cost(
         price,
         pool.machine,
         sequences=request.sequences,
+        devices=devices_needed(sized.memory.peak_bytes, pool.machine),
         requests_per_day=request.requests_per_day,
         rival=cheapest_rival(judged, offers),
     )
@@ -276,8 +306,9 @@ def _near_misses_first(exclusion: Exclusion) -> tuple[str, float, str]:
     return exclusion.constraint, far if exclusion.distance is None else exclusion.distance, exclusion.model
 
 
-def _by_domain(standing: Standing, pool: Pool) -> tuple[bool, int, int, str]:
-    """Order without scores: trained for the task's domain first, then by training tokens, then by size, then by name."""
+def _by_domain(standing: Standing, request: Request, pool: Pool) -> tuple[bool, bool, int, int, str]:
+    """Order without scores: known speeds first, then trained for the domain, then by training tokens, size and name."""
     candidate = standing.candidate
-    stranger = pool.task.domain is not None and candidate.domain != pool.task.domain
-    return stranger, -(candidate.training_tokens or 0), -(candidate.params or 0), candidate.id
+    domain = request.domain or pool.task.domain
+    stranger = domain is not None and candidate.domain != domain
+    return standing.speed_unknown, stranger, -(candidate.training_tokens or 0), -(candidate.params or 0), candidate.id

@@ -35,7 +35,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `licences` holds licence ids, `licence_classes` classes: a model passes with either. `languages` are lower-case BCP 47
     codes, `region` an ISO code or EU/UK. `hardware_named` says that the user named the machine to run on, which leaves
-    models that run at a provider out. `memory_share` scales the machine's budget: 0.5 asks what half of it would hold.
+    models that run at a provider out. `domain` (legal, biomedical) is a preference: among equals, models trained for it come
+    first. `memory_share` scales the machine's budget: 0.5 asks what half of it would hold.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     released_after: str | None = None
     exclude_families: tuple[str, ...] = ()
     only_families: tuple[str, ...] = ()
+    domain: str | None = None
     requests_per_day: float | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -92,12 +94,23 @@ def load_of(request: Request, task: Task, candidate: Candidate) -> Load:
 
 def weights_of(request: Request, task: Task) -> dict[str, float]:
     """Weights of the parts, summing to 1: the task's (or the defaults), with those the user gave put in their place."""
-    given = task.weights or DEFAULT_WEIGHTS
-    merged = {part: float(request.weights.get(part, given.get(part, 0.0))) for part in SCORE_PARTS}
+    merged = plain_weights(request, task)
     total = sum(merged.values())
     if total <= 0:
         raise UsageError("all weights are zero: at least one part must count", where="--weight")
     return {part: weight / total for part, weight in merged.items()}
+
+
+def plain_weights(request: Request, task: Task) -> dict[str, float]:
+    """The weights before they are made to sum to 1."""
+    given = task.weights or DEFAULT_WEIGHTS
+    return {part: float(request.weights.get(part, given.get(part, 0.0))) for part in SCORE_PARTS}
+
+
+def raised_parts(request: Request, task: Task) -> frozenset[str]:
+    """The parts to which the user gave more weight than the task does."""
+    given = task.weights or DEFAULT_WEIGHTS
+    return frozenset(part for part, weight in request.weights.items() if weight > given.get(part, 0.0))
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -11,6 +11,7 @@ from fmkit.sizing.estimate import MemoryEstimate
 from fmkit.speed.estimate import SpeedEstimate
 
 if TYPE_CHECKING:
+    from fmkit.machine import Machine
     from fmkit.selection.request import Load
 
 
@@ -59,6 +60,14 @@ def request_s(sized: Sized, load: Load) -> float | None:
     return first_s + _writing_s(sized.speed, load.output_tokens)
 
 
+def writing_s(sized: Sized, load: Load) -> float | None:
+    """Seconds to write thoughts and answer, where only the rate of decoding is known: the least a request takes."""
+    speed = sized.speed
+    if speed is None or speed.decode_tokens_per_s is None:
+        return None
+    return _writing_s(speed, load.thinking_tokens + load.output_tokens)
+
+
 def _writing_s(speed: SpeedEstimate, tokens: int) -> float:
     return 0.0 if speed.decode_tokens_per_s is None else tokens / speed.decode_tokens_per_s.median
 
@@ -67,3 +76,8 @@ def tokens_per_s(speed: SpeedEstimate) -> float | None:
     """The rate people mean by tokens per second: decoding, or reading for a model that does not decode."""
     rate = speed.decode_tokens_per_s or speed.prefill_tokens_per_s
     return None if rate is None else rate.median
+
+
+def speed_is_missing(sized: Sized, machine: Machine) -> bool:
+    """Whether the device is known and the speed on it is not; of a bare size of memory nobody expects a speed."""
+    return sized.speed is None and machine.device is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.selection.sized import first_token_s
+
 if TYPE_CHECKING:
     from fmkit.selection.ranking import Standing
 
@@ -11,6 +13,10 @@ Figure = float | int | str
 
 SPEECH_WINDOW_S = 30.0
 """Sound that one request of a speech model covers: Whisper's window, 1500 encoder positions of 20 ms (its paper, section 2.2)."""
+
+SPOKEN_TOKENS_PER_S = 200 / 30
+"""Tokens written per second of speech: the task transcription's 200 per window (assumed). English at 150 words a minute and 4
+tokens to 3 words is 3.3; quick speech and languages that the vocabulary cuts finer need more."""
 
 
 def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
@@ -22,7 +28,7 @@ def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
         "wer_percent": _error_rate(standing),
         "texts_per_s": _inputs_per_s(standing),
         "pairs_per_s": _inputs_per_s(standing),
-        "images_per_s": _inputs_per_s(standing) if "image" in standing.candidate.inputs else None,
+        "images_per_s": _images_per_s(standing),
         "real_time_factor": _real_time_factor(standing),
         "effective_context_tokens": effective_context_tokens(standing),
     }
@@ -50,11 +56,24 @@ def _inputs_per_s(standing: Standing) -> float | None:
     return _three_digits(sized.memory.sequences / standing.request_s)
 
 
-def _real_time_factor(standing: Standing) -> float | None:
-    """Seconds of work per second of sound: the time to write one window down / `SPEECH_WINDOW_S`."""
-    if standing.candidate.spec_kind != "speech" or standing.request_s is None:
+def _images_per_s(standing: Standing) -> float | None:
+    """Images embedded per second: what the image tower takes in, the text tower left out (labels are embedded once)."""
+    sized = standing.sized
+    if sized is None or sized.speed is None or sized.speed.images_per_s is None:
         return None
-    return _three_digits(standing.request_s / SPEECH_WINDOW_S)
+    return _three_digits(sized.speed.images_per_s.median)
+
+
+def _real_time_factor(standing: Standing) -> float | None:
+    """Seconds of work per second of sound: (the encoder's pass + decoding what is said in one window) / `SPEECH_WINDOW_S`."""
+    sized = standing.sized
+    if standing.candidate.spec_kind != "speech" or sized is None or sized.speed is None:
+        return None
+    heard_s, rate = first_token_s(sized, standing.load), sized.speed.decode_tokens_per_s
+    if heard_s is None or rate is None:
+        return None
+    written_s = SPOKEN_TOKENS_PER_S * SPEECH_WINDOW_S / rate.median
+    return _three_digits((heard_s + written_s) / SPEECH_WINDOW_S)
 
 
 def _three_digits(figure: float) -> float:

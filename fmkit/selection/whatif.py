@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from fmkit.selection.constraints import FIXED, Exclusion
-from fmkit.selection.ranking import Selection, Standing, assess
-from fmkit.selection.request import DEFAULT_PRECISIONS, Request, context_need, weights_of
+from fmkit.selection.ranking import Selection, Standing, assess, order
+from fmkit.selection.request import DEFAULT_PRECISIONS, Request, context_need, plain_weights, weights_of
 from fmkit.units import format_tokens
 
 if TYPE_CHECKING:
@@ -110,25 +110,21 @@ def sensitivities(selection: Selection, request: Request, pool: Pool) -> tuple[C
     winner = selection.winner
     if winner is None:
         return ()
-    survivors = tuple(standing.candidate for standing in selection.ranked)
+    survivors = tuple(standing.candidate for standing in selection.standings)
     changes = []
     for change, changed in _questions(request, pool):
         new = _winner(changed, pool, survivors)
-        if new is None:
-            changes.append(Change(change=change, new_winner="none"))
-        elif new.id != winner.id:
-            changes.append(Change(change=change, new_winner=new.id))
+        if new != winner.id:
+            changes.append(Change(change=change, new_winner=new))
     return tuple(changes)
 
 
 def _questions(request: Request, pool: Pool) -> list[tuple[str, Request]]:
     need = context_need(request, pool.task)
     weights = weights_of(request, pool.task)
-    rest = sum(weight for part, weight in weights.items() if part != "latency")
-    faster = {
-        part: MORE_LATENCY if part == "latency" else weight / rest * (1 - MORE_LATENCY) if rest else 0.0
-        for part, weight in weights.items()
-    }
+    plain = plain_weights(request, pool.task)
+    rest = sum(weight for part, weight in plain.items() if part != "latency")
+    faster = request.weights | {"latency": rest * MORE_LATENCY / (1 - MORE_LATENCY)}
     questions: list[tuple[str, Request]] = []
     for factor in (2, 4) if need >= CONVERSATION_TOKENS else ():
         longer = replace(request, context_tokens=need * factor)
@@ -145,8 +141,10 @@ def _questions(request: Request, pool: Pool) -> list[tuple[str, Request]]:
     return questions
 
 
-def _winner(request: Request, pool: Pool, survivors: tuple[Candidate, ...]) -> Standing | None:
-    """The winner among the survivors."""
-    found = [assess(candidate, request, pool) for candidate in survivors]
-    scored = [s for s in found if isinstance(s, Standing) and s.score is not None]
-    return min(scored, key=lambda s: (-(s.score or 0.0), -(s.quality.value or 0.0), s.id), default=None)
+def _winner(request: Request, pool: Pool, survivors: tuple[Candidate, ...]) -> str:
+    """The winner among the survivors; `none` where nobody is left, `not ranked` where too few scored ones are."""
+    found = [s for candidate in survivors if isinstance(s := assess(candidate, request, pool), Standing)]
+    winner = order(found, (), request, pool).winner
+    if winner is not None:
+        return winner.id
+    return "not ranked" if found else "none"

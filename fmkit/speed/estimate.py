@@ -22,7 +22,8 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Speed of one model on one machine at one workload.
 
     `ttft_s` is the time to the first token (seconds); `decode_tokens_per_s` is per sequence; `throughput_tokens_per_s`
-    counts generated tokens of all sequences; a figure that does not apply to the kind of model is None.
+    counts generated tokens of all sequences; `images_per_s` is what the image tower takes in, of all sequences. A figure that does
+    not apply to the kind of model is None. For a model that does not decode, `ttft_s` is one pass of all its towers.
     `bound` says what the decode step waits for. `reason` names the efficiency used and where it was measured.
     """
 
@@ -33,3 +34,4 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     basis: SpeedBasis
     bound: Literal["bandwidth", "compute", "overhead"]
     reason: str
+    images_per_s: Range | None = None

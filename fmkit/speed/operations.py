@@ -1,99 +1,216 @@
 """Operations and bytes of one step, from the model's tensors and layer kinds.
 
-Decode reads every weight once per step (of the experts, those the batch is routed to) and each sequence's cache; prefill
-computes 2 operations per active weight and token, and attention over the tokens before it.
+Decode reads every weight of the decoder once per step (of the experts, those the batch is routed to) and each sequence's cache.
+Reading runs every tower once: 2 operations per active weight and token, and attention over the tokens before it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
 
 from fmkit.model.layers import (
+    ChunkedAttention,
     CompressedAttention,
     CrossAttention,
     EncoderAttention,
     FullAttention,
     LatentAttention,
     SimpleMixer,
+    StateSpace,
     parts_of,
 )
+from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, ShortConvolution
 from fmkit.model.spec import Stack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fmkit.model.precision import Layout
-    from fmkit.model.spec import ModelSpec
+    from fmkit.model.spec import ModelSpec, StackRole, TensorGroup
+
+TOWER_PARTS = ("vision", "audio", "qformer")
+NOT_MULTIPLIED = ("embedding", "head", "buffer", "projector")
+"""Parts that are not applied to every token: rows looked up, the last token's logits, and what joins two towers."""
 
 
-def decode_weight_bytes(spec: ModelSpec, layout: Layout, sequences: int) -> int:
-    """Bytes of weights read in one decode step of `sequences` sequences.
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read before the first token: tokens of the prompt and of the encoder and images per sequence, and sequences."""
 
-    All but the input embedding (one row is looked up) and the encoders, which ran before; experts count by how many distinct
-    ones the batch is expected to touch: E * (1 - (1 - k/E) ** sequences).
+    prompt_tokens: int
+    encoder_tokens: int = 0
+    images: int = 0
+    sequences: int = 1
+
+
+class TowerPass(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of all sequences through one tower: floating-point operations, and bytes of weights read once."""
+
+    role: StackRole
+    layers: int
+    operations: float
+    weight_bytes: int
+
+
+def reading_passes(spec: ModelSpec, layout: Layout, reading: Reading) -> tuple[TowerPass, ...]:
+    """Every tower that runs before the first token: image and audio towers, Q-Former, text encoder, decoder."""
+    return tuple(_passes(spec, layout, reading))
+
+
+def _passes(spec: ModelSpec, layout: Layout, reading: Reading) -> Iterator[TowerPass]:
+    for stack in spec.stacks:
+        tokens = stack_tokens(spec, stack, reading)
+        if tokens == 0:
+            continue
+        runs = reading.sequences * (reading.images if stack.role in ("vision", "qformer") else 1)
+        yield TowerPass(
+            role=stack.role,
+            layers=stack.layers,
+            operations=runs * tower_operations(spec, stack, tokens, _memory_tokens(spec, stack, reading)),
+            weight_bytes=weight_bytes(spec, layout, stack.role, runs * tokens),
+        )
+
+
+def stack_tokens(spec: ModelSpec, stack: Stack, reading: Reading) -> int:
+    """Tokens of one sequence (of one image, for a tower of images) that pass through a stack; 0 where it doesn't run.
+
+    A decoder with an encoder of its own starts from one token. A tower of images whose length the input decides counts as long
+    as what it hands on.
+    """
+    if stack.role in ("vision", "qformer"):
+        return (stack.fixed_tokens or spec.image_tokens or 0) if reading.images else 0
+    if stack.fixed_tokens is not None:
+        return stack.fixed_tokens
+    if stack.role == "encoder" and spec.cached_stack is not None:
+        return reading.encoder_tokens or reading.prompt_tokens
+    if stack.role == "decoder" and spec.stack("encoder") is not None:
+        return 1
+    return min(stack.max_tokens or reading.prompt_tokens, reading.prompt_tokens)
+
+
+def _memory_tokens(spec: ModelSpec, stack: Stack, reading: Reading) -> int:
+    """Tokens of another tower that the cross-attention of this one attends to."""
+    source = spec.stack("vision") if stack.role == "qformer" else spec.stack("encoder") or spec.stack("audio")
+    if source is not None:
+        return stack_tokens(spec, source, reading)
+    return reading.encoder_tokens if reading.images else 0
+
+
+def tower_operations(spec: ModelSpec, stack: Stack, tokens: int, memory_tokens: int = 0) -> float:
+    """Floating-point operations to run `tokens` tokens of one sequence through one tower.
+
+    2 per active weight and token, but keys and values of cross-attention are projected once per token of the other tower; plus
+    attention. Embedding lookups are free, and the head runs for the last token only.
+    """
+    weights = sum(group.active_elements for group in spec.tensors if _multiplies(group, spec, stack.role))
+    vision = spec.stack("vision")
+    width = vision.hidden_dim if stack.role == "qformer" and vision is not None else stack.hidden_dim
+    crossed = width * sum(cross.token_bytes(1) * count for cross, count in _crosses(stack))
+    projected = (weights - crossed) * tokens + crossed * memory_tokens + _projector(spec, stack)
+    return 2.0 * projected + attention_operations(stack, tokens, memory_tokens)
+
+
+def _projector(spec: ModelSpec, stack: Stack) -> int:
+    """Weights times rows of what joins towers: once per token of an image it hands to a decoder, else once per sequence."""
+    joined = spec.stack("vision") if spec.cached_stack is not None else spec.stacks[0]
+    if stack is not joined:
+        return 0
+    rows = (spec.image_tokens or 1) if stack.role == "vision" else 1
+    return rows * sum(group.elements for group in spec.tensors if group.part == "projector")
+
+
+def tower_of(group: TensorGroup, spec: ModelSpec) -> StackRole:
+    """The role of the stack that a tensor belongs to."""
+    if group.part in ("vision", "audio", "qformer"):
+        return group.part
+    if spec.cached_stack is None:
+        return "encoder"
+    return "encoder" if spec.stack("encoder") is not None and ".encoder." in f".{group.name}" else "decoder"
+
+
+def _multiplies(group: TensorGroup, spec: ModelSpec, role: StackRole) -> bool:
+    if group.part in NOT_MULTIPLIED or tower_of(group, spec) != role:
+        return False
+    return group.part not in TOWER_PARTS or group.module in ("linear", "conv1d", "conv")
+
+
+def weight_bytes(spec: ModelSpec, layout: Layout, role: StackRole, tokens: int) -> int:
+    """Bytes of one tower's weights read once for `tokens` tokens, without the input embedding (rows are looked up).
+
+    Experts count by how many distinct ones the tokens are expected to touch: E * (1 - (1 - k/E) ** tokens).
     """
     total = 0.0
     for group in spec.tensors:
-        if group.part in ("vision", "audio", "qformer", "projector", "buffer") or ".encoder." in f".{group.name}":
+        if group.part in ("projector", "buffer") or tower_of(group, spec) != role:
             continue
         if group.part == "embedding" and not (spec.tied_head and group is _largest_embedding(spec)):
             continue
         size = layout.tensor_group_bytes(group, spec.config_dtype)
         if group.active is not None:
             experts = group.shape[0]
-            size = int(size * (1 - (1 - group.active / experts) ** sequences))
+            size = int(size * (1 - (1 - group.active / experts) ** tokens))
         total += size
     return int(total)
 
 
-def prefill_operations(spec: ModelSpec, tokens: int) -> float:
-    """Floating-point operations to process `tokens` tokens of one sequence.
-
-    2 per active weight and token (embedding lookups are free, the head runs for the last token only), plus attention:
-    4 * heads * head_dim * tokens ** 2 per layer, halved where it is causal.
-    """
-    projections = sum(
-        group.active_elements
-        for group in spec.tensors
-        if group.part not in ("embedding", "head", "buffer", "vision", "audio", "qformer")
-    )
-    return 2.0 * projections * tokens + sum(attention_operations(stack, tokens) for stack in text_stacks(spec))
+def decode_weight_bytes(spec: ModelSpec, layout: Layout, sequences: int) -> int:
+    """Bytes of weights read in one decode step of `sequences` sequences: the decoder's, for the encoders ran before."""
+    return weight_bytes(spec, layout, "decoder", sequences)
 
 
-def attention_operations(stack: Stack, tokens: int) -> float:
+def attention_operations(stack: Stack, tokens: int, memory_tokens: int = 0) -> float:
     """Operations of attention scores and weighted sums over one sequence: O(tokens ** 2) unless a window bounds it.
+
+    2 * heads * (key_dim + value_dim) per pair of tokens; cross-attention pairs them with the `memory_tokens` of another tower.
 
     >>> from fmkit.model.spec import Block
     >>> layer = FullAttention(query_heads=32, kv_heads=8, key_dim=128, value_dim=128)
     >>> attention_operations(Stack(role="decoder", hidden_dim=4096, blocks=(Block(count=32, mixer=layer),)), 4096) / 1e12
     4.398046511104
     """
-    return sum(
-        2.0 * _width(mixer) * _pairs(mixer, tokens) * block.count
+    own = sum(
+        2.0 * attention_width(mixer) * _pairs(mixer, tokens) * block.count
         for block in stack.blocks
         for mixer in parts_of(block.mixer)
     )
+    return own + sum(2.0 * attention_width(cross) * tokens * memory_tokens * count for cross, count in _crosses(stack))
 
 
-def _width(mixer: SimpleMixer) -> int:
-    """Widths of all heads' keys and values together; 0 for a layer without attention."""
+def _crosses(stack: Stack) -> Iterator[tuple[CrossAttention, int]]:
+    """Cross-attention of a stack, beside a layer's own attention or in its place, and in how many layers."""
+    for block in stack.blocks:
+        if block.cross is not None:
+            yield block.cross, block.count
+        for part in parts_of(block.mixer):
+            if isinstance(part, CrossAttention):
+                yield part, block.count
+
+
+def attention_width(mixer: SimpleMixer) -> int:
+    """Widths of all query heads' keys and values together; 0 for a kind that attends to no token. Every kind is named.
+
+    >>> attention_width(EncoderAttention(query_heads=12, kv_heads=12, key_dim=64, value_dim=64))  # BERT base
+    1536
+    """
     if isinstance(mixer, LatentAttention):
         return mixer.query_heads * (mixer.nope_dim + mixer.rope_dim + mixer.value_dim)
     if isinstance(mixer, CompressedAttention):
         return mixer.query_heads * 2 * mixer.head_dim
     if isinstance(mixer, FullAttention | CrossAttention | EncoderAttention):
         return mixer.query_heads * (mixer.key_dim + mixer.value_dim)
-    return 0
+    if isinstance(mixer, StateSpace | Mamba2 | DeltaAttention | LinearAttention | Rwkv | ShortConvolution | NoMixer):
+        return 0
+    assert_never(mixer)
 
 
 def _pairs(mixer: SimpleMixer, tokens: int) -> float:
     """Pairs of tokens that attend to each other: half a square where attention is causal, less beyond a window."""
     reach = mixer.attended_tokens(tokens)
+    if isinstance(mixer, ChunkedAttention):
+        return tokens * reach / 2
     causal = isinstance(mixer, FullAttention | LatentAttention | CompressedAttention)
     return tokens * reach - (reach * reach / 2 if causal else 0)
-
-
-def text_stacks(spec: ModelSpec) -> tuple[Stack, ...]:
-    """The stacks that process the text of a request."""
-    return tuple(stack for stack in spec.stacks if stack.role in ("decoder", "encoder"))
 
 
 def _largest_embedding(spec: ModelSpec) -> object:

@@ -88,12 +88,12 @@ def drawn(found: RecommendResult, width: int = 100, **options: Any) -> str:
 
 
 def test_the_list_has_the_verdict_first_and_a_line_per_pick() -> None:
-    text = drawn(result(pick(), API, UNSCORED))
+    text = drawn(result(pick(tied_with=("cloud",)), API, UNSCORED))
     lines = text.splitlines()
     assert lines[0] == "For chat on a card: alpha-8b-instruct."
     row = next(line for line in lines if "alpha-8b-instruct" in line and "int8" in line)
     assert all(part in row for part in ("1", "10.00 GiB", "31-92", "0.80!", "(0.70-0.90)", "apache-2.0", "0.81"))
-    assert next(line for line in lines if " cloud " in line).split()[:3] == ["2=", "cloud", "API"]
+    assert next(line for line in lines if " cloud " in line).split()[:3] == ["1=", "cloud", "API"]
     assert "no score" in next(line for line in lines if "silent" in line)
 
 
@@ -179,3 +179,25 @@ def test_evidence_is_as_good_as_its_reporters() -> None:
 def test_an_unverified_licence_is_marked() -> None:
     recalled = replace(pick().licence, verified=False)
     assert "apache-2.0 ?" in drawn(result(pick(licence=recalled)), width=120)
+
+
+def test_those_that_share_a_rank_all_bear_the_first() -> None:
+    names = ("a", "b", "c", "d")
+    tied = {"a": ("b", "c"), "b": ("a", "c"), "c": ("a", "b"), "d": ()}
+    picks = [pick(rank=place, model=name, tied_with=tied[name]) for place, name in enumerate(names, 1)]
+    table = markdown_table(result(*picks)).splitlines()
+    assert [line.split(" | ")[0] for line in table if line.startswith("| ") and "---" not in line][1:] == [
+        "| 1=", "| 1=", "| 1=", "| 4",
+    ]  # fmt: skip
+
+
+def test_the_table_says_what_a_price_rests_on_and_that_a_speed_is_unknown() -> None:
+    text = drawn(result(pick(speed=None), API), width=120)
+    assert "USD/1M of cloud: list price" in text
+    assert "unknown" in next(line for line in text.splitlines() if "alpha-8b-instruct" in line and "int8" in line)
+    assert "USD/1M of cloud: list price" in markdown_table(result(pick(), API))
+
+
+def test_a_change_that_leaves_too_few_to_rank_is_said() -> None:
+    found = result(pick(), sensitivity=(Sensitivity(change="half the memory", new_winner="not ranked"),))
+    assert "half the memory: too few models" in drawn(found)

@@ -14,7 +14,7 @@ from fmkit.sizing.estimate import MemoryEstimate
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.units import GIB
 
-BITS = {"fp16": 16, "int8": 8, "int4": 4}
+BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 BANDWIDTH_BYTES_PER_S = 1e12
 
 
@@ -128,8 +128,10 @@ def pool_of(
     on: Machine | None = None,
     prices: tuple[CloudPrice, ...] = (),
     speed_known: bool = True,
+    unknown: frozenset[tuple[str, str]] = frozenset(),
+    bandwidth: float = BANDWIDTH_BYTES_PER_S,
 ) -> Pool:
-    """A pool whose models weigh params * bits / 8 and decode at bandwidth / weight."""
+    """A pool whose models weigh params * bits / 8 and decode at bandwidth / weight; `unknown` (model, precision) have no speed."""
     by_id = {found.id: found for found in candidates}
     where = on or machine()
 
@@ -141,7 +143,7 @@ def pool_of(
         return Sized(
             precision=precision,
             memory=memory_estimate(precision, context_tokens, weights, where.usable_bytes * where.count),
-            speed=speed_estimate(BANDWIDTH_BYTES_PER_S / weights) if speed_known else None,
+            speed=speed_estimate(bandwidth / weights) if speed_known and (model, precision) not in unknown else None,
         )
 
     return Pool(

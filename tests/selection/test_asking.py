@@ -16,6 +16,7 @@ def known(build: Any) -> Known:
         families=("alpha", "llama-2", "llama-3.1"),
         precisions={"fp16": "fp16", "bf16": "fp16", "int8": "int8", "int4": "int4"},
         engines={"transformers": ("fp16", "int8", "int4")},
+        languages=("en", "xh"),
     )
 
 
@@ -47,6 +48,10 @@ def test_values_are_read_as_people_write_them(known: Known) -> None:
     ("options", "message"),
     [
         ({"licence": "permisive"}, "nearest: permissive"),
+        ({"licence": "foo"}, "permissive.*apache-2.0"),
+        ({"only": "nofamily"}, "valid: alpha, llama-2"),
+        ({"exclude": "zzz"}, "valid: alpha, llama-2"),
+        ({"language": "xx"}, "unknown language 'xx'; .*xh"),
         ({"use": "comercial"}, "nearest: commercial"),
         ({"region": "Europe"}, "ISO country code"),
         ({"language": "Klingonese"}, "unknown language"),

@@ -52,8 +52,8 @@ def test_conditions_of_a_licence_are_said_when_they_bind(build: Any) -> None:
 
 def test_the_loss_of_a_lower_precision_is_said(build: Any) -> None:
     scored = build.candidate("large", params=40_000_000_000, scores=(build.score("A", 1),))
-    other = build.candidate("other", tasks=("chat",), context_tokens=8192, scores=(build.score("A", 2),))
-    pool = build.pool(scored, other)
+    others = [build.candidate(f"other-{n}", scores=(build.score("A", n),)) for n in (2, 3)]
+    pool = build.pool(scored, *others)
     standing = next(s for s in select(Request(task="chat"), pool).ranked if s.id == "large")
     assert "loss at int4: one point" in "\n".join(cautions(standing, Request(task="chat"), pool, PRECISIONS))
 
@@ -74,7 +74,7 @@ def test_speech_has_a_word_error_rate_and_a_real_time_factor(build: Any) -> None
     )  # fmt: skip
     models = [
         build.candidate(name, spec_kind="speech", inputs=("audio",), tasks=("transcription",), scores=(build.score("A", wer, unit="WER %"),))
-        for name, wer in (("one", 7.4), ("two", 9.0))
+        for name, wer in (("one", 7.4), ("two", 9.0), ("three", 12.0))
     ]  # fmt: skip
     standing = next(
         s for s in select(Request(task="transcription"), build.pool(*models, task=task)).ranked if s.id == "one"
@@ -83,3 +83,11 @@ def test_speech_has_a_word_error_rate_and_a_real_time_factor(build: Any) -> None
     assert found["wer_percent"] == 7.4
     # 16 GB at 1 TB/s are 62.5 tokens/s: 1024 / 1250 s to read and 200 / 62.5 s to write, per 30 s of sound
     assert found["real_time_factor"] == 0.134
+
+
+def test_a_quality_near_the_worst_of_the_catalog_is_said(build: Any) -> None:
+    models = [build.candidate(f"m-{n}", scores=(build.score("A", n),)) for n in (0, 50, 100)]
+    pool = build.pool(*models)
+    by_id = {s.id: s for s in select(Request(task="chat"), pool).ranked}
+    assert "near the worst" in "\n".join(cautions(by_id["m-0"], Request(task="chat"), pool, PRECISIONS))
+    assert "near the worst" not in "\n".join(cautions(by_id["m-100"], Request(task="chat"), pool, PRECISIONS))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fmkit.machine import Device
-from fmkit.selection.cost import api_cost, api_usd_per_1m, cheapest_hourly, cheapest_rival, hosted_cost
+from fmkit.selection.cost import api_cost, api_usd_per_1m, cheapest_hourly, cheapest_rival, devices_needed, hosted_cost
 from fmkit.selection.facts import ApiTerms, CloudPrice
 from fmkit.selection.quality import Judgement
 from fmkit.selection.request import Load
@@ -87,3 +87,13 @@ def test_the_rival_is_the_cheapest_that_is_at_least_level(build: Any) -> None:
               (build.api("strong"), judged(0.9), 5.0), (build.api("unscored"), None, 0.01)]  # fmt: skip
     assert cheapest_rival(judged(0.55), offers) == ("level", 1.0)
     assert cheapest_rival(None, offers) is None
+
+
+def test_only_the_cards_a_model_needs_are_paid(build: Any) -> None:
+    machine = rented(build, count=8)
+    usable = machine.usable_bytes
+    assert [devices_needed(peak, machine) for peak in (1, usable, usable + 1, 99 * usable)] == [1, 1, 2, 8]
+    two = hosted_cost(build.speed(100), LOAD, price(3.6), machine, devices=2, requests_per_day=None, rival=None)
+    assert two is not None
+    assert two.usd_per_1m_tokens == pytest.approx(2 * 1.45)
+    assert "2 x card of 8 (the fewest that hold it)" in two.assumption

@@ -9,7 +9,14 @@ from fmkit.machine import Device
 from fmkit.selection.facts import Task
 from fmkit.selection.phrase import device_spellings, is_phrase, known_task, parse_phrase
 
-DEVICES = {"rtx-4090": "rtx-4090", "geforce rtx 4090": "rtx-4090", "rtx 4090": "rtx-4090", "h100": "h100-sxm5-80gb"}
+DEVICES = {
+    "rtx-4090": "rtx-4090",
+    "geforce rtx 4090": "rtx-4090",
+    "rtx 4090": "rtx-4090",
+    "h100": "h100-sxm5-80gb",
+    "4090": "rtx-4090",
+}
+FAMILIES = ("llama-2", "llama-3.1", "qwen3")
 
 
 @pytest.fixture
@@ -20,10 +27,15 @@ def tasks(build: Any) -> dict[str, Task]:
         "code": ("programming",),
         "code-completion": ("code completion", "autocomplete"),
         "translation": ("translate",),
-        "legal": ("contract",),
+        "legal": ("contract", "legal"),
+        "embedding": ("embed",),
+        "ocr": (),
         "transcription": ("transcribe", "speech to text"),
     }
-    return {name: build.task(id=name, name=name.capitalize(), words=found) for name, found in words.items()}
+    return {
+        name: build.task(id=name, name=name.capitalize(), words=found, domain="legal" if name == "legal" else None)
+        for name, found in words.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -49,11 +61,22 @@ def tasks(build: Any) -> dict[str, Task]:
             {"open_only": True, "region": "EU", "released_after": "2025-01"},
         ),
         ("chat in int4", "chat", {"precision": ["int4"]}),
+        ("OCR invoices on a 4090", "ocr", {"gpu": "rtx-4090"}),
+        ("chat with 2x 4090", "chat", {"gpu": "rtx-4090:2"}),
+        (
+            "summarise legal contracts in German on a 24 GB card",
+            "summarisation",
+            {"memory": "24GiB", "language": ["de"], "domain": "legal"},
+        ),
+        ("chat without llama", "chat", {"exclude": ["llama"]}),
+        ("chat without llama or qwen3 models", "chat", {"exclude": ["llama", "qwen3"]}),
+        ("chat, only qwen", "chat", {"only": ["qwen"]}),
     ],
 )
 def test_what_a_phrase_says(tasks: dict[str, Task], text: str, task: str, options: dict[str, Any]) -> None:
-    found = parse_phrase(text, tasks, DEVICES)
+    found = parse_phrase(text, tasks, DEVICES, FAMILIES)
     assert (found.task, found.options) == (task, options)
+    assert set(found.options) <= set(found.understood)
     assert found.not_understood == ()
 
 
@@ -104,3 +127,18 @@ def test_devices_go_by_short_names_and_the_smallest_is_meant() -> None:
     assert found["h100"] == "h100-sxm-80gb"
     assert found["h100 nvl"] == found["hopper"] == found["h100-nvl-94gb"] == "h100-nvl-94gb"
     assert found["m3 max"] == "apple-m3-max-36gb"
+
+
+def test_a_number_alone_is_no_card(tasks: dict[str, Task]) -> None:
+    assert "gpu" not in parse_phrase("chat for 4090 users", tasks, DEVICES).options
+    assert "gpu" not in parse_phrase("chat with 4090 tokens", tasks, DEVICES).options
+
+
+def test_an_amount_changes_nothing_and_is_said(tasks: dict[str, Task]) -> None:
+    found = parse_phrase("embed 1 million documents", tasks, DEVICES)
+    assert (found.task, found.options) == ("embedding", {})
+    assert found.not_understood == ("1 million documents",)
+
+
+def test_a_family_nobody_knows_is_said(tasks: dict[str, Task]) -> None:
+    assert parse_phrase("chat without sparkle", tasks, DEVICES, FAMILIES).not_understood == ("without", "sparkle")

@@ -1,0 +1,167 @@
+"""Which precision to take on the machine: the highest that fits and is fast enough, or what none of them meets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.selection.constraints import Exclusion
+from fmkit.selection.request import DEFAULT_PRECISIONS, USABLE_TOKENS_PER_S, Request, context_need, load_of
+from fmkit.selection.sized import Sized, first_token_s, fits, speed_is_missing, tokens_per_s
+from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmkit.selection.facts import Candidate
+    from fmkit.selection.pool import Pool
+
+
+def choose_precision(
+    candidate: Candidate, request: Request, pool: Pool, ignore: frozenset[str] = frozenset()
+) -> tuple[Sized, tuple[str, ...]] | Exclusion:
+    """The model in the highest precision that fits and is fast enough, with the reason; or why none does.
+
+    On a known machine a precision with an unknown speed is the last resort, and none at all where a precision with a known
+    one is too slow. `ignore` names constraints that don't count: what would be if they were not asked for.
+    """
+    ordered = _precisions_to_try(request, pool)
+    passed_over: list[str] = []
+    misses: list[Exclusion] = []
+    too_slow: Exclusion | None = None
+    resort: Sized | None = None
+    for precision in ordered:
+        sized = pool.size(candidate.id, precision, context_need(request, pool.task))
+        if sized is None or (precision == "fp32" and precision not in request.precisions and resort is None):
+            continue
+        found = [m for m in _size_misses(candidate, sized, request, pool) if m.constraint not in ignore]
+        too_slow = too_slow or next((miss for miss in found if miss.constraint == "usable-speed"), None)
+        if found:
+            passed_over.append(_passed_over(sized, found[0]))
+            misses.append(found[0])
+        elif not speed_is_missing(sized, pool.machine):
+            return sized, _precision_reason(sized, ordered, passed_over)
+        else:
+            passed_over.append(f"the speed at {precision} is not known")
+            resort = resort or sized
+    if resort is not None and too_slow is None:
+        return resort, (
+            f"{resort.precision}, the highest precision that fits; its speed on {pool.machine.name} is not known",
+        )
+    if resort is not None and too_slow is not None:
+        reason = f"{too_slow.reason}; at {resort.precision} its speed is not known, and unknown is not a pass"
+        return msgspec.structs.replace(too_slow, reason=reason)
+    if not misses:
+        return Exclusion(model=candidate.id, constraint="architecture",
+                         reason="its architecture is not known to the catalog, so it can't be sized")  # fmt: skip
+    # A precision that fits and is too slow says more about what is missing than one that does not fit.
+    fitting = [miss for miss in misses if miss.constraint not in {"memory", "context"}]
+    return min(fitting or misses, key=lambda miss: miss.distance if miss.distance is not None else float("inf"))
+
+
+def _precisions_to_try(request: Request, pool: Pool) -> list[str]:
+    """The precisions asked for, the widest first.
+
+    Where none was asked for, weights as their repository stores them come before all (that is what was evaluated), and a processor
+    also tries 32 bit after 16 bit: PyTorch has no fast float16 on most processors, while every one multiplies in 32 bit, without a quantiser.
+    """
+    ordered = sorted(request.precisions, key=lambda name: (-pool.precision_bits.get(name, 0), name))
+    device = pool.machine.device
+    if request.precisions != DEFAULT_PRECISIONS:
+        return ordered
+    ordered = [name for name in ("stored",) if name in pool.precision_bits] + ordered
+    if device is not None and device.device_class == "cpu":
+        wide = [name for name in ("fp32",) if name in pool.precision_bits]
+        return ordered[:-2] + wide + ordered[-2:]
+    return ordered
+
+
+def _passed_over(sized: Sized, miss: Exclusion) -> str:
+    if miss.constraint == "memory":
+        return f"{sized.precision} needs {format_bytes(sized.memory.peak_bytes)}"
+    return miss.reason
+
+
+def _precision_reason(sized: Sized, ordered: list[str], passed_over: list[str]) -> tuple[str, ...]:
+    """Why this precision, with what stood against the higher ones."""
+    budget = sized.memory.budget_bytes
+    here = f" (there are {format_bytes(budget)})" if budget is not None else ""
+    if passed_over:
+        return (f"{sized.precision}, because {'; '.join(passed_over)}{here}",)
+    if len(ordered) == 1:
+        return (f"{sized.precision}, the precision asked for",)
+    return (f"{sized.precision}: the highest precision of {', '.join(ordered)}, and it fits",)
+
+
+def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
+    """What the sized model misses of memory, speed and time to the first token."""
+    memory = sized.memory
+    if not memory.valid:
+        yield Exclusion(model=candidate.id, constraint="context",
+                        reason=f"{format_tokens(memory.context_tokens)} tokens are past a hard limit of the model")  # fmt: skip
+    if not fits(memory, request.memory_share):
+        budget = round((memory.budget_bytes or 0) * request.memory_share)
+        short = max(memory.peak_bytes - budget, 0)
+        yield Exclusion(
+            model=candidate.id,
+            constraint="memory",
+            reason=f"needs {format_bytes(memory.peak_bytes)} at {sized.precision} with "
+            f"{format_tokens(memory.context_tokens)} tokens; {pool.machine.name} offers {format_bytes(budget)}",
+            missed_by=format_bytes(short) if short else None,
+            passes_at=format_bytes(memory.peak_bytes),
+            distance=short,
+        )
+    yield from _speed_misses(candidate, sized, request, pool)
+
+
+def _speed_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
+    least, most_s = request.min_tokens_per_s, request.max_ttft_s
+    speed = sized.speed
+    if least is not None:
+        rate = None if speed is None else tokens_per_s(speed)
+        if rate is None:
+            yield _unknown_speed(candidate, "min-tokens-per-s", pool)
+        elif rate < least:
+            yield Exclusion(model=candidate.id, constraint="min-tokens-per-s", passes_at=format_rate(rate),
+                            missed_by=f"{format_rate(least - rate)} tokens/s", distance=least / rate,
+                            reason=f"about {format_rate(rate)} tokens/s at {sized.precision}; {least:g} asked for")  # fmt: skip
+    elif speed is not None and speed.decode_tokens_per_s is not None:
+        best = speed.decode_tokens_per_s.high
+        if best < USABLE_TOKENS_PER_S:
+            yield Exclusion(model=candidate.id, constraint="usable-speed", passes_at=format_rate(best), distance=USABLE_TOKENS_PER_S / best,
+                            missed_by=f"{format_rate(USABLE_TOKENS_PER_S - best)} tokens/s",
+                            reason=f"at most {format_rate(best)} tokens/s at {sized.precision} on {pool.machine.name}, slower than people read; "
+                            f"--min-tokens-per-s {best:.1g} lets it in")  # fmt: skip
+    if most_s is not None:
+        load = load_of(request, pool.task, candidate)
+        first_s = first_token_s(sized, load)
+        if first_s is None:
+            yield _unknown_speed(candidate, "max-ttft", pool)
+        elif first_s > most_s:
+            thoughts = f" with {load.thinking_tokens:,} thinking tokens assumed" if load.thinking_tokens else ""
+            yield Exclusion(
+                model=candidate.id,
+                constraint="max-ttft",
+                reason=f"about {format_seconds(first_s)} to the first token of the answer{thoughts}; "
+                f"{format_seconds(most_s)} allowed",
+                missed_by=format_seconds(first_s - most_s),
+                passes_at=format_seconds(first_s),
+                distance=first_s / most_s,
+            )
+
+
+def _unknown_speed(candidate: Candidate, constraint: str, pool: Pool) -> Exclusion:
+    where = candidate.api.provider if candidate.api is not None else pool.machine.name
+    return Exclusion(
+        model=candidate.id, constraint=constraint, reason=f"its speed on {where} is not known; unknown is not a pass"
+    )
+
+
+def api_speed_exclusion(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
+    """An API model has no speed we know, so it can't meet a demand for one."""
+    if request.min_tokens_per_s is not None:
+        return _unknown_speed(candidate, "min-tokens-per-s", pool)
+    if request.max_ttft_s is not None:
+        return _unknown_speed(candidate, "max-ttft", pool)
+    return None

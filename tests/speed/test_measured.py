@@ -1,0 +1,94 @@
+"""The ranges against published measurements, one of each engine and precision that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fmkit.speed.estimate import SpeedEstimate
+
+SpeedOf = Callable[..., SpeedEstimate]
+
+DECODED = (
+    # model, device, precision, engine, tokens/s: QwenLM speed benchmark at input 1 and XiongjieDai/GPU-Benchmarks
+    ("qwen2.5-0.5b", "a100-sxm4-80gb", "fp16", "transformers", 47.4),
+    ("qwen2.5-1.5b", "a100-sxm4-80gb", "fp16", "transformers", 39.7),
+    ("qwen2.5-7b", "a100-sxm4-80gb", "fp16", "transformers", 40.4),
+    ("qwen2.5-32b", "a100-sxm4-80gb", "fp16", "transformers", 17.5),
+    ("qwen2.5-7b", "a100-sxm4-80gb", "int8", "transformers", 31.6),
+    ("qwen2.5-7b", "a100-sxm4-80gb", "int4", "transformers", 43.1),
+    ("qwen2.5-32b", "a100-sxm4-80gb", "int4", "transformers", 19.2),
+    ("qwen2.5-7b", "a100-sxm4-80gb", "fp16", "vllm", 84.3),
+    ("qwen2.5-7b", "a100-sxm4-80gb", "int4", "vllm", 154.0),
+    ("llama-3-8b", "a100-sxm4-80gb", "fp16", "llama.cpp", 53.5),
+    ("llama-3-8b", "rtx-4090", "fp16", "llama.cpp", 54.8),
+    ("llama-3-8b", "rtx-4090", "q4_k_m", "llama.cpp", 130.6),
+)
+
+ON_TWO_CORES = (
+    # model, precision, seconds to the first token after 128 tokens, tokens/s: torch 2.13 on 2 cores of an EPYC
+    ("smollm2-135m-instruct", "fp16", 0.065, 1000 / 20.2),
+    ("smollm2-360m-instruct", "fp16", 0.152, 1000 / 39.5),
+    ("qwen2.5-0.5b", "fp16", 0.153, 1000 / 44.6),
+    ("qwen3-0.6b", "fp16", 0.216, 1000 / 60.0),
+    ("smollm2-135m-instruct", "fp32", 0.182, 1000 / 38.5),
+    ("qwen2.5-0.5b", "fp32", 0.579, 1000 / 115.2),
+)
+
+
+@pytest.mark.parametrize(("model", "device", "precision", "engine", "tokens_per_s"), DECODED)
+def test_a_measured_speed_lies_in_the_range(
+    model: str, device: str, precision: str, engine: str, tokens_per_s: float, speed_of: SpeedOf
+) -> None:
+    decode = speed_of(model, device, precision, 512, engine).decode_tokens_per_s
+    assert decode is not None
+    assert decode.low <= tokens_per_s <= decode.high
+
+
+@pytest.mark.parametrize("model", ["qwen2.5-0.5b", "qwen2.5-7b", "qwen2.5-32b"])
+def test_dense_models_in_transformers_are_within_a_twentieth(model: str, speed_of: SpeedOf) -> None:
+    measured = {row[0]: row[4] for row in DECODED if row[2:4] == ("fp16", "transformers")}
+    decode = speed_of(model).decode_tokens_per_s
+    assert decode is not None
+    assert decode.median == pytest.approx(measured[model], rel=0.05)
+
+
+@pytest.mark.parametrize(("model", "precision", "ttft_s", "tokens_per_s"), ON_TWO_CORES)
+def test_a_cpu_reads_and_decodes_as_measured(
+    model: str, precision: str, ttft_s: float, tokens_per_s: float, speed_of: SpeedOf
+) -> None:
+    found = speed_of(model, "two-cores", precision, 128)
+    assert found.decode_tokens_per_s is not None
+    assert found.ttft_s is not None
+    assert found.decode_tokens_per_s.median == pytest.approx(tokens_per_s, rel=0.2)
+    assert found.ttft_s.low <= ttft_s <= found.ttft_s.high
+
+
+def test_a_mixture_of_experts_is_as_slow_as_it_was_measured(speed_of: SpeedOf) -> None:
+    mixture = speed_of("qwen3-30b-a3b").decode_tokens_per_s  # 48 layers, 529 ms a token on an H20
+    dense = speed_of("qwen2.5-32b").decode_tokens_per_s
+    assert mixture is not None
+    assert dense is not None
+    assert mixture.median == pytest.approx(1.89, rel=0.01)
+    assert mixture.median < dense.median
+    assert mixture.high > dense.median  # the code that loops over experts is gone: the range says so
+
+
+def test_other_engines_know_no_such_penalty(speed_of: SpeedOf) -> None:
+    mixture = speed_of("qwen3-30b-a3b", engine="vllm").decode_tokens_per_s
+    dense = speed_of("qwen2.5-32b", engine="vllm").decode_tokens_per_s
+    assert mixture is not None
+    assert dense is not None
+    assert mixture.median > dense.median
+
+
+def test_whisper_on_a_consumer_card_is_in_the_borrowed_range(speed_of: SpeedOf) -> None:
+    """780 s of sound took whisper-large-v2 112 s on an RTX 3070 Ti (SYSTRAN/faster-whisper, transformers, beam 5)."""
+    found = speed_of("whisper-large-v2", "rtx-3090")
+    assert found.basis == "extrapolated"
+    assert found.ttft_s is not None
+    assert found.decode_tokens_per_s is not None
+    slowest = (found.ttft_s.high + 200 / found.decode_tokens_per_s.low) / 30
+    fastest = (found.ttft_s.low + 200 / found.decode_tokens_per_s.high) / 30
+    assert fastest < 112 / 780 < slowest
