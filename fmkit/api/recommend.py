@@ -165,7 +165,7 @@ def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> 
         if precision == "stored" and (on_cpu or not stores_quantised(request.engine, catalog, spec)):
             return None  # on a CPU such weights are unpacked to 16 bit
         sees = "image" in task.inputs and spec.image_tokens is not None
-        workload = Workload(context_tokens=context_tokens, sequences=request.sequences, images=1 if sees else None)
+        workload = Workload(context_tokens=context_tokens, sequences=request.sequences, images=1 if sees else 0)
         try:
             found = estimate_for(
                 spec, precision, workload, machine, catalog, engine=request.engine, prompt_tokens=prompt

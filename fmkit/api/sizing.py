@@ -12,6 +12,7 @@ from fmkit.results.vram import Estimate
 from fmkit.sizing.fit import fit as find_fit
 from fmkit.sizing.memory import estimate as estimate_memory
 from fmkit.speed.roofline import estimate as estimate_speed
+from fmkit.speed.roofline import missing_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,11 @@ def estimate_for(
     layout = layout_for(engine, precision, catalog, spec)
     memory = estimate_memory(spec, catalog.engines[engine], layout, precision, workload, machine)
     facts = catalog.engines[engine]
-    speed = estimate_speed(spec, memory, layout, rated(machine, facts.cpu_core), facts.speed, prompt_tokens)
+    on = rated(machine, facts.cpu_core)
+    speed = estimate_speed(spec, memory, layout, on, facts.speed, prompt_tokens, workload.images)
+    if speed is None and on is not None and on.device is not None:
+        note = f"no speed at {precision.upper()}: {missing_reason(memory, on)}"
+        memory = msgspec.structs.replace(memory, warnings=(*memory.warnings, note))
     return Estimate(**msgspec.structs.asdict(memory), speed=speed)
 
 
