@@ -91,7 +91,8 @@ def _precision_reason(sized: Sized, ordered: list[str], passed_over: list[str]) 
         return (f"{sized.precision}, because {'; '.join(passed_over)}{here}",)
     if len(ordered) == 1:
         return (f"{sized.precision}, the precision asked for",)
-    return (f"{sized.precision}: the highest precision of {', '.join(ordered)}, and it fits",)
+    tried = [name for name in ordered if name != "stored" or sized.precision == "stored"]
+    return (f"{sized.precision}: the highest precision of {', '.join(tried)}, and it fits",)
 
 
 def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
