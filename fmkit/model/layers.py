@@ -12,10 +12,16 @@ from __future__ import annotations
 
 import msgspec
 
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, ShortConvolution
-
-SSM_STATE_BYTES = 4
-"""Bytes of one element of a state-space state: transformers keeps it in float32 whatever the model's type."""
+from fmkit.model.recurrent import (
+    STATE_BYTES,
+    DeltaAttention,
+    FixedState,
+    LinearAttention,
+    Mamba2,
+    NoMixer,
+    Rwkv,
+    ShortConvolution,
+)
 
 
 class FullAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="full", omit_defaults=True):
@@ -117,7 +123,7 @@ class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
         return self.token_bytes(element_bytes) * context_tokens
 
 
-class StateSpace(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="state-space", omit_defaults=True):
+class StateSpace(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="state-space", omit_defaults=True):
     """A selective state-space layer (Mamba): a fixed state, whatever the context.
 
     Bytes = inner_dim * conv_kernel * element_bytes + inner_dim * state_dim * 4. Source: Gu & Dao 2023
@@ -132,25 +138,10 @@ class StateSpace(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     conv_kernel: int
     dt_rank: int
 
-    def stored_tokens(self, context_tokens: int) -> int:
-        """No token is kept, only the state."""
-        del context_tokens
-        return 0
-
-    def attended_tokens(self, context_tokens: int) -> int:
-        """A state-space layer attends to no earlier token."""
-        del context_tokens
-        return 0
-
-    def token_bytes(self, element_bytes: int) -> int:
-        """Nothing grows with the context."""
-        del element_bytes
-        return 0
-
     def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
         """Bytes of the convolution and recurrent states of one layer for one sequence."""
         del context_tokens, encoder_tokens
-        return self.inner_dim * (self.conv_kernel * element_bytes + self.state_dim * SSM_STATE_BYTES)
+        return self.inner_dim * (self.conv_kernel * element_bytes + self.state_dim * STATE_BYTES)
 
 
 class CrossAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cross", omit_defaults=True):
