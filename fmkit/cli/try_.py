@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from fmkit.api.try_model import try_model
-from fmkit.cli.options import JsonOption, OfflineOption, QuietOption, split_values, whole_number
+from fmkit.api.trial_run import TrialOptions
+from fmkit.api.try_model import try_one, try_sweep
+from fmkit.cli.options import (
+    JsonOption,
+    OfflineOption,
+    QuietOption,
+    SequencesOption,
+    split_values,
+    whole_number,
+    whole_numbers,
+)
 from fmkit.cli.output import emit, note
 from fmkit.errors import UsageError
+from fmkit.report.sweep import print_sweep
 from fmkit.report.trial import print_trial
 
 
@@ -26,22 +37,27 @@ def try_command(
     *,
     engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help="transformers.")] = "transformers",
     precision: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--precision",
             "-p",
             metavar="NAME",
-            help="fp32, fp16, int8 or int4. Default: fp16; on a CPU fp32 for float16.",
+            help="fp32, fp16, int8 or int4; comma-separated. Default: fp16; on a CPU fp32 for float16.",
         ),
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda. Default: the best this machine has.")
     ] = None,
     context: Annotated[
-        str | None,
-        typer.Option("--context", "-c", metavar="TOKENS", help="Tokens held per sequence, such as 2k. Default: 512."),
+        list[str] | None,
+        typer.Option(
+            "--context",
+            "-c",
+            metavar="TOKENS",
+            help="Tokens held per sequence, such as 2k; comma-separated. Default: 512.",
+        ),
     ] = None,
-    sequences: Annotated[str, typer.Option("--sequences", "-s", metavar="N", help="Sequences run at once.")] = "1",
+    sequences: SequencesOption = None,
     input_file: Annotated[
         str | None, typer.Option("--input", metavar="FILE", help="A text, picture or WAV file to work on.")
     ] = None,
@@ -74,13 +90,9 @@ def try_command(
 ) -> None:
     """Load a model, run it, and hold the estimate against what was measured."""
     _refuse_later_options({"--limit-memory": limit_memory, "--tensor-parallel": tensor_parallel, "--plot": plot})
-    result = try_model(
-        model,
+    options = TrialOptions(
         engine=engine,
-        precision=precision,
         device=device,
-        context=context,
-        sequences=whole_number(sequences, where="--sequences"),
         input=input_file,
         prompt=prompt,
         random_weights=random_weights,
@@ -93,7 +105,14 @@ def try_command(
         confirm=_confirm if _can_ask() else None,
         progress=None if quiet else note,
     )
-    emit(result, print_trial, as_json=as_json)
+    precisions: Sequence[str | None] = split_values(precision) or [None]
+    contexts: Sequence[str | None] = split_values(context) or [None]
+    counts = whole_numbers(sequences, where="--sequences") or [1]
+    if len(precisions) == len(contexts) == len(counts) == 1:
+        emit(try_one(model, precisions[0], contexts[0], counts[0], options), print_trial, as_json=as_json)
+        return
+    swept = try_sweep(model, precision=precisions, context=contexts, sequences=counts, options=options)
+    emit(swept, print_sweep, as_json=as_json)
 
 
 def _can_ask() -> bool:

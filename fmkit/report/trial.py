@@ -26,26 +26,26 @@ MARKS = {True: "pass", False: "FAIL", None: "n/a"}
 
 def print_trial(result: TrialResult, console: Console) -> None:
     """Draw the whole answer on a rich console of any width from 40 columns."""
-    _say(console, headline(result), bold=True)
-    _say(console, setting(result))
+    say(console, headline(result), bold=True)
+    say(console, setting(result))
     console.print()
     _print_memory(result, console)
-    _say(console, unaccounted(result))
+    say(console, unaccounted(result))
     console.print()
     for line in speed_lines(result):
-        _say(console, line)
+        say(console, line)
     console.print()
-    _say(console, "Output:", bold=True)
-    _say(console, result.output or "(nothing)", indent=2)
+    say(console, "Output:", bold=True)
+    say(console, result.output or "(nothing)", indent=2)
     if result.checks:
         console.print()
-        _say(console, "Checks:", bold=True)
+        say(console, "Checks:", bold=True)
         for check in result.checks:
-            _say(console, check_line(check), indent=2)
+            say(console, check_line(check), indent=2)
     for warning in result.warnings:
-        _say(console, f"note: {warning}")
+        say(console, f"note: {warning}")
     for command in result.next:
-        _say(console, f"next: {command}")
+        say(console, f"next: {command}")
 
 
 def headline(result: TrialResult) -> str:
@@ -58,16 +58,16 @@ def headline(result: TrialResult) -> str:
     return f"{result.model} ran at {result.precision} and took {peak}{off}{behaved}."
 
 
-def setting(result: TrialResult) -> str:
-    """What was run on what, in one line."""
+def setting(result: TrialResult, *, sweep: bool = False) -> str:
+    """What was run on what, in one line; for a sweep without what differs from row to row."""
     work = result.workload
     count = work.get("layers")
     layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
     weights = "random weights" if result.random_weights else "its own weights"
     encoder = f", encoder {format_tokens(work['encoder_tokens'])}" if work.get("encoder_tokens") else ""
+    size = "" if sweep else f", {work['sequences']} x {format_tokens(work['context_tokens'])} tokens{encoder}"
     return (
-        f"{work['task']}, {work['sequences']} x {format_tokens(work['context_tokens'])} tokens{encoder}, {weights}{layers}, "
-        f"{work['dtype']}; {result.engine.name} {result.engine.version} on {result.machine['name']} "
+        f"{work['task']}{size}, {weights}{layers}, {work['dtype']}; {result.engine.name} {result.engine.version} on {result.machine['name']} "
         f"({result.machine['device']})"
     )
 
@@ -159,7 +159,7 @@ def _bytes(count: int | None) -> str:
     return "unknown" if count is None else format_bytes(count)
 
 
-def _say(console: Console, text: str, *, indent: int = 0, bold: bool = False) -> None:
+def say(console: Console, text: str, *, indent: int = 0, bold: bool = False) -> None:
     """Print plain text, wrapped and indented; nothing in it is taken for markup, control characters are shown."""
     from rich.padding import Padding
     from rich.text import Text

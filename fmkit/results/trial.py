@@ -71,3 +71,23 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     random_weights: bool
     warnings: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload of a sweep that gave no result, and why; no context means that the precision could not be loaded at all."""
+
+    precision: str
+    context_tokens: int | None = None
+    sequences: int | None = None
+    reason: str
+
+
+class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Several workloads of one model: the single results, and what could not be measured."""
+
+    schema: str = "fmkit.sweep/1"
+    fmkit: str
+    date: str
+    model: str
+    trials: tuple[TrialResult, ...]
+    failed: tuple[Unmeasured, ...] = ()

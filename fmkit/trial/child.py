@@ -11,23 +11,14 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from fmkit.errors import FmkitError, MissingExtraError, UnsafeInputError, UsageError
-from fmkit.trial.request import ChildResult, Phase, TrialFailure, TrialRequest
+from fmkit.trial.failure import failure_of
+from fmkit.trial.request import ChildResult, Phase, TrialRequest
 
 PHASE_MARK = "fmkit-phase:"
 """Begins a line on stderr that announces a phase."""
-
-LIBRARIES = {"torch", "transformers", "accelerate", "safetensors", "numpy"}
-"""What the extra `try` installs: one of these missing is no bug."""
-
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
-
-OTHER_SHAPES = ("ignore_mismatched_sizes", "size mismatch")
-"""In the message of a load whose tensors don't have the shapes that config.json gives."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,35 +49,6 @@ def run(request: TrialRequest) -> ChildResult:
         if os.environ.get("FMKIT_DEBUG"):
             traceback.print_exc()
         return ChildResult(failure=failure_of(error, phase[-1]))
-
-
-def failure_of(error: Exception, phase: Phase) -> TrialFailure:
-    """What an exception means for the user."""
-    if isinstance(error, FmkitError):
-        return TrialFailure(kind=_kind(error), phase=phase, message=error.message, next_command=error.next_command)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in LIBRARIES:
-        missing = MissingExtraError.for_extra("try", "fmkit try", str(error.name))
-        return TrialFailure(
-            kind="missing-extra", phase=phase, message=missing.message, next_command=missing.next_command
-        )
-    name = type(error).__name__
-    text = " ".join(str(error).split())[:400] or name
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or any(words in text for words in OUT_OF_MEMORY):
-        return TrialFailure(kind="out-of-memory", phase=phase, message=text)
-    if name == "SafetensorError":
-        return TrialFailure(kind="unsafe-input", phase=phase, message=f"the weights can't be read: {text}")
-    if phase == "load" and any(words in text for words in OTHER_SHAPES):
-        message = "the weights have other shapes than config.json says"
-        return TrialFailure(kind="unsafe-input", phase=phase, message=message)
-    return TrialFailure(kind="failed", phase=phase, message=f"{name}: {text}")
-
-
-def _kind(error: FmkitError) -> Literal["failed", "unsafe-input", "usage", "missing-extra"]:
-    if isinstance(error, UnsafeInputError):
-        return "unsafe-input"
-    if isinstance(error, MissingExtraError):
-        return "missing-extra"
-    return "usage" if isinstance(error, UsageError) else "failed"
 
 
 def _die_with_parent() -> None:

@@ -14,12 +14,23 @@ Phase = Literal["start", "warm-up", "load", "prefill", "decode", "timing", "outp
 Quantiser = Literal["bnb-int8", "bnb-nf4"]
 
 
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload of a sweep; the fields are those of a TrialRequest."""
+
+    context_tokens: int
+    encoder_tokens: int = 0
+    sequences: int = 1
+    image_tokens: int | None = None
+    decode_steps: int = 16
+
+
 class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One trial. Weights come from `folder`, or are random if it is None; `config` is the model's config.json either way.
 
     `dtype` is PyTorch's name of the type of whatever is not quantised. `context_tokens` are held per sequence in the decoder's
     cache (for an encoder: its input); `encoder_tokens` is the input of an encoder-decoder. `image_tokens` is what one image
     takes of the context. `held_out_path` is text the model has not seen, for the check that asks whether it knows language.
+    `further` are workloads measured after this one with the same loaded model.
     """
 
     model: str
@@ -41,6 +52,11 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None = None
     input_path: str | None = None
     held_out_path: str | None = None
+    further: tuple[Cell, ...] = ()
+
+    def at(self, cell: Cell) -> TrialRequest:
+        """The same trial with another workload, and nothing after it."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(cell), further=())
 
     @property
     def random_weights(self) -> bool:
@@ -55,8 +71,28 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     decode_tokens_per_s: tuple[float, ...] = ()
 
 
+class TrialFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the child gave up, in words for the user; `kind` decides the exit code."""
+
+    kind: Literal["failed", "out-of-memory", "unsafe-input", "usage", "missing-extra", "does-not-fit"]
+    phase: Phase
+    message: str
+    next_command: str | None = None
+
+
+class CellOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured at one workload: bytes by part and times, or the failure that ended it."""
+
+    measured: dict[str, int] = {}
+    timing: Timing = Timing()
+    failure: TrialFailure | None = None
+
+
 class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child measured. `measured` holds bytes by part; a part that can't be known on this machine is absent."""
+    """What the child measured. `measured` holds bytes by part; a part that can't be known on this machine is absent.
+
+    `further` has one outcome for each workload of the request's `further`.
+    """
 
     engine: EngineVersion
     task: str
@@ -67,15 +103,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     checks: tuple[Check, ...]
     warnings: tuple[str, ...] = ()
-
-
-class TrialFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the child gave up, in words for the user; `kind` decides the exit code."""
-
-    kind: Literal["failed", "out-of-memory", "unsafe-input", "usage", "missing-extra"]
-    phase: Phase
-    message: str
-    next_command: str | None = None
+    further: tuple[CellOutcome, ...] = ()
 
 
 class ChildResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,62 +1,123 @@
-"""The order of a trial: warm up, measure a baseline, load, count memory, take times, look at the output, check."""
+"""The order of a trial: warm up, measure a baseline, load, count memory, take times, look at the output, check, and sweep on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from fmkit.trial import process_memory
+from fmkit.trial import device_memory, process_memory
 from fmkit.trial.checks import run_checks
 from fmkit.trial.engines import open_engine
-from fmkit.trial.request import Phase, TrialOutcome, TrialRequest
+from fmkit.trial.engines.base import Engine
+from fmkit.trial.failure import failure_of
+from fmkit.trial.request import CellOutcome, Phase, TrialOutcome, TrialRequest
 
 Enter = Callable[[Phase], None]
 """Called when a phase begins."""
 
+PEAKS = ("prefill_peak_bytes", "decode_peak_bytes")
+
 
 def run_trial(request: TrialRequest, enter: Enter) -> TrialOutcome:
-    """Run one trial in this process.
+    """Run one trial in this process, and after it the further workloads of its sweep with the same loaded model.
 
-    Memory and time are taken in separate passes, because counting slows every operation. `process_peak_bytes` is the most
-    this process held while loading and during the memory pass, `process_baseline_bytes` what it held before.
+    A workload of the sweep that fails does not stop the next one.
     """
+    on_device_before = device_memory.used_bytes() if request.device == "cuda" else None
     engine = open_engine(request)
     enter("warm-up")
     engine.warm_up()
     process_memory.settle()
-    baseline = process_memory.resident_bytes()
-    can_reset = process_memory.reset_peak()
+    meter = _Meter(engine, request.device, process_memory.resident_bytes(), on_device_before)
     enter("load")
     started = time.perf_counter()
     engine.load()
     load_s = time.perf_counter() - started
-    enter("prefill")
-    measured = engine.prefill_memory()
-    enter("decode")
-    measured |= engine.decode_memory()
-    if can_reset:
-        measured |= _process(baseline, process_memory.peak_bytes())
-    else:
-        engine.warnings.append(
-            "this system does not report a process's peak since a moment: the process peak is unknown"
-        )
+    measured = meter.measure(enter)
     enter("timing")
     timing = engine.timing()
     enter("output")
     output = engine.answer()
     enter("checks")
     checks = run_checks(request.checks, engine.evidence(request.checks))
+    further = tuple(_further(engine, request.at(cell), meter, enter) for cell in request.further)
     return TrialOutcome(
         engine=engine.version(),
         task=engine.task,
         device=engine.device,
-        measured=by_part(measured),
+        measured=measured,
         load_s=load_s,
         timing=timing,
         output=output,
         checks=checks,
         warnings=tuple(engine.warnings),
+        further=further,
     )
+
+
+def _further(engine: Engine, request: TrialRequest, meter: _Meter, enter: Enter) -> CellOutcome:
+    """Memory and times of another workload; a failure is part of the answer."""
+    phase: list[Phase] = ["prefill"]
+
+    def entered(name: Phase) -> None:
+        phase.append(name)
+        enter(name)
+
+    try:
+        engine.use(request)
+        process_memory.settle()
+        measured = meter.measure(entered)
+        entered("timing")
+        return CellOutcome(measured=measured, timing=engine.timing())
+    except Exception as error:  # noqa: BLE001  the next workload may well run
+        failure = failure_of(error, phase[-1])
+    engine.recover()
+    return CellOutcome(failure=failure)
+
+
+class _Meter:
+    """Takes the memory of one workload: what the engine counted, and what the process or the device held at most.
+
+    Memory and time are taken in separate passes, because counting slows every operation.
+    """
+
+    def __init__(self, engine: Engine, device: str, resident_before: int | None, on_device_before: int | None) -> None:
+        self.engine = engine
+        self.on_device = device == "cuda"
+        self.resident_before = resident_before
+        self.on_device_before = on_device_before
+        self.can_reset = process_memory.reset_peak()
+        if not self.can_reset and not self.on_device:
+            engine.warnings.append(
+                "this system does not report a process's peak since a moment: the process peak is unknown"
+            )
+        if self.on_device and on_device_before is None:
+            engine.warnings.append("the driver does not say what is in use on the device: the process peak is unknown")
+        self._fresh = True
+
+    def measure(self, enter: Enter) -> dict[str, int]:
+        """Bytes by part, as in `fmkit.results.trial.TrialResult.measured`."""
+        if not self._fresh:
+            self.can_reset = process_memory.reset_peak()
+        self._fresh = False  # the first workload's peak includes the load
+        enter("prefill")
+        measured = self.engine.prefill_memory()
+        enter("decode")
+        measured |= self.engine.decode_memory()
+        return by_part(measured) | self._process(measured)
+
+    def _process(self, measured: dict[str, int]) -> dict[str, int]:
+        """On a CPU the process's own peak; on a device what the driver holds for it, with what stays in the host beside it."""
+        peak = process_memory.peak_bytes() if self.can_reset else None
+        if not self.on_device:
+            return _known({"process_baseline_bytes": self.resident_before, "process_peak_bytes": peak})
+        outside = None
+        used = device_memory.used_bytes()
+        if used is not None and self.on_device_before is not None:
+            outside = max(0, used - self.on_device_before - self.engine.reserved_bytes())
+        reserved = measured.get("reserved_peak_bytes")
+        total = None if outside is None or reserved is None else reserved + outside
+        return _known({"process_peak_bytes": total, "device_runtime_bytes": outside, "host_peak_bytes": peak})
 
 
 def by_part(measured: dict[str, int]) -> dict[str, int]:
@@ -65,7 +126,7 @@ def by_part(measured: dict[str, int]) -> dict[str, int]:
     The cache counted is the steady one, after a decode step; what prefill holds beyond it (the prompt behind a sliding
     window) is part of the activations, and stated as `cache_after_prefill_bytes`.
     """
-    peak = max(measured.get("prefill_peak_bytes", 0), measured.get("decode_peak_bytes", 0))
+    peak = max(measured.get(name, 0) for name in PEAKS)
     cache = measured.get("cache", measured.get("cache_after_prefill_bytes", 0))
     return {
         "weights": measured["weights"],
@@ -76,6 +137,5 @@ def by_part(measured: dict[str, int]) -> dict[str, int]:
     }
 
 
-def _process(baseline: int | None, peak: int | None) -> dict[str, int]:
-    figures = {"process_baseline_bytes": baseline, "process_peak_bytes": peak}
+def _known(figures: dict[str, int | None]) -> dict[str, int]:
     return {name: value for name, value in figures.items() if value is not None}

@@ -7,9 +7,7 @@ it has; one written by a newer fmkit is left alone.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 
 from fmkit.errors import FmkitError, UnsafeInputError
 from fmkit.results.trial import TrialResult
+from fmkit.trial.paths import data_folder
 
 SCHEMA_VERSION = 1
 LOCK_WAIT_S = 10.0
@@ -45,21 +44,6 @@ INSERT = "INSERT INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 class StoreError(FmkitError):
     """The record of trials can't be read or written; a trial goes on without it."""
-
-
-def data_folder() -> Path:
-    """The user's folder for what can't be made again: $FMKIT_DATA_DIR, else the platform's custom."""
-    named = os.environ.get("FMKIT_DATA_DIR")
-    if named:
-        return Path(named)
-    xdg = os.environ.get("XDG_DATA_HOME")
-    if xdg:
-        return Path(xdg) / "fmkit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fmkit" / "data"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "fmkit"
-    return Path.home() / ".local" / "share" / "fmkit"
 
 
 class TrialStore:

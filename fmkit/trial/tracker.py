@@ -8,13 +8,15 @@ On CUDA the caching allocator keeps the peak itself.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+CUDA_BLOCK_BYTES = 512
 
 
 class LiveStorages(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed here
@@ -56,12 +58,23 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[misc]  # torch is not typ
 
 
 class CudaPeak:
-    """The same two questions answered by the CUDA caching allocator, summed over the devices in use."""
+    """The same two questions answered by the CUDA caching allocator, summed over the devices in use.
+
+    `ignored_bytes` were allocated before and are no part of the answer: inputs, and what libraries took for workspaces.
+    """
+
+    def __init__(self, ignored_bytes: int = 0) -> None:
+        self.ignored_bytes = ignored_bytes
 
     @property
     def peak_bytes(self) -> int:
         """Most bytes allocated since the last reset."""
-        return sum(int(torch.cuda.max_memory_allocated(index)) for index in range(torch.cuda.device_count()))
+        return _over_devices(torch.cuda.max_memory_allocated) - self.ignored_bytes
+
+    @property
+    def reserved_peak_bytes(self) -> int:
+        """Most bytes the allocator took from the driver since the last reset: what it allocates is cut from these."""
+        return _over_devices(torch.cuda.max_memory_reserved)
 
     def reset_peak(self) -> None:
         """Start a new phase."""
@@ -70,16 +83,44 @@ class CudaPeak:
 
 
 @contextmanager
-def watching(held: Iterable[Any], ignored: Iterable[Any], *, device: str) -> Iterator[LiveStorages | CudaPeak]:
-    """Watch allocations on `device`; the tracker slows every operation, so nothing is timed inside."""
+def watching(
+    held: Iterable[Any], ignored: Iterable[Any], *, device: str, workspace_bytes: int = 0
+) -> Iterator[LiveStorages | CudaPeak]:
+    """Watch allocations on `device`; the tracker slows every operation, so nothing is timed inside.
+
+    `workspace_bytes` of a CUDA device were there before the model, and are not its own.
+    """
     if device == "cuda":
         torch.cuda.synchronize()
-        peak = CudaPeak()
+        peak = CudaPeak(workspace_bytes + sum(on_cuda(tensor.untyped_storage().nbytes()) for tensor in ignored))
         peak.reset_peak()
         yield peak
         return
     with LiveStorages(held, ignored) as live:
         yield live
+
+
+def on_cuda(size: int) -> int:
+    """Bytes that PyTorch's CUDA allocator counts for a tensor: whole blocks of 512 (kMinBlockSize in CUDACachingAllocator.cpp).
+
+    >>> on_cuda(1), on_cuda(512), on_cuda(0)
+    (512, 512, 0)
+    """
+    return -(-size // CUDA_BLOCK_BYTES) * CUDA_BLOCK_BYTES
+
+
+def allocated_on_cuda() -> int:
+    """Bytes allocated now on all CUDA devices."""
+    return _over_devices(torch.cuda.memory_allocated)
+
+
+def reserved_on_cuda() -> int:
+    """Bytes that the allocator holds of all CUDA devices now, in use or not."""
+    return _over_devices(torch.cuda.memory_reserved)
+
+
+def _over_devices(count: Callable[[int], int]) -> int:
+    return sum(int(count(index)) for index in range(torch.cuda.device_count()))
 
 
 def storage_bytes(tensors: Iterable[Any]) -> int:

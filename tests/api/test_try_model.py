@@ -12,8 +12,9 @@ import pytest
 
 import fmkit
 from fmkit.api import trial_request
-from fmkit.api import try_model as api
-from fmkit.api.try_model import EMBEDDED, try_model
+from fmkit.api import trial_run as api
+from fmkit.api.trial_result import EMBEDDED
+from fmkit.api.try_model import try_model
 from fmkit.errors import (
     DoesNotFitError,
     ExitCode,

@@ -14,7 +14,7 @@ import pytest
 
 from fmkit.errors import ExitCode, FmkitError, MissingExtraError, TrialFailedError
 from fmkit.trial import runner
-from fmkit.trial.child import failure_of
+from fmkit.trial.failure import failure_of
 from fmkit.trial.request import TrialFailure
 from fmkit.trial.runner import child_environment, error_of, run_in_child
 from tests.trial.tiny import request

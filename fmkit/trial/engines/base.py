@@ -6,7 +6,7 @@ from typing import Protocol
 
 from fmkit.results.trial import EngineVersion
 from fmkit.trial.evidence import Evidence
-from fmkit.trial.request import Timing
+from fmkit.trial.request import Timing, TrialRequest
 
 
 class Engine(Protocol):
@@ -29,6 +29,15 @@ class Engine(Protocol):
 
     def load(self) -> None:
         """Load or make the model."""
+
+    def use(self, request: TrialRequest) -> None:
+        """Take the workload of another request from now on; the model stays loaded."""
+
+    def recover(self) -> None:
+        """Give back what a workload that failed left behind."""
+
+    def reserved_bytes(self) -> int:
+        """Device memory that the engine's allocator holds now; 0 on a CPU."""
 
     def prefill_memory(self) -> dict[str, int]:
         """Process the input once while counting memory; bytes by part."""

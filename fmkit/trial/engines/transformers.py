@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,16 @@ from fmkit.trial.request import Timing, TrialRequest
 from fmkit.trial.shorten import with_layers
 from fmkit.trial.tasks import task_for
 from fmkit.trial.tasks.base import cache_of, next_step, scores_of
-from fmkit.trial.tracker import storage_bytes, tensors_in, watching, weight_tensors
+from fmkit.trial.tracker import (
+    CudaPeak,
+    LiveStorages,
+    allocated_on_cuda,
+    reserved_on_cuda,
+    storage_bytes,
+    tensors_in,
+    watching,
+    weight_tensors,
+)
 
 LIBRARIES = ("torch", "transformers", "accelerate", "safetensors", "bitsandbytes")
 WARM_UP_PARAMETERS = 128 * 1024**2
@@ -55,6 +65,7 @@ class TransformersEngine:
         self.request = request
         self.warnings: list[str] = []
         self._loaded: Loaded | None = None
+        self._workspace_bytes = 0
         self._finite_share: float | None = None
         self._repeat_difference: float | None = None
         self._seen: Evidence | None = None
@@ -101,8 +112,9 @@ class TransformersEngine:
             out = small(input_ids=torch.zeros((1, 8), dtype=torch.long, device=self.request.device), use_cache=True)
             del out
         del tiny, small
+        _collect(self.request.device)
         if self.request.device == "cuda":
-            torch.cuda.empty_cache()
+            self._workspace_bytes = allocated_on_cuda()  # cuBLAS keeps its workspace
 
     def load(self) -> None:
         """Random weights in place, or a folder's safetensors files."""
@@ -116,15 +128,30 @@ class TransformersEngine:
         if request.device == "cpu" and request.dtype == "float16":
             self.warnings.append("float16 on a CPU is slow: most CPUs compute it by conversion; memory is unaffected")
 
+    def use(self, request: TrialRequest) -> None:
+        """Take the workload of another request; the model stays loaded."""
+        self.request = request
+        self.loaded.request = request
+
+    def recover(self) -> None:
+        """Free what the failed workload held."""
+        _collect(self.request.device)
+
+    def reserved_bytes(self) -> int:
+        """What the CUDA caching allocator holds now, over all devices."""
+        if self.request.device != "cuda":
+            return 0
+        return reserved_on_cuda()
+
     def prefill_memory(self) -> dict[str, int]:
         """Bytes of weights, of the peak while the input is processed, and of the cache right after."""
         weights = list(weight_tensors(self.loaded.model))
         inputs = self._prompt(self.request.context_tokens)
         # not inference_mode: there composite operations run as one, and what they hold inside is not seen
         found = {"weights": storage_bytes(weights)}
-        with torch.no_grad(), watching(weights, inputs.values(), device=self.request.device) as live:
+        with torch.no_grad(), self._watching(weights, inputs.values()) as live:
             out = self.loaded.run(**inputs)
-            found["prefill_peak_bytes"] = live.peak_bytes
+            found |= {"prefill_peak_bytes": live.peak_bytes, **_reserved(live)}
             if self._task.decodes:
                 found["cache_after_prefill_bytes"] = cache_bytes(out)
             self._finite_share = _finite_share(scores_of(_text_part(out)))
@@ -141,7 +168,7 @@ class TransformersEngine:
         inputs = self._task.inputs(self.loaded, tokens - 1)
         token = self.loaded.token_ids(1, seed=2)
         ignored = [*inputs.values(), token]
-        with torch.no_grad(), watching(weights, ignored, device=self.request.device) as live:
+        with torch.no_grad(), self._watching(weights, ignored) as live:
             out = self.loaded.run(**inputs)
             model, part = _decoder(self.loaded.model, out)
             step = next_step(part, token)
@@ -152,6 +179,9 @@ class TransformersEngine:
             del done, step
         _collect(self.request.device)
         return found
+
+    def _watching(self, weights: list[Any], ignored: Iterable[Any]) -> AbstractContextManager[LiveStorages | CudaPeak]:
+        return watching(weights, ignored, device=self.request.device, workspace_bytes=self._workspace_bytes)
 
     def timing(self) -> Timing:
         """Time to the first token and decoding speed of `repeat` runs; the first, untimed run warms caches and kernels."""
@@ -264,6 +294,11 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, for a sentence."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def _reserved(live: LiveStorages | CudaPeak) -> dict[str, int]:
+    """The most that the device's allocator took from the driver; nothing on a CPU."""
+    return {"reserved_peak_bytes": live.reserved_peak_bytes} if isinstance(live, CudaPeak) else {}
 
 
 def _text_part(out: Any) -> Any:  # noqa: ANN401

@@ -1,0 +1,290 @@
+"""One loaded model, one or more workloads: what `fmkit try` plans, refuses, runs and keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from fmkit.api.asked import precision_id
+from fmkit.api.resolve import ResolvedModel, resolve_model
+from fmkit.api.sizing import estimate_for, layout_for
+from fmkit.api.trial_refusal import refuse_if_too_large
+from fmkit.api.trial_request import (
+    Confirm,
+    check_input,
+    config_of,
+    default_precision,
+    machine_for,
+    quantiser_for,
+    require_libraries,
+    weights_folder,
+    workload_for,
+)
+from fmkit.api.trial_result import EMBEDDED, trial_result
+from fmkit.catalog.load import load_catalog
+from fmkit.errors import FmkitError, UsageError
+from fmkit.model.architectures import read
+from fmkit.trial.checks import check_names
+from fmkit.trial.embedded import HELD_OUT_PATH, MODEL_PATH, held_out_passages
+from fmkit.trial.request import Cell, CellOutcome, TrialFailure, TrialRequest
+from fmkit.trial.runner import run_in_child
+from fmkit.trial.shorten import with_layers
+from fmkit.trial.store import TrialStore
+from fmkit.units import format_bytes
+
+if TYPE_CHECKING:
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Machine
+    from fmkit.model.precision import Layout
+    from fmkit.model.spec import ModelSpec
+    from fmkit.results.trial import TrialResult
+    from fmkit.results.vram import Estimate
+    from fmkit.sizing.estimate import Workload
+
+LIBRARIES = ("torch", "transformers", "accelerate", "safetensors")
+DECODE_STEPS = 16
+MOST_REPEATS = 100
+EMBEDDED_PROMPT_WORDS = 16
+LATER_ENGINES = ("llama.cpp",)
+
+
+class TrialOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not change from one workload to the next: the long options of `fmkit try`."""
+
+    engine: str = "transformers"
+    device: str | None = None
+    input: str | None = None
+    prompt: str | None = None
+    random_weights: bool = False
+    layers: int | None = None
+    checks: Sequence[str] | None = None
+    repeat: int = 3
+    yes: bool = False
+    keep: bool = True
+    offline: bool = False
+    timeout_s: float | None = None
+    confirm: Confirm | None = None
+    progress: Callable[[str], None] | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A model at one precision on one device, with the workloads to run and what is predicted for each."""
+
+    resolved: ResolvedModel
+    catalog: Catalog
+    config: dict[str, Any]
+    spec: ModelSpec
+    machine: Machine
+    torch_device: Literal["cpu", "cuda"]
+    precision: str
+    layout: Layout
+    workloads: tuple[Workload, ...]
+    estimates: tuple[Estimate, ...]
+
+
+def plan_trial(
+    model: str | None,
+    precision: str | None,
+    contexts: Sequence[str | int | None],
+    sequences: Sequence[int],
+    options: TrialOptions,
+) -> Plan:
+    """Everything that is known before a process is started.
+
+    Raises UsageError for what can't be, DoesNotFitError where the first workload does not fit; others that do not fit are left out
+    when the plan is run.
+    """
+    check_names(options.checks)
+    _check_options(options, model)
+    catalog = load_catalog()
+    resolved = _resolved(model, catalog, offline=options.offline)
+    _require_weights(resolved)
+    config = config_of(resolved, catalog, offline=options.offline)
+    if options.layers is not None:
+        config = with_layers(config, options.layers)
+    whole = options.layers is None and resolved.spec is not None
+    spec = resolved.spec if whole and resolved.spec is not None else read(config, where=resolved.ref)
+    machine, torch_device = machine_for(options.device, catalog)
+    chosen = (
+        precision_id(precision, catalog)
+        if precision
+        else default_precision(options.engine, spec, torch_device, machine, catalog)
+    )
+    layout = layout_for(options.engine, chosen, catalog, spec)
+    workloads = _distinct(workload_for(spec, resolved, context, count) for count in sequences for context in contexts)
+    check_input(spec.kind, options.input, options.prompt)
+    estimates = tuple(
+        estimate_for(
+            spec, chosen, workload, machine, catalog, engine=options.engine,
+            prompt_tokens=max(1, workload.context_tokens - decode_steps(workload)),
+        )
+        for workload in workloads
+    )  # fmt: skip
+    refuse_if_too_large(resolved.ref, estimates[0], config, spec, workloads[0], machine, catalog)
+    return Plan(
+        resolved=resolved,
+        catalog=catalog,
+        config=config,
+        spec=spec,
+        machine=machine,
+        torch_device=torch_device,
+        precision=chosen,
+        layout=layout,
+        workloads=workloads,
+        estimates=estimates,
+    )
+
+
+def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailure]:
+    """Load once, run every workload that fits; an answer or a failure for each, in the plan's order.
+
+    Raises FmkitError where the model can't be loaded or the first workload fails.
+    """
+    require_libraries(LIBRARIES, "fmkit try")
+    quantiser = quantiser_for(plan.layout)
+    warnings = _config_warnings(plan.config, random_weights=options.random_weights)
+    folder = None
+    if not options.random_weights:
+        folder = weights_folder(
+            plan.resolved, offline=options.offline, yes=options.yes, confirm=options.confirm, say=options.progress
+        )
+    cells = [_cell(plan.spec, workload, one) for workload, one in zip(plan.workloads, plan.estimates, strict=True)]
+    run = [index for index, one in enumerate(plan.estimates) if index == 0 or one.fits is not False]
+    request = TrialRequest(
+        model=plan.resolved.ref,
+        kind=plan.spec.kind,
+        config=plan.config,
+        folder=None if folder is None else str(folder.resolve()),
+        engine=options.engine,
+        dtype=plan.layout.rest_dtype_for(plan.spec.config_dtype),
+        quantiser=quantiser,
+        device=plan.torch_device,
+        **msgspec.structs.asdict(cells[0]),
+        repeat=options.repeat,
+        checks=check_names(options.checks),
+        prompt=_prompt(plan.resolved, options.prompt, options.input),
+        input_path=None if options.input is None else str(Path(options.input).resolve()),
+        held_out_path=str(HELD_OUT_PATH),
+        further=tuple(cells[index] for index in run[1:]),
+    )
+    outcome = run_in_child(request, progress=options.progress, timeout_s=options.timeout_s)
+    measured = dict(
+        zip(run, (CellOutcome(measured=outcome.measured, timing=outcome.timing), *outcome.further), strict=True)
+    )
+    answers: list[TrialResult | TrialFailure] = []
+    for index, estimate in enumerate(plan.estimates):
+        found = measured.get(index)
+        if found is None:
+            answers.append(TrialFailure(kind="does-not-fit", phase="start", message=_too_large(estimate, plan.machine)))
+        elif found.failure is not None:
+            answers.append(found.failure)
+        else:
+            result = trial_result(
+                plan.resolved, request.at(cells[index]), outcome, found, estimate, plan.machine, options.layers, plan.catalog,
+                (*estimate.warnings, *warnings),
+            )  # fmt: skip
+            answers.append(_kept(result) if options.keep else result)
+    return answers
+
+
+def decode_steps(workload: Workload) -> int:
+    """Tokens decoded while times are taken: at most 16, and no more than half of the context."""
+    return min(DECODE_STEPS, max(1, workload.context_tokens // 2))
+
+
+def _cell(spec: ModelSpec, workload: Workload, estimate: Estimate) -> Cell:
+    return Cell(
+        context_tokens=workload.context_tokens,
+        encoder_tokens=estimate.encoder_tokens,
+        sequences=workload.sequences,
+        image_tokens=spec.image_tokens if workload.images else None,
+        decode_steps=decode_steps(workload),
+    )
+
+
+def _distinct(workloads: Iterable[Workload]) -> tuple[Workload, ...]:
+    """Without repetitions, the first of each kept: a length past the model's default may be asked for twice."""
+    kept: list[Workload] = []
+    for workload in workloads:
+        if workload not in kept:
+            kept.append(workload)
+    return tuple(kept)
+
+
+def _too_large(estimate: Estimate, machine: Machine) -> str:
+    short = estimate.per_device_bytes - machine.usable_bytes
+    return f"needs {format_bytes(estimate.per_device_bytes)}, {format_bytes(short)} more than there is; not run"
+
+
+def _check_options(options: TrialOptions, model: str | None) -> None:
+    engine, layers, repeat = options.engine, options.layers, options.repeat
+    if engine.startswith(("http://", "https://")) or engine in LATER_ENGINES:
+        raise UsageError(
+            f"this version tries models in transformers only; {engine} comes with a later one", where="--engine"
+        )
+    if engine != "transformers":
+        raise UsageError.unknown("engine", engine, ("transformers",), where="--engine")
+    if layers is not None and not options.random_weights:
+        raise UsageError(
+            "--layers cuts the model short, which makes sense with --random-weights only", where="--layers"
+        )
+    if layers is not None and layers < 1:
+        raise UsageError(f"can't build {layers} layers: write a whole number of at least 1", where="--layers")
+    if not 1 <= repeat <= MOST_REPEATS:
+        raise UsageError(
+            f"can't repeat {repeat} times: write a whole number from 1 to {MOST_REPEATS}", where="--repeat"
+        )
+    if model is None and options.random_weights:
+        raise UsageError("name a model for --random-weights", where="MODEL", next_command="fmkit catalog list")
+
+
+def _resolved(model: str | None, catalog: Catalog, *, offline: bool) -> ResolvedModel:
+    """The model asked for; the embedded one by default."""
+    if model is None or model == EMBEDDED:
+        found = resolve_model(str(MODEL_PATH), catalog, offline=True)
+        return msgspec.structs.replace(found, id=EMBEDDED)
+    return resolve_model(model, catalog, offline=offline)
+
+
+def _require_weights(resolved: ResolvedModel) -> None:
+    if resolved.spec is None:
+        raise UsageError(
+            f"{resolved.id} has no weights to load: it is offered as an API only",
+            where=resolved.ref,
+            next_command=f"fmkit vram {resolved.ref}",
+        )
+
+
+def _prompt(resolved: ResolvedModel, prompt: str | None, path: str | None) -> str | None:
+    """The user's prompt; for the embedded model the first words of a text it has not seen."""
+    if prompt is not None or path is not None or resolved.id != EMBEDDED:
+        return prompt
+    return " ".join(held_out_passages()[0].split()[:EMBEDDED_PROMPT_WORDS])
+
+
+def _config_warnings(config: dict[str, Any], *, random_weights: bool) -> list[str]:
+    stored = config.get("quantization_config")
+    if not stored:
+        return []
+    method = stored.get("quant_method", "unknown") if isinstance(stored, dict) else "unknown"
+    if random_weights:
+        return [f"the published weights are stored quantised ({method}); the random ones are not"]
+    raise UsageError(
+        f"the weights are stored quantised ({method}), which this version can size but not run",
+        next_command="use --random-weights, or a repository with 16-bit weights",
+    )
+
+
+def _kept(result: TrialResult) -> TrialResult:
+    """The result after it was stored; where it can't be, it carries a warning instead."""
+    try:
+        TrialStore().add(result)
+    except FmkitError as error:
+        place = f" ({error.where})" if error.where else ""
+        return msgspec.structs.replace(
+            result, warnings=(*result.warnings, f"the trial was not kept: {error.message}{place}")
+        )
+    return result

@@ -1,0 +1,83 @@
+"""A sweep for people: one row for each workload, predicted beside measured, and what could not be measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.report.trial import say, setting, signed_percent
+from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fmkit.results.trial import SweepResult, TrialResult, Unmeasured
+
+COLUMNS = ("precision", "context", "seqs", "allocated peak", "estimate", "process peak", "first token", "tokens/s each")
+
+
+def print_sweep(result: SweepResult, console: Console) -> None:
+    """Draw the table on a rich console of any width."""
+    say(console, headline(result), bold=True)
+    if result.trials:
+        say(console, setting(result.trials[0], sweep=True))
+        console.print()
+        _print_table(result, console)
+    for one in result.failed:
+        say(console, f"not measured: {failure_line(one)}")
+    for warning in dict.fromkeys(warning for one in result.trials for warning in one.warnings):
+        say(console, f"note: {warning}")
+
+
+def headline(result: SweepResult) -> str:
+    """How many workloads ran, and how far off the estimates were."""
+    count = len(result.trials)
+    ran = f"{result.model}: {count} workload{'' if count == 1 else 's'} measured"
+    left = f", {len(result.failed)} not" if result.failed else ""
+    errors = sorted(abs(one.error.get("allocated_peak_bytes", 0.0)) for one in result.trials)
+    return f"{ran}{left}{_worst(errors)}."
+
+
+def _worst(errors: list[float]) -> str:
+    """How far off the worst estimate of the allocated peak was.
+
+    >>> _worst([]), _worst([0.0, 0.0]), _worst([0.0, 0.0123])
+    ('', '; every estimate exact', '; estimates off by at most 1.2 %')
+    """
+    if not errors:
+        return ""
+    return f"; estimates off by at most {100 * errors[-1]:.2g} %" if errors[-1] else "; every estimate exact"
+
+
+def row(trial: TrialResult) -> tuple[str, ...]:
+    """The cells of one workload."""
+    speed, error = trial.speed, trial.error.get("allocated_peak_bytes")
+    process = trial.measured.get("process_peak_bytes")
+    return (
+        trial.precision,
+        format_tokens(trial.workload["context_tokens"]),
+        str(trial.workload["sequences"]),
+        format_bytes(trial.measured["allocated_peak_bytes"]),
+        "-" if error is None else signed_percent(error),
+        "unknown" if process is None else format_bytes(process),
+        "-" if speed.ttft_s is None else format_seconds(speed.ttft_s.mean),
+        "-" if speed.decode_tokens_per_s is None else format_rate(speed.decode_tokens_per_s.mean),
+    )
+
+
+def failure_line(one: Unmeasured) -> str:
+    """Which workload, and why not."""
+    if one.context_tokens is None:
+        return f"{one.precision}: {one.reason}"
+    return f"{one.precision}, {one.sequences} x {format_tokens(one.context_tokens)} tokens: {one.reason}"
+
+
+def _print_table(result: SweepResult, console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "precision" else "right")
+    for trial in result.trials:
+        table.add_row(*row(trial))
+    console.print(table)
