@@ -55,6 +55,7 @@ def materialise(model: Any, dtype: Any, device: str) -> None:  # noqa: ANN401
     """Give every parameter without storage its memory and values; tied parameters stay tied."""
     wide = _float32_names(model, dtype)
     source = _values(dtype)
+    on_device = source.to(device)
     made: dict[int, Any] = {}
     for prefix, module in model.named_modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
@@ -64,7 +65,9 @@ def materialise(model: Any, dtype: Any, device: str) -> None:  # noqa: ANN401
             if key not in made:
                 full_name = f"{prefix}.{name}" if prefix else name
                 target = torch.float32 if wide is not None and wide.search(full_name) else dtype
-                made[key] = _parameter(parameter, full_name, target, device, source)
+                made[key] = _parameter(
+                    parameter, full_name, target, device, source if is_quantised(parameter) else on_device
+                )
             module._parameters[name] = made[key]  # noqa: SLF001  register_parameter refuses names it finds
         for name, buffer in list(module.named_buffers(recurse=False)):
             full_name = f"{prefix}.{name}" if prefix else name
