@@ -14,7 +14,8 @@ import fmkit
 from fmkit.api import trial_request
 from fmkit.api import trial_run as api
 from fmkit.api.trial_result import EMBEDDED
-from fmkit.api.try_model import try_model
+from fmkit.api.trial_run import TrialOptions
+from fmkit.api.try_model import try_model, try_sweep
 from fmkit.errors import (
     DoesNotFitError,
     ExitCode,
@@ -27,7 +28,7 @@ from fmkit.machine import Machine, memory_machine
 from fmkit.results.trial import EngineVersion, TrialResult
 from fmkit.trial import hub_files
 from fmkit.trial.embedded import MODEL_PATH
-from fmkit.trial.request import Timing, TrialOutcome, TrialRequest
+from fmkit.trial.request import CellOutcome, Timing, TrialOutcome, TrialRequest
 from fmkit.trial.store import TrialStore
 from fmkit.units import GIB
 
@@ -52,6 +53,7 @@ class Child:
             timing=Timing(ttft_s=(1.0, 3.0), decode_tokens_per_s=(5.0,)),
             output="out",
             checks=(),
+            further=tuple(CellOutcome(measured=measured) for _ in request.further),
         )
 
 
@@ -335,3 +337,38 @@ def test_free_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_request, "this_machine", lambda _: busy)
     machine, device = trial_request.machine_for(None, None)  # type: ignore[arg-type]
     assert (machine.usable_bytes, device) == (2 * GIB, "cpu")
+
+
+def test_sweep_loads_once_for_each_precision(child: Child) -> None:
+    options = TrialOptions(random_weights=True, keep=False)
+    result = try_sweep("gpt2", precision=["fp32"], context=[64, "128"], sequences=[1, 2], options=options)
+    assert child.request is not None
+    assert [(cell.context_tokens, cell.sequences) for cell in child.request.further] == [(128, 1), (64, 2), (128, 2)]
+    assert [(one.workload["context_tokens"], one.workload["sequences"]) for one in result.trials] == [
+        (64, 1), (128, 1), (64, 2), (128, 2),
+    ]  # fmt: skip
+    assert not result.failed
+
+
+def test_sweep_leaves_out_what_does_not_fit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 18 * GIB)
+    options = TrialOptions(random_weights=True, keep=False)
+    result = try_sweep("llama-3.1-8b", precision=["fp16"], context=["1k", "128k", "2k"], options=options)
+    assert child.request is not None
+    assert [cell.context_tokens for cell in child.request.further] == [2048]
+    assert [one.workload["context_tokens"] for one in result.trials] == [1024, 2048]
+    (missed,) = result.failed
+    assert (missed.precision, missed.context_tokens) == ("fp16", 128 * 1024)
+    assert "more than there is" in missed.reason
+
+
+def test_sweep_goes_on_without_a_precision_that_does_not_fit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 12 * GIB)
+    options = TrialOptions(random_weights=True, keep=False)
+    monkeypatch.setattr(api, "quantiser_for", lambda _: None)
+    result = try_sweep("llama-3.1-8b", precision=["fp16", "int4"], options=options)
+    assert [one.precision for one in result.trials] == ["int4"]
+    assert [one.precision for one in result.failed] == ["fp16"]
+    with pytest.raises(DoesNotFitError):
+        try_sweep("llama-3.1-8b", precision=["fp16"], options=options)
+    assert child.request is not None
