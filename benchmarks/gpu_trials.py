@@ -27,6 +27,7 @@ from fmkit.results.trial import TrialResult
 from fmkit.units import format_bytes
 
 CASE_TIMEOUT_S = 120.0
+REPEATS = 2
 PARTS = ("weights", "cache", "activations", "allocated_peak_bytes", "process_peak_bytes")
 
 
@@ -42,27 +43,27 @@ class Case(msgspec.Struct, frozen=True):
 
 SHORT = (128, 512)
 CASES = (
-    Case("llama-3.1-8b", contexts=(512, 4096, 16384, 65536), sequences=(1, 4)),
-    Case("qwen2.5-0.5b", sequences=(1, 4, 16)),
-    Case("llama-3.1-8b", "int4", contexts=(512, 4096)),
-    Case("llama-3.1-8b", "int8", contexts=(512, 4096)),
     Case("qwen3-30b-a3b", contexts=(512, 4096)),
-    Case("gemma-3-4b-it", contexts=(512, 4096, 16384)),
+    Case("llama-3.1-8b", contexts=(512, 8192, 32768), sequences=(1, 4)),
+    Case("gemma-3-4b-it", contexts=(512, 8192)),
     Case("mistral-7b-v0.1", contexts=(512, 8192)),
-    Case("qwen2.5-32b", contexts=(512, 8192)),
     Case("deepseek-v3", contexts=(512, 4096), layers=5),
-    Case("bert-base-uncased", contexts=SHORT, sequences=(1, 16)),
     Case("whisper-large-v3", contexts=(128, 448)),
+    Case("qwen2.5-32b", contexts=(512, 8192), sequences=(1, 2)),
     Case("flan-t5-large", contexts=SHORT),
     Case("llava-1.5-7b-hf", contexts=(1024, 4096)),
-    Case("gpt2", contexts=(128, 1024)),
+    Case("bert-base-uncased", contexts=SHORT, sequences=(1, 16)),
     Case("phi-3.5-mini-instruct", contexts=(512, 4096)),
-    Case("qwen2.5-0.5b", "fp32", contexts=(512, 4096)),
     Case("falcon-7b", contexts=(512, 2048)),
-    Case("mamba-2.8b-hf", contexts=(512, 2048)),
+    Case("gpt2", contexts=(128, 1024)),
+    Case("qwen2.5-7b", "int4", contexts=(512, 4096)),
+    Case("qwen2.5-0.5b", sequences=(1, 4, 16)),
     Case("clip-vit-base-patch32", contexts=(77,), sequences=(1, 16)),
     Case("qwen2.5-7b", contexts=(512, 32768)),
-    Case("qwen2.5-7b", "int4", contexts=(512,)),
+    Case("mamba-2.8b-hf", contexts=(512, 2048)),
+    Case("qwen2.5-0.5b", "fp32", contexts=(512, 4096)),
+    Case("llama-3.1-8b", "int4", contexts=(512, 4096)),
+    Case("llama-3.1-8b", "int8", contexts=(512, 4096)),
 )
 
 
@@ -115,6 +116,7 @@ def run(case: Case, device: str) -> tuple[list[dict[str, Any]], list[dict[str, s
         device=device,
         random_weights=True,
         layers=case.layers,
+        repeat=REPEATS,
         checks=["none"],
         keep=False,
         offline=True,
