@@ -112,6 +112,7 @@ def _machine_facts(machine: Machine, outcome: TrialOutcome) -> dict[str, Any]:
         "name": machine.name,
         "origin": machine.origin,
         "device": outcome.device,
+        "device_id": machine.device.id if machine.device is not None else None,
         "count": machine.count,
         "memory_bytes": machine.memory_bytes,
         "usable_bytes": machine.usable_bytes,

@@ -16,6 +16,7 @@ from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, base_type, fitting_type
 from fmkit.model.gguf_tensors import GGUF_PREFIX, GgufTensor, lineage_of, tensors_of
 from fmkit.model.layers import FullAttention, LatentAttention, parts_of
+from fmkit.model.remembered import remembered
 
 if TYPE_CHECKING:
     from fmkit.model.ggml import GgmlType
@@ -65,6 +66,11 @@ class MixedTensor(msgspec.Struct, frozen=True):
 
 def mixed(spec: ModelSpec, file_type: str, *, imatrix: bool = False) -> tuple[MixedTensor, ...]:
     """The tensors of the model's GGUF file of that type, one entry for each name and type."""
+    return _mixed(spec, file_type, imatrix)
+
+
+@remembered(512)
+def _mixed(spec: ModelSpec, file_type: str, imatrix: bool, /) -> tuple[MixedTensor, ...]:
     from_file = spec.model_type.startswith(GGUF_PREFIX)
     if from_file != (file_type == STORED):
         raise UsageError(

@@ -6,39 +6,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fmkit.errors import ArchitectureUnknownError, UnsafeInputError
 from fmkit.model.gguf_tensors import GGUF_PREFIX, LINEAGES, WINDOW_PATTERNS
-from fmkit.model.layers import FullAttention, LatentAttention, SlidingAttention, StateSpace
+from fmkit.model.layers import EncoderAttention, FullAttention, LatentAttention, SlidingAttention, StateSpace
 from fmkit.model.spec import Block, Mlp, ModelSpec, Part, Stack, TensorGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fmkit.model.ggml import GgmlType
     from fmkit.model.layers import Mixer
+    from fmkit.model.stored import StoredTensor
 
 _MOST_LAYERS = 10_000
-
-
-class Tensor(Protocol):
-    """What is asked of a tensor of the file."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        ...
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Its dimensions, the fastest first."""
-        ...
-
-    @property
-    def kind(self) -> GgmlType:
-        """Its type."""
-        ...
 
 
 class Keys:
@@ -75,7 +56,7 @@ class Keys:
         return tuple(bool(item) for item in value) if isinstance(value, tuple) else None
 
 
-def read_gguf_spec(keys: Mapping[str, object], tensors: Sequence[Tensor], *, where: str) -> ModelSpec:
+def read_gguf_spec(keys: Mapping[str, object], tensors: Sequence[StoredTensor], *, where: str) -> ModelSpec:
     """The spec of a GGUF file from its keys and tensors; ArchitectureUnknownError where llama.cpp's rules are not known for it."""
     facts = Keys(keys, where)
     known = {lineage.architecture for lineage in LINEAGES.values()}
@@ -93,36 +74,38 @@ def read_gguf_spec(keys: Mapping[str, object], tensors: Sequence[Tensor], *, whe
     if not 0 < layers <= _MOST_LAYERS:
         raise UnsafeInputError(f"{layers:,} layers", where=where)
     used = facts.whole("expert_used_count", 0)
+    causal = next(lineage.causal for lineage in LINEAGES.values() if lineage.architecture == facts.architecture)
     return ModelSpec(
         architecture=f"GGUF {facts.architecture}",
         model_type=f"{GGUF_PREFIX}{facts.architecture}",
-        kind="state-space" if facts.architecture == "mamba" else "decoder",
+        kind="state-space" if facts.architecture == "mamba" else "decoder" if causal else "encoder",
         stacks=(
             Stack(
-                role="decoder",
+                role="decoder" if causal else "encoder",
                 hidden_dim=facts.whole("embedding_length"),
                 blocks=tuple(_blocks(facts, layers, names)),
             ),
         ),
         tensors=tuple(_groups(tensors, used)),
         config_dtype="float16",
-        vocab_size=embedding.dims[-1],
+        vocab_size=embedding.shape[0],
         max_context_tokens=facts.whole("context_length"),
-        context_is_hard=False,
-        tied_head="output.weight" not in names,
+        context_is_hard=not causal,
+        tied_head=causal and "output.weight" not in names,
+        has_head=causal,
     )
 
 
-def _groups(tensors: Iterable[Tensor], experts_per_token: int) -> Iterable[TensorGroup]:
+def _groups(tensors: Iterable[StoredTensor], experts_per_token: int) -> Iterable[TensorGroup]:
     for tensor in tensors:
         part = _part(tensor.name)
         yield TensorGroup(
             name=tensor.name,
             part=part,
             module="parameter",
-            shape=tensor.dims[::-1],
-            active=experts_per_token if part == "experts" and len(tensor.dims) > 1 and experts_per_token else None,
-            dtype=tensor.kind.name,
+            shape=tensor.shape,
+            active=experts_per_token if part == "experts" and len(tensor.shape) > 1 and experts_per_token else None,
+            dtype=tensor.dtype,
         )
 
 
@@ -134,7 +117,7 @@ def _part(name: str) -> Part:
     """
     inner = re.sub(r"^blk\.\d+\.", "", name)
     rules: tuple[tuple[str, Part], ...] = (
-        ("_norm", "norm"), ("token_embd", "embedding"), ("position_embd", "embedding"), ("output.", "head"), ("_exps", "experts"),
+        ("_norm", "norm"), ("token_embd", "embedding"), ("position_embd", "embedding"), ("token_types", "embedding"), ("output.", "head"), ("_exps", "experts"),
         ("ffn_gate_inp", "router"), ("exp_probs", "router"), ("ffn_", "mlp"), ("ssm_", "state"),
     )  # fmt: skip
     if inner.startswith("attn_output."):
@@ -142,7 +125,7 @@ def _part(name: str) -> Part:
     return next((part for word, part in rules if word in inner), "attention")
 
 
-def _blocks(facts: Keys, layers: int, names: Mapping[str, Tensor]) -> Iterable[Block]:
+def _blocks(facts: Keys, layers: int, names: Mapping[str, StoredTensor]) -> Iterable[Block]:
     pattern = facts.flags("attention.sliding_window_pattern")
     every = WINDOW_PATTERNS.get(facts.architecture, 0)
     for layer in range(layers):
@@ -168,6 +151,8 @@ def _mixer(facts: Keys, *, local: bool) -> Mixer:
     default = facts.whole("embedding_length") // heads
     key_dim = facts.whole("attention.key_length", default)
     value_dim = facts.whole("attention.value_length", default)
+    if facts.architecture == "bert":
+        return EncoderAttention(query_heads=heads, kv_heads=heads, key_dim=key_dim, value_dim=value_dim)
     rank = facts.whole("attention.kv_lora_rank", 0)
     if rank:
         whole_key = facts.whole("attention.key_length_mla", 0)
@@ -192,11 +177,11 @@ def _mixer(facts: Keys, *, local: bool) -> Mixer:
     return FullAttention(query_heads=heads, kv_heads=kv_heads, key_dim=key_dim, value_dim=value_dim)
 
 
-def _mlp(facts: Keys, layer: int, names: Mapping[str, Tensor]) -> Mlp | None:
+def _mlp(facts: Keys, layer: int, names: Mapping[str, StoredTensor]) -> Mlp | None:
     experts = names.get(f"blk.{layer}.ffn_down_exps.weight")
     if experts is not None:
         return Mlp(
-            ffn_dim=experts.dims[0],
+            ffn_dim=experts.shape[-1],
             gated=True,
             experts=facts.whole("expert_count"),
             experts_per_token=facts.whole("expert_used_count"),
@@ -205,5 +190,5 @@ def _mlp(facts: Keys, layer: int, names: Mapping[str, Tensor]) -> Mlp | None:
     up = names.get(f"blk.{layer}.ffn_up.weight")
     if down is None or up is None:
         return None
-    gated = f"blk.{layer}.ffn_gate.weight" in names or up.dims[-1] == 2 * down.dims[0]
-    return Mlp(ffn_dim=down.dims[0], gated=gated)
+    gated = f"blk.{layer}.ffn_gate.weight" in names or up.shape[0] == 2 * down.shape[-1]
+    return Mlp(ffn_dim=down.shape[-1], gated=gated)

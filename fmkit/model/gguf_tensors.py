@@ -15,6 +15,8 @@ import msgspec
 
 from fmkit.errors import ArchitectureUnknownError
 from fmkit.model.layers import LatentAttention, parts_of
+from fmkit.model.recurrent import Mamba2
+from fmkit.model.tensor_layers import layers_with
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec, Part, TensorGroup
@@ -27,7 +29,9 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
     `after_attention` is what the norm called post_attention_layernorm becomes; `windowed` says whether its sliding windows are
     kept: where not, every layer keeps the whole context. `experts_transposed` is for experts held as [expert, in, out]. `renames` are
-    block names that differ from the usual.
+    block names that differ from the usual, `outer_renames` those of tensors outside of the blocks, where they are looked up by name.
+    `position_offset` rows of learned positions are left out; `state_groups` is set for Mamba 2, whose A and D are columns and whose norm has a
+    row of each group. `causal` is False for an encoder: no cache, no output matrix.
     """
 
     architecture: str
@@ -35,12 +39,30 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     windowed: bool = False
     experts_transposed: bool = False
     renames: dict[str, str] = {}
+    outer_renames: dict[str, str] = {}
+    position_offset: int = 0
+    state_groups: bool = False
+    causal: bool = True
 
 
 _LLAMA = Lineage(architecture="llama")
 _GEMMA_2 = Lineage(architecture="gemma2", after_attention="post_attention_norm", windowed=True)
 _GEMMA_3 = Lineage(architecture="gemma3", after_attention="post_attention_norm", windowed=True)
 _DEEPSEEK = Lineage(architecture="deepseek2")
+_BERT = Lineage(
+    architecture="bert",
+    causal=False,
+    renames={
+        "attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
+        "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
+        "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm",
+    },
+    outer_renames={
+        "embeddings.word_embeddings": "token_embd", "embeddings.position_embeddings": "position_embd",
+        "embeddings.token_type_embeddings": "token_types", "embeddings.LayerNorm": "token_embd_norm",
+    },
+)  # fmt: skip
+_ROBERTA = msgspec.structs.replace(_BERT, position_offset=2)
 
 LINEAGES = {
     "llama": _LLAMA,
@@ -81,7 +103,30 @@ LINEAGES = {
     "deepseek_v2": _DEEPSEEK,
     "deepseek_v3": _DEEPSEEK,
     "kimi_k2": _DEEPSEEK,
+    "llama4": Lineage(architecture="llama4", windowed=True, experts_transposed=True),
+    "lfm2": Lineage(
+        architecture="lfm2",
+        renames={
+            "conv.conv": "shortconv.conv", "conv.in_proj": "shortconv.in_proj", "conv.out_proj": "shortconv.out_proj",
+            "self_attn.out_proj": "attn_output", "self_attn.q_layernorm": "attn_q_norm", "self_attn.k_layernorm": "attn_k_norm",
+            "feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down", "operator_norm": "attn_norm",
+            "ffn_norm": "ffn_norm",
+        },
+        outer_renames={"embedding_norm": "token_embd_norm"},
+    ),
+    "falcon_h1": Lineage(
+        architecture="falcon-h1",
+        state_groups=True,
+        renames={
+            "mamba.A_log": "ssm_a", "mamba.D": "ssm_d", "mamba.dt_bias": "ssm_dt", "mamba.conv1d": "ssm_conv1d",
+            "mamba.in_proj": "ssm_in", "mamba.out_proj": "ssm_out", "mamba.norm": "ssm_norm", "feed_forward.gate_proj": "ffn_gate",
+            "feed_forward.up_proj": "ffn_up", "feed_forward.down_proj": "ffn_down", "pre_ff_layernorm": "ffn_norm",
+        },
+    ),
     "mamba": Lineage(architecture="mamba"),
+    "bert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
 }  # fmt: skip
 """The lineages whose GGUF files are understood, by `model_type` of transformers."""
 
@@ -96,14 +141,17 @@ _BLOCK_NAMES = {
     "mlp.gate_up_proj": "ffn_up", "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp",
     "mlp.experts.down_proj": "ffn_down_exps", "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
     "mlp.shared_experts.up_proj": "ffn_up_shexp", "mlp.shared_experts.down_proj": "ffn_down_shexp",
-    "mlp.gate.e_score_correction_bias": "exp_probs_b", "input_layernorm": "attn_norm",
+    "feed_forward.gate_proj": "ffn_gate", "feed_forward.up_proj": "ffn_up", "feed_forward.down_proj": "ffn_down",
+    "feed_forward.router": "ffn_gate_inp", "feed_forward.experts.down_proj": "ffn_down_exps",
+    "feed_forward.shared_expert.gate_proj": "ffn_gate_shexp", "feed_forward.shared_expert.up_proj": "ffn_up_shexp",
+    "feed_forward.shared_expert.down_proj": "ffn_down_shexp", "mlp.gate.e_score_correction_bias": "exp_probs_b", "input_layernorm": "attn_norm",
     "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm", "norm": "attn_norm",
     "mixer.A_log": "ssm_a", "mixer.D": "ssm_d", "mixer.conv1d": "ssm_conv1d", "mixer.in_proj": "ssm_in",
     "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt", "mixer.out_proj": "ssm_out",
 }  # fmt: skip
 """Names inside a block: transformers' without the layer and `.weight` or `.bias`, to llama.cpp's."""
 
-WINDOW_PATTERNS = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}
+WINDOW_PATTERNS = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2, "llama4": 4}
 """Of how many layers one, the last, keeps the whole context. Source: llama.cpp src/llama-model.cpp, `set_swa_pattern`."""
 
 GGUF_PREFIX = "gguf:"
@@ -111,6 +159,18 @@ GGUF_PREFIX = "gguf:"
 
 _LEAST_DIMS = 2
 _OTHER_FILES = frozenset(("vision", "audio", "qformer", "projector"))
+
+
+_INPUTS = frozenset(
+    (
+        "token_embd.weight",
+        "position_embd.weight",
+        "token_types.weight",
+        "token_embd_norm.weight",
+        "token_embd_norm.bias",
+    )
+)
+_UNQUANTISED_TABLES = frozenset(("position_embd.weight", "token_types.weight"))
 
 
 class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +194,7 @@ class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_input(self) -> bool:
         """Whether llama.cpp reads it before the first block, and so leaves it in the host's memory."""
-        return self.name in {"token_embd.weight", "position_embd.weight"}
+        return self.name in _INPUTS
 
     @property
     def quantisable(self) -> bool:
@@ -142,11 +202,11 @@ class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
 
         Source: llama-quant.cpp, `tensor_allows_quantization`.
         """
-        kept = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d")
+        kept = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv")
         return (
             len(self.dims) >= _LEAST_DIMS
             and self.name.endswith("weight")
-            and self.name != "position_embd.weight"
+            and self.name not in _UNQUANTISED_TABLES
             and not any(word in self.name for word in kept)
         )
 
@@ -173,17 +233,21 @@ def tensors_of(spec: ModelSpec) -> tuple[GgufTensor, ...]:
     found: list[GgufTensor] = []
     for group in spec.tensors:
         routing_bias = group.part == "buffer" and group.name.endswith("e_score_correction_bias")
-        if group.part not in _OTHER_FILES and (group.part != "buffer" or routing_bias):
+        is_head = group.part == "head" and not lineage.causal
+        if group.part not in _OTHER_FILES and not is_head and (group.part != "buffer" or routing_bias):
             found.extend(_converted(group, spec, lineage))
     return tuple(found)
 
 
 def _converted(group: TensorGroup, spec: ModelSpec, lineage: Lineage) -> list[GgufTensor]:
     if "*" not in group.name:
-        return [GgufTensor(name=_outer_name(group, lineage), part=group.part, dims=_dims(group))]
+        name, dims = _outer_name(group, lineage), _dims(group)
+        if name == "position_embd.weight":
+            dims = (dims[0], dims[1] - lineage.position_offset)
+        return [GgufTensor(name=name, part=group.part, dims=dims)]
     inner = group.name.partition("*.")[2]
-    layers = _layers(group, spec)
-    if inner.startswith("mlp.experts."):
+    layers = layers_with(group, spec.cached_stack or spec.stacks[0])
+    if inner.startswith(("mlp.experts.", "feed_forward.experts.")):
         return _experts(group, inner, layers, lineage)
     if inner == "self_attn.kv_b_proj.weight":
         return _latent_projections(group, spec, layers)
@@ -193,12 +257,13 @@ def _converted(group: TensorGroup, spec: ModelSpec, lineage: Lineage) -> list[Gg
         name = lineage.after_attention
     if name is None:
         raise _unknown(group, lineage)
-    ending = "" if name in {"ssm_a", "ssm_d"} else f".{kind}"
+    bare = {"ssm_a", "ssm_d", "ffn_norm"} if lineage.state_groups else {"ssm_a", "ssm_d"}  # as Falcon-H1 is converted
+    ending = "" if name in bare else f".{kind}"
     return [
         GgufTensor(
             name=f"blk.*.{name.removesuffix('.')}{ending}",
             part="router" if name == "exp_probs_b" else group.part,
-            dims=_dims(group),
+            dims=_state_dims(name, group, spec) if lineage.state_groups else _dims(group),
             layers=layers,
         )
     ]
@@ -206,6 +271,9 @@ def _converted(group: TensorGroup, spec: ModelSpec, lineage: Lineage) -> list[Gg
 
 def _outer_name(group: TensorGroup, lineage: Lineage) -> str:
     stem, kind = _split(group.name)
+    renamed = next((new for old, new in lineage.outer_renames.items() if stem.endswith(old)), None)
+    if renamed is not None:
+        return f"{renamed}.{kind}"
     if group.part == "head":
         return f"output.{kind}"
     if group.part == "norm":
@@ -227,25 +295,23 @@ def _split(name: str) -> tuple[str, str]:
     return name, "bias" if name.endswith("_bias") else "weight"
 
 
+def _state_dims(name: str, group: TensorGroup, spec: ModelSpec) -> tuple[int, ...]:
+    """Dimensions of a Mamba 2 layer's tensors."""
+    dims = _dims(group)
+    if name in {"ssm_a", "ssm_d"}:
+        return (1, *dims)
+    if name == "ssm_norm":
+        stack = spec.cached_stack or spec.stacks[0]
+        mixers = (part for block in stack.blocks for part in parts_of(block.mixer))
+        groups = next(mixer.groups for mixer in mixers if isinstance(mixer, Mamba2))
+        return (dims[0] // groups, groups)
+    return dims
+
+
 def _dims(group: TensorGroup) -> tuple[int, ...]:
     """Ggml's dimensions: PyTorch's reversed, without ones inside; GPT-2's Conv1D is stored transposed and so turned around."""
     shape = tuple(size for size in group.shape if size != 1) or (1,)
     return shape if group.module == "conv1d" and len(shape) == _LEAST_DIMS else shape[::-1]
-
-
-def _layers(group: TensorGroup, spec: ModelSpec) -> tuple[int, ...]:
-    """Which layers have it. Where some layers are dense and the rest have experts, the dense ones come first."""
-    stack = spec.cached_stack or spec.stacks[0]
-    if group.count == stack.layers:
-        return tuple(range(stack.layers))
-    is_dense = group.name.partition("*.")[2] in {f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")}
-    if spec.is_mixture and is_dense:
-        return tuple(range(group.count))
-    if spec.is_mixture and ".mlp." in group.name:
-        return tuple(range(stack.layers - group.count, stack.layers))
-    raise ArchitectureUnknownError(
-        f"which of the {stack.layers} layers have {group.name} is not known", where="--engine llama.cpp"
-    )
 
 
 def _experts(group: TensorGroup, inner: str, layers: tuple[int, ...], lineage: Lineage) -> list[GgufTensor]:

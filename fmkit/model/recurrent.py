@@ -36,6 +36,7 @@ class Mamba2(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="mamba
 
     Bytes = (heads * head_dim + 2 * groups * state_dim) * conv_kernel * element_bytes + heads * head_dim * state_dim * 4.
     Source: Dao & Gu 2024 (arXiv:2405.21060); transformers 5.23 `LinearAttentionLayer`, equal to a filled cache to the byte.
+    `chunk_tokens` is how many tokens its scan takes at once; the cache does not depend on it.
 
     >>> Mamba2(heads=128, head_dim=64, groups=1, state_dim=128, conv_kernel=4).cache_bytes(4096, 0, 2)  # Bamba-9B
     4261888
@@ -46,6 +47,7 @@ class Mamba2(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="mamba
     groups: int
     state_dim: int
     conv_kernel: int
+    chunk_tokens: int = 256
 
     @property
     def inner_dim(self) -> int:

@@ -6,14 +6,29 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import csv_text, print_records, print_table, say
-from fmkit.units import format_count, format_tokens
+from fmkit.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fmkit.results.catalog import CatalogCheckResult, ModelResult, ModelsResult
+    from fmkit.results.catalog import CatalogCheckResult, LocalModelsResult, ModelResult, ModelsResult, VariantsResult
 
 CSV_COLUMNS = ("id", "hub_id", "family", "kind", "tuning", "params", "context_tokens", "licence")
+LOCAL_COLUMNS = ("hub_id", "id", "commit", "state", "bytes", "format", "detail")
+VARIANT_COLUMNS = (
+    "hub_id",
+    "official",
+    "method",
+    "label",
+    "files",
+    "bytes",
+    "need_bytes",
+    "fits",
+    "downloads",
+    "gated",
+    "commit",
+    "fetch",
+)
 SHOWN_APART = frozenset({"scores", "sources", "notes", "id"})
 
 
@@ -28,6 +43,53 @@ def print_models(result: ModelsResult, console: Console) -> None:
     left_out = print_records(console, header, rows, order=[0, 3, 4, 5, 1, 2], right=[3, 4])
     more = f"; no room for {', '.join(left_out)}" if left_out else ""
     say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}")
+
+
+def print_local(result: LocalModelsResult, console: Console) -> None:
+    """Draw what lies on this disk."""
+    header = ["model", "state", "size", "format"]
+    rows = [[row.hub_id, row.state, format_bytes(row.bytes), row.format or "-"] for row in result.models]
+    if rows:
+        print_records(console, header, rows, order=[0, 1, 2, 3], right=[2])
+    for row in result.models:
+        if row.state in ("partial", "damaged"):
+            say(console, f"note: {row.hub_id}: {row.detail}")
+    total = format_bytes(sum(row.bytes for row in result.models))
+    say(console, f"{len(result.models)} models, {total}, in {result.folder}")
+
+
+def local_csv(result: LocalModelsResult) -> str:
+    """One line per model on this disk."""
+    return csv_text(LOCAL_COLUMNS, ([getattr(row, column) for column in LOCAL_COLUMNS] for row in result.models))
+
+
+def print_variants(result: VariantsResult, console: Console) -> None:
+    """Draw the quantisations that exist of a model, and how to fetch the largest that fits."""
+    header = ["repository", "variant", "size", "fits", "downloads"]
+    rows = [
+        [row.hub_id, row.label, format_bytes(row.bytes), _fit_word(row.fits), "-" if row.downloads is None else f"{row.downloads:,}"]
+        for row in result.variants
+    ]  # fmt: skip
+    if rows:
+        print_records(console, header, rows, order=[0, 1, 2, 3, 4], right=[2, 4])
+    place = (
+        f"{result.machine}, {format_bytes(result.usable_bytes)} usable, {format_tokens(result.context_tokens)} tokens"
+    )
+    say(console, f"{len(rows)} variants of {result.model}; fits is for {place}")
+    for note in result.notes:
+        say(console, f"note: {note}")
+    best = max((row for row in result.variants if row.fits), key=lambda row: row.bytes, default=None)
+    if best is not None:
+        say(console, f"next: {best.fetch}")
+
+
+def _fit_word(fits: bool | None) -> str:
+    return "unknown" if fits is None else "yes" if fits else "no"
+
+
+def variants_csv(result: VariantsResult) -> str:
+    """One line per variant."""
+    return csv_text(VARIANT_COLUMNS, ([getattr(row, column) for column in VARIANT_COLUMNS] for row in result.variants))
 
 
 def models_csv(result: ModelsResult) -> str:

@@ -19,12 +19,21 @@ SHORTEST_CELL = 12
 """A column that has to be cut to fewer characters is left out instead."""
 
 
+def printable(text: str) -> str:
+    r"""The text with control characters escaped: a file or the Hub must not drive the terminal.
+
+    >>> printable("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
 def say(console: Console, text: str, *, indent: int = 0, style: str = "") -> None:
     """Print plain text, wrapped and indented; nothing in it is taken for markup."""
     from rich.padding import Padding
     from rich.text import Text
 
-    console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
+    console.print(Padding(Text(printable(text), style=style), (0, 0, 0, indent), expand=False))
 
 
 def print_table(
@@ -54,7 +63,7 @@ def print_table(
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
     console.print(Padding(table, (0, 0, 0, indent), expand=False))
 
 
@@ -123,8 +132,12 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    writer.writerows(["" if cell is None else _plain(cell) for cell in row] for row in rows)
     return buffer.getvalue()
+
+
+def _plain(cell: object) -> object:
+    return printable(cell) if isinstance(cell, str) else cell
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -135,5 +148,9 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     | --- | --- |
     | 1 | x\|y |
     """
-    lines = [list(header), ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [
+        list(header),
+        ["---"] * len(header),
+        *([printable(cell).replace("|", "\\|") for cell in row] for row in rows),
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.trial import say, setting, signed_percent
+from fmkit.report.common import NARROW_COLUMNS, print_table, say
+from fmkit.report.trial import setting, signed_percent
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
@@ -13,15 +14,19 @@ if TYPE_CHECKING:
     from fmkit.results.trial import SweepResult, TrialResult, Unmeasured
 
 COLUMNS = ("precision", "context", "seqs", "allocated peak", "estimate", "process peak", "first token", "tokens/s each")
+NARROW = (0, 1, 2, 3, 4)
+"""The columns that a narrow terminal shows."""
 
 
 def print_sweep(result: SweepResult, console: Console) -> None:
     """Draw the table on a rich console of any width."""
-    say(console, headline(result), bold=True)
+    say(console, headline(result), style="bold")
     if result.trials:
         say(console, setting(result.trials[0], sweep=True))
         console.print()
-        _print_table(result, console)
+        columns = NARROW if console.width < NARROW_COLUMNS else range(len(COLUMNS))
+        rows = [tuple(row(one)[index] for index in columns) for one in result.trials]
+        print_table(console, [COLUMNS[index] for index in columns], rows, right=range(1, len(COLUMNS)))
     for one in result.failed:
         say(console, f"not measured: {failure_line(one)}")
     for warning in dict.fromkeys(warning for one in result.trials for warning in one.warnings):
@@ -69,15 +74,3 @@ def failure_line(one: Unmeasured) -> str:
     if one.context_tokens is None:
         return f"{one.precision}: {one.reason}"
     return f"{one.precision}, {one.sequences} x {format_tokens(one.context_tokens)} tokens: {one.reason}"
-
-
-def _print_table(result: SweepResult, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name == "precision" else "right")
-    for trial in result.trials:
-        table.add_row(*row(trial))
-    console.print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fmkit.report.common import print_table, say
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
@@ -20,13 +21,12 @@ PARTS = {
 }
 """The parts shown, and what they are called."""
 
-WIDE_COLUMNS = 72
 MARKS = {True: "pass", False: "FAIL", None: "n/a"}
 
 
 def print_trial(result: TrialResult, console: Console) -> None:
     """Draw the whole answer on a rich console of any width from 40 columns."""
-    say(console, headline(result), bold=True)
+    say(console, headline(result), style="bold")
     say(console, setting(result))
     console.print()
     _print_memory(result, console)
@@ -35,11 +35,11 @@ def print_trial(result: TrialResult, console: Console) -> None:
     for line in speed_lines(result):
         say(console, line)
     console.print()
-    say(console, "Output:", bold=True)
+    say(console, "Output:", style="bold")
     say(console, result.output or "(nothing)", indent=2)
     if result.checks:
         console.print()
-        say(console, "Checks:", bold=True)
+        say(console, "Checks:", style="bold")
         for check in result.checks:
             say(console, check_line(check), indent=2)
     for warning in result.warnings:
@@ -134,35 +134,18 @@ def _range(predicted: Any, *, seconds: bool = False) -> str:  # noqa: ANN401  JS
 
 
 def _print_memory(result: TrialResult, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("memory", no_wrap=console.width >= WIDE_COLUMNS)
-    for name in ("predicted", "measured", "error"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for part, name in PARTS.items():
-        if part not in result.predicted and part not in result.measured:
-            continue
-        error = result.error.get(part)
-        table.add_row(
+    rows = [
+        (
             name,
             _bytes(result.predicted.get(part)),
             _bytes(result.measured.get(part)),
-            "-" if error is None else signed_percent(error),
-            style="bold" if part == "allocated_peak_bytes" else "",
+            "-" if part not in result.error else signed_percent(result.error[part]),
         )
-    console.print(table)
+        for part, name in PARTS.items()
+        if part in result.predicted or part in result.measured
+    ]
+    print_table(console, ("memory", "predicted", "measured", "error"), rows, right=(1, 2, 3))
 
 
 def _bytes(count: int | None) -> str:
     return "unknown" if count is None else format_bytes(count)
-
-
-def say(console: Console, text: str, *, indent: int = 0, bold: bool = False) -> None:
-    """Print plain text, wrapped and indented; nothing in it is taken for markup, control characters are shown."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    safe = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
-    console.print(Padding(Text(safe, style="bold" if bold else ""), (0, 0, 0, indent)))

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fmkit.report.attention import print_attention
 from fmkit.report.common import NARROW_COLUMNS, csv_text, markdown_table, print_table, say
+from fmkit.report.vram_devices import print_cuts, print_degrees, print_devices
 from fmkit.units import format_bytes, format_count, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
+    from fmkit.model.quality import QualityLoss
+    from fmkit.results.vram import (
+        ApiFacts,
+        Estimate,
+        MachineSummary,
+        ModelSummary,
+        PrecisionLoss,
+        StoredFiles,
+        VramResult,
+    )
     from fmkit.sizing.estimate import Fit, MemoryLine
     from fmkit.speed.estimate import Range, SpeedEstimate
 
@@ -21,6 +32,9 @@ CSV_COLUMNS = (
     "weights_bytes", "cache_bytes", "steady_bytes", "peak_bytes", "low_bytes", "high_bytes", "per_device_bytes",
     "budget_bytes", "fits",
 )  # fmt: skip
+MOST_COLUMNS = 5
+"""More precisions than this are rows of the table of peaks, and of the speeds only as many are shown."""
+
 LENGTH_NAMES = {"encoder": "input", "clip": "text"}
 
 
@@ -31,6 +45,8 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
     say(console, _model_line(result.model))
     if result.api is not None:
         _print_api(result.api, console)
+    if result.stored is not None:
+        say(console, _stored_line(result.stored))
     if result.machine is not None:
         say(console, _machine_line(result.machine))
     if result.estimates:
@@ -40,6 +56,15 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
             console.print()
             _print_parts(estimate, result.model, console, detail=detail)
         _print_speeds(result, console)
+    if detail and result.attention:
+        console.print()
+        print_attention(result.attention, console)
+    if result.quality_loss:
+        console.print()
+        _print_quality(result.quality_loss, console, detail=detail)
+    if result.degrees:
+        console.print()
+        print_degrees(result.degrees, console, detail=detail)
     if result.fit is not None:
         console.print()
         _print_fit(result.fit, console)
@@ -58,6 +83,19 @@ def _model_line(model: ModelSummary) -> str:
     return ", ".join(facts)
 
 
+def _stored_line(stored: StoredFiles) -> str:
+    """The weight files in one line: how many, how long, of which types."""
+    if len(stored.variants) > 1:
+        parts = sum(variant.files for variant in stored.variants)
+        return f"{len(stored.variants)} quantisations in {parts} files"
+    if not stored.file_bytes:
+        return "no weights were looked at"
+    files = "" if not stored.files else f"{stored.files} {stored.format} file{'s' if stored.files > 1 else ''}, "
+    dtypes = ", ".join(f"{dtype} {format_bytes(count)}" for dtype, count in stored.bytes_by_dtype.items())
+    left_out = f"; {format_bytes(stored.not_loaded_bytes)} not loaded" if stored.not_loaded_bytes else ""
+    return f"files: {files}{format_bytes(stored.file_bytes)}{f' ({dtypes})' if dtypes else ''}{left_out}"
+
+
 def _machine_line(machine: MachineSummary) -> str:
     each = " each" if machine.count > 1 else ""
     free = "" if machine.free_bytes is None else f", {format_bytes(machine.free_bytes)} free now"
@@ -67,7 +105,7 @@ def _machine_line(machine: MachineSummary) -> str:
 
 
 def _print_grid(result: VramResult, console: Console) -> None:
-    """Peak memory: one row per context and number of sequences, one column per precision."""
+    """Peak memory: one row per context and number of sequences, one column per precision; turned round for many precisions."""
     header, rows = _grid(result)
     first = result.estimates[0]
     say(console, f"Peak memory with {first.engine} {first.engine_version}", style="bold")
@@ -83,6 +121,9 @@ def _grid(result: VramResult) -> tuple[list[str], list[tuple[str, list[Estimate 
     for context_tokens, sequences in cases:
         label = f"{sequences} x {format_tokens(context_tokens)}" if several else format_tokens(context_tokens)
         rows.append((label, [by_case.get((context_tokens, sequences, precision)) for precision in precisions]))
+    if len(precisions) > MOST_COLUMNS:
+        turned = zip(precisions, zip(*(found for _, found in rows), strict=True), strict=True)
+        return ["", *(label for label, _ in rows)], [(name.upper(), list(found)) for name, found in turned]
     return [LENGTH_NAMES.get(result.model.kind, "context"), *(name.upper() for name in precisions)], rows
 
 
@@ -115,6 +156,7 @@ def _print_parts(estimate: Estimate, model: ModelSummary, console: Console, *, d
         ]  # fmt: skip
         print_table(console, header, rows, right=[1], indent=2)
     say(console, _totals(estimate), indent=2)
+    print_devices(estimate, console)
     for warning in estimate.warnings:
         say(console, f"note: {warning}", indent=2)
 
@@ -163,7 +205,7 @@ def _print_speeds(result: VramResult, console: Console) -> None:
         return
     console.print()
     say(console, f"Speed at {format_tokens(first.context_tokens)} tokens, an estimate", style="bold")
-    for precision, speed in shown:
+    for precision, speed in shown[:MOST_COLUMNS]:
         say(console, f"{precision.upper()}: {_speed(speed)}", indent=2)
     say(console, f"{shown[0][1].basis}: {shown[0][1].reason}", indent=2)
 
@@ -186,6 +228,26 @@ def _speed(speed: SpeedEstimate) -> str:
 
 def _range(rate: Range) -> str:
     return f"{format_rate(rate.low)} to {format_rate(rate.high)}"
+
+
+def _print_quality(losses: Sequence[PrecisionLoss], console: Console, *, detail: bool) -> None:
+    """What each narrower precision was measured to cost, a line each; with `detail` the sources."""
+    say(console, "Measured loss of quality against 16 bit", style="bold")
+    unknown = [loss.precision.upper() for loss in losses if not loss.measurements]
+    for loss in losses:
+        if loss.measurements:
+            say(console, f"{loss.precision.upper()}: {loss.summary}", indent=2)
+            if detail:
+                for source in dict.fromkeys(_source_of(measured) for measured in loss.measurements):
+                    say(console, f"source: {source}", indent=4)
+    if unknown:
+        say(console, f"{', '.join(unknown)}: unknown", indent=2)
+
+
+def _source_of(measured: QualityLoss) -> str:
+    return ", ".join(
+        filter(None, (measured.source, measured.source_date, f"reported by {measured.reported_by}", measured.notes))
+    )
 
 
 def _print_fit(fit: Fit, console: Console) -> None:
@@ -211,6 +273,7 @@ def _print_fit(fit: Fit, console: Console) -> None:
         say(console, f"best: {fit.best_precision.upper()}; a longer context is stopped by {stops}", indent=2)
     elif fit.cut is not None:
         say(console, f"nothing fits; the largest part is {fit.cut}", indent=2)
+    print_cuts(fit, console)
     if narrow and fit.smallest_device is not None:
         say(console, f"smallest device that would do: {fit.smallest_device}", indent=2)
 

@@ -8,7 +8,7 @@ it has; one written by a newer fmkit is left alone.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -54,28 +54,20 @@ class TrialStore:
 
     def add(self, result: TrialResult) -> None:
         """Keep a trial; StoreError where the file can't be written, is damaged, or belongs to a newer fmkit."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"can't make the folder for trials: {error.strerror}", where=str(self.path.parent)
-            ) from error
-        row = (
-            result.id,
-            result.date,
-            result.model,
-            result.hub_id,
-            result.engine.name,
-            result.engine.version,
-            result.precision,
-            str(result.machine.get("name", "")),
-            int(result.workload["context_tokens"]),
-            int(result.workload["sequences"]),
-            int(result.random_weights),
-            msgspec.json.encode(result).decode(),
-        )
+        self._make_folder()
         with self._open() as connection:
-            connection.execute(INSERT, row)
+            connection.execute(INSERT, _row(result))
+
+    def merge(self, results: Iterable[TrialResult]) -> int:
+        """Keep trials of other machines or files; those known by their id are left as they are. Returns how many were new.
+
+        All or none are kept: it is one transaction.
+        """
+        self._make_folder()
+        with self._open() as connection:
+            before = connection.total_changes
+            connection.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), [_row(one) for one in results])
+            return connection.total_changes - before
 
     def all(self, model: str | None = None) -> list[TrialResult]:
         """The kept trials, oldest first, of one model where it is named."""
@@ -97,6 +89,14 @@ class TrialStore:
         with self._open() as connection:
             row = connection.execute("SELECT record FROM trial WHERE id = ?", (trial_id,)).fetchone()
         return None if row is None else _decode(row[0], self.path)
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"can't make the folder for trials: {error.strerror}", where=str(self.path.parent)
+            ) from error
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -125,6 +125,24 @@ class TrialStore:
             raise StoreError(
                 f"the record of trials has schema {found}, and this fmkit writes {SCHEMA_VERSION}", where=str(self.path)
             )
+
+
+def _row(result: TrialResult) -> tuple[str | int | None, ...]:
+    """The columns of table `trial`."""
+    return (
+        result.id,
+        result.date,
+        result.model,
+        result.hub_id,
+        result.engine.name,
+        result.engine.version,
+        result.precision,
+        str(result.machine.get("name", "")),
+        int(result.workload["context_tokens"]),
+        int(result.workload["sequences"]),
+        int(result.random_weights),
+        msgspec.json.encode(result).decode(),
+    )
 
 
 def _decode(record: str, path: Path) -> TrialResult:

@@ -98,5 +98,5 @@ def test_parts_of_a_split_file(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="m-00002-of-00002"):
         read_gguf_set(first)
     second.write_bytes(header([], [tensor("y", (32,), 0, 0)]) + bytes(4096))
-    _, tensors = read_gguf_set(second)
-    assert [one.name for one in tensors] == ["x", "y"]
+    _, weights = read_gguf_set(second)
+    assert [one.name for one in weights.tensors] == ["x", "y"]

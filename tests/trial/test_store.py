@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from fmkit.results.trial import EngineVersion, Sample, TrialResult, TrialSpeed
-from fmkit.trial.store import StoreError, TrialStore, data_folder
+from fmkit.trial.paths import data_folder
+from fmkit.trial.store import StoreError, TrialStore
 
 
 def result(trial_id: str = "one", model: str = "gpt2") -> TrialResult:

@@ -12,12 +12,10 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from fmkit.errors import UnsafeInputError
 from fmkit.model.architectures import generic
 from fmkit.model.architectures.config import ConfigReader
-from fmkit.model.architectures.stored import stored_layout
+from fmkit.model.architectures.stored import with_stored_layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,13 +37,7 @@ def read(config: Mapping[str, Any], *, where: str) -> ModelSpec:
     spec: ModelSpec = generic.read(reader, lineages()) if module is None else module.read(reader)
     if spec.params > MAX_PARAMS:
         raise UnsafeInputError("the sizes add up to more than 2**53 parameters", where=where)
-    layout, method = stored_layout(config)
-    if method is None:
-        return spec
-    note = f"the repository stores its weights quantised ({method})"
-    if layout is None:
-        note += "; that layout is not known here, so `stored` is not sized"
-    return msgspec.structs.replace(spec, stored_layout=layout, notes=(*spec.notes, note))
+    return with_stored_layout(spec, config)
 
 
 def lineage_of(model_type: str) -> ModuleType | None:

@@ -94,9 +94,11 @@ class Tensors:
         if bias:
             self._add(f"{name}.bias", "norm", "norm", shape, count=count)
 
-    def parameter(self, name: str, shape: tuple[int, ...], *, part: Part, active: int | None = None) -> None:
+    def parameter(
+        self, name: str, shape: tuple[int, ...], *, part: Part, active: int | None = None, inputs_first: bool = False
+    ) -> None:
         """A bare parameter, such as the fused weights of all experts, `active` of which run for one token."""
-        self._add(name, part, "parameter", shape, active=active)
+        self._add(name, part, "parameter", shape, active=active, inputs_first=inputs_first)
 
     def buffer(self, name: str, shape: tuple[int, ...], *, dtype: str | None) -> None:
         """A buffer; `dtype` None where it follows the model's type."""
@@ -129,6 +131,7 @@ class Tensors:
         count: int = 1,
         active: int | None = None,
         quantisable: bool = True,
+        inputs_first: bool = False,
     ) -> None:
         total = self._count * count
         if total == 0:
@@ -143,5 +146,6 @@ class Tensors:
                 active=active,
                 dtype=self._dtype,
                 quantisable=self._quantisable and quantisable,
+                inputs_first=inputs_first,
             )
         )

@@ -108,11 +108,12 @@ def stack_of(
     max_tokens: int | None = None,
     implementation: str | None = None,
 ) -> Stack:
-    """A stack of these layers, equal ones counted together."""
-    counts: dict[tuple[Mixer, Mlp | None], int] = {}
-    for layer in layers:
-        counts[layer] = counts.get(layer, 0) + 1
-    blocks = tuple(Block(count=n, mixer=mixer, cross=cross, mlp=mlp) for (mixer, mlp), n in counts.items())
+    """A stack of these layers, equal ones counted together; the order is kept where kinds alternate."""
+    numbers: dict[tuple[Mixer, Mlp | None], int] = {}
+    order = tuple(numbers.setdefault(layer, len(numbers)) for layer in layers)
+    blocks = tuple(
+        Block(count=order.count(number), mixer=mixer, cross=cross, mlp=mlp) for (mixer, mlp), number in numbers.items()
+    )
     return Stack(
         role=role,
         hidden_dim=hidden_dim,
@@ -120,6 +121,7 @@ def stack_of(
         fixed_tokens=fixed_tokens,
         max_tokens=max_tokens,
         implementation=implementation,
+        order=() if order == tuple(sorted(order)) else order,
     )
 
 
@@ -204,6 +206,16 @@ def rope_limit(config: ConfigReader, *, class_default: int) -> int | None:
     return max(limit or 0, int(original * settings.number("factor", 1.0)))
 
 
+def linear_rope_factor(config: ConfigReader) -> float:
+    """The factor of linear RoPE scaling, 1 without it; Gemma 3 gives each kind of layer settings of its own."""
+    settings = rope_settings(config)
+    if settings is None:
+        return 1.0
+    settings = settings.child("full_attention") or settings
+    kind = settings.optional_text("rope_type") or settings.optional_text("type")
+    return settings.number("factor", 1.0) if kind == "linear" else 1.0
+
+
 def labels_of(config: ConfigReader) -> int:
     """Outputs of a classification head."""
     return config.optional_size("num_labels") or config.length("id2label") or DEFAULT_LABELS
@@ -271,6 +283,7 @@ def causal_lm(
         has_head=not bare and not classifier,
         logits_to_keep=text.logits_to_keep,
         positions=text.positions,
+        linear_rope_factor=linear_rope_factor(config),
         embedding_dim=text.stack.hidden_dim,
         notes=(*notes, *text.notes),
     )

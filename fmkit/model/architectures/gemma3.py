@@ -14,6 +14,7 @@ from fmkit.model.architectures.decoder import (
     config_dtype,
     gated_mlp_tensors,
     head_tensors,
+    linear_rope_factor,
     read_heads,
     rope_limit,
     rotary_buffers,
@@ -65,6 +66,7 @@ def read(config: ConfigReader) -> ModelSpec:
         vocab_size=text.vocab_size,
         max_context_tokens=text.max_context_tokens,
         context_is_hard=False,
+        linear_rope_factor=linear_rope_factor(text_config),
         tied_head=text.tied,
         # Default of Gemma3Config, transformers 5.23.
         image_tokens=config.size("mm_tokens_per_image", default=256),

@@ -57,9 +57,9 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     layer.parameter("mlp.router.weight", (mlp.experts, hidden), part="router")
     layer.parameter("mlp.router.bias", (mlp.experts,), part="router")
     experts, active = layer.at("mlp.experts"), mlp.experts_per_token
-    experts.parameter("gate_up_proj", (mlp.experts, hidden, 2 * ffn), part="experts", active=active)
+    experts.parameter("gate_up_proj", (mlp.experts, hidden, 2 * ffn), part="experts", active=active, inputs_first=True)
     experts.parameter("gate_up_proj_bias", (mlp.experts, 2 * ffn), part="experts", active=active)
-    experts.parameter("down_proj", (mlp.experts, ffn, hidden), part="experts", active=active)
+    experts.parameter("down_proj", (mlp.experts, ffn, hidden), part="experts", active=active, inputs_first=True)
     experts.parameter("down_proj_bias", (mlp.experts, hidden), part="experts", active=active)
     # In _keep_in_fp32_modules: float32 beside float16.
     kept = tensors.at("", dtype="float32" if _dtype(config) == "float16" else None)

@@ -136,8 +136,9 @@ def _sparse_layers(config: ConfigReader, layers: int) -> list[bool]:
 def _expert_tensors(module: Tensors, hidden: int, mlp: Mlp) -> None:
     """Fused experts, transposed: inputs come first."""
     shape_in, shape_out = (mlp.experts, hidden, 2 * mlp.ffn_dim), (mlp.experts, mlp.ffn_dim, hidden)
-    module.parameter("experts.gate_up_proj", shape_in, part="experts", active=mlp.experts_per_token)
-    module.parameter("experts.down_proj", shape_out, part="experts", active=mlp.experts_per_token)
+    active = mlp.experts_per_token
+    module.parameter("experts.gate_up_proj", shape_in, part="experts", active=active, inputs_first=True)
+    module.parameter("experts.down_proj", shape_out, part="experts", active=active, inputs_first=True)
     # The router is a subclass of torch.nn.Linear: never quantised.
     module.linear("router", mlp.experts, hidden, part="router", quantisable=False)
     gated_mlp_tensors(module, hidden, mlp.shared_ffn_dim, name="shared_expert")

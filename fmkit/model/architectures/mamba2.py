@@ -31,6 +31,7 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
         groups=config.size("n_groups", default=8),
         state_dim=config.size("state_size", default=128),
         conv_kernel=config.size("conv_kernel", default=4),
+        chunk_tokens=config.size("chunk_size", default=256),
     )
     tensors.embedding("embeddings", vocab, hidden)
     layer = tensors.at("layers.*", count=layers)
@@ -93,4 +94,5 @@ def read_mamba2(config: ConfigReader, hidden: int, *, state_dim: int = 256, inne
         groups=config.size("mamba_n_groups", default=1),
         state_dim=config.size("mamba_d_state", default=state_dim),
         conv_kernel=config.size("mamba_d_conv", default=4),
+        chunk_tokens=config.size("mamba_chunk_size", default=256),
     )

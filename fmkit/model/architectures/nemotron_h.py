@@ -95,6 +95,7 @@ def _state(config: ConfigReader) -> Mamba2:
         groups=config.size("mamba_n_groups", "n_groups", default=8),
         state_dim=config.size("ssm_state_size", default=128),
         conv_kernel=config.size("mamba_d_conv", "conv_kernel", default=4),
+        chunk_tokens=config.size("mamba_chunk_size", "chunk_size", default=128),
     )
 
 

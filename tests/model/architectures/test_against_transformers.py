@@ -9,7 +9,6 @@ import csv
 import inspect
 import json
 import re
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,10 @@ torch = pytest.importorskip("torch", reason="the proof instantiates the model's 
 transformers = pytest.importorskip(
     "transformers", reason="the proof instantiates the model's class: pip install 'fmkit[try]'"
 )
+from tests.meta_model import instantiate  # noqa: E402  needs torch
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs")
-RENAMED = {"kimi_k2": "deepseek_v3", "llava_llama": "llava"}
-CLASSES = {
-    "LlavaLlamaForCausalLM": "LlavaForConditionalGeneration",
-    "PhiMoEForCausalLM": "PhimoeForCausalLM",
-    "KimiK25ForConditionalGeneration": "Kimi_K25ForConditionalGeneration",
-    "Step3p7FlashForCausalLM": "Step3p7ForConditionalGeneration",
-}
 TWICE = {
     "idefics3": 2,
     "gemma4": 3,
@@ -185,21 +178,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def folded(name: str) -> str:
     """A parameter's name with its layer numbers as `*`."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
-
-
-def instantiate(config: dict[str, Any]) -> Any:
-    """The class that the config names, on the meta device, unquantised."""
-    model_type = RENAMED.get(config["model_type"], config["model_type"])
-    plain = {key: value for key, value in config.items() if key not in ("quantization_config", "auto_map")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        transformers.logging.set_verbosity_error()
-        settings = transformers.CONFIG_MAPPING[model_type].from_dict({**plain, "model_type": model_type})
-        name = config["architectures"][0]
-        with torch.device("meta"):
-            model = getattr(transformers, CLASSES.get(name, name))._from_config(settings)
-        model.tie_weights()
-    return model
 
 
 def owner_kind(module: Any) -> str:

@@ -1,0 +1,74 @@
+"""What smaller weights were measured to cost in quality: published differences, in words and as they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+
+class QualityLoss(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One benchmark of one model, quantised by `scheme`, against the same at 16 bit.
+
+    `difference` is quantised less 16 bit in `unit` (points of percent, or perplexity, where more is worse).
+    """
+
+    scheme: str
+    model: str
+    benchmark: str
+    variant: str = ""
+    unit: str
+    at_16_bit: float | None = None
+    quantised: float | None = None
+    difference: float
+    source: str
+    source_date: str | None = None
+    reported_by: Literal["vendor", "other-vendor", "independent"]
+    notes: str = ""
+
+
+def in_words(losses: Sequence[QualityLoss]) -> str:
+    """The measurements in a sentence: by benchmark the range over models, with the schemes they were quantised by.
+
+    >>> loss = QualityLoss(scheme="GPTQ Int4", model="Qwen/Qwen-7B-Chat", benchmark="MMLU", unit="%", difference=-0.7, source="", reported_by="vendor")
+    >>> in_words([loss]), in_words([])
+    ('MMLU -0.7 points (by GPTQ Int4, on Qwen-7B-Chat)', 'unknown')
+    """
+    if not losses:
+        return "unknown"
+    by_benchmark: dict[tuple[str, str], list[float]] = {}
+    for loss in losses:
+        by_benchmark.setdefault((loss.benchmark, loss.unit), []).append(loss.difference)
+    widest = sorted(by_benchmark.items(), key=lambda item: (item[0][0] not in _KNOWN, -len(item[1]), item[0]))[:_SHOWN]
+    ranges = [_range(*key, values) for key, values in widest]
+    schemes, models = _several(loss.scheme for loss in losses), _several(_short(loss.model) for loss in losses)
+    more = len(by_benchmark) - len(widest)
+    rest = f" and {more} more benchmark{'s' if more > 1 else ''}" if more else ""
+    return f"{', '.join(ranges)}{rest} (by {', '.join(schemes)}, on {_models(models)})"
+
+
+_SHOWN = 3
+_KNOWN = ("MMLU", "GSM8K", "HumanEval", "perplexity")
+"""Benchmarks that are named first."""
+
+
+def _range(benchmark: str, unit: str, values: Iterable[float]) -> str:
+    low, high = min(values), max(values)
+    suffix = " points" if unit == "%" else ""
+    digits = 1 if unit == "%" else 4
+    if low == high:
+        return f"{benchmark} {low:+.{digits}f}{suffix}"
+    return f"{benchmark} {low:+.{digits}f} to {high:+.{digits}f}{suffix}"
+
+
+def _several(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _short(model: str) -> str:
+    return model.rpartition("/")[2]
+
+
+def _models(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _SHOWN else f"{len(names)} models"

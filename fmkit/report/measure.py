@@ -1,0 +1,66 @@
+"""What `fmkit hardware measure` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.report.common import print_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from fmkit.results.hardware import MeasureResult
+    from fmkit.speed.rates import RatePoint, TorchRates
+
+
+def print_measured(result: MeasureResult, console: Console) -> None:
+    """Draw the rates: first the processor's memory, then what torch reaches on each device."""
+    rates = result.rates
+    say(console, f"{rates.machine}: measured on {rates.date} in {rates.seconds:g} s", style="bold")
+    rows = [
+        ["main memory, read", _rate(rates.read_bytes_per_s, "B/s")],
+        ["main memory, copy (read + written)", _rate(rates.copy_bytes_per_s, "B/s")],
+    ]
+    print_table(console, ["", ""], rows, indent=2)
+    for torch in rates.torch:
+        _print_torch(torch, console)
+    if result.kept_in is not None:
+        say(console, f"kept in {result.kept_in}; estimates for this machine use it from now on")
+    for command in result.next:
+        say(console, f"next: {command}")
+
+
+def _print_torch(torch: TorchRates, console: Console) -> None:
+    where = torch.device if torch.device == torch.device_name else f"{torch.device}, {torch.device_name}"
+    say(console, f"torch {torch.version} on {where}, {torch.threads} threads", style="bold")
+    rows = [
+        ["launching one layer", f"{torch.layer_s * 1e6:,.0f} us"],
+        ["copy inside its memory", _rate(torch.copy_bytes_per_s, "B/s")],
+    ]
+    if torch.host_to_device_bytes_per_s is not None:
+        rows.append(["copy from main memory", _rate(torch.host_to_device_bytes_per_s, "B/s")])
+    print_table(console, ["", ""], rows, indent=2)
+    table = [
+        *_rows("weights of linear layers", torch.weight_bytes, "B/s"),
+        *_rows("operations of linear layers", torch.operations, "FLOP/s"),
+        *_rows("multiply-adds of attention", torch.attention_macs, "MAC/s"),
+    ]
+    print_table(console, ["rate", "type", "tokens at once", "per second", "spread"], table, indent=2)
+
+
+def _rows(name: str, points: Iterable[RatePoint], unit: str) -> list[list[str]]:
+    return [
+        [name, point.dtype, f"{point.tokens:,}", _rate(point.per_s, unit), f"{point.spread:.0%}"] for point in points
+    ]
+
+
+def _rate(per_s: float, unit: str) -> str:
+    """A rate with a decimal prefix.
+
+    >>> _rate(26.4e9, "B/s"), _rate(790e12, "FLOP/s"), _rate(2.5e6, "MAC/s")
+    ('26.4 GB/s', '790 TFLOP/s', '0.0025 GMAC/s')
+    """
+    scaled, prefix = (per_s / 1e12, "T") if per_s >= 1e12 else (per_s / 1e9, "G")
+    return f"{scaled:.3g} {prefix}{unit}"

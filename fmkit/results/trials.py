@@ -1,0 +1,40 @@
+"""The answers of `fmkit trials list` and `fmkit trials import`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TrialLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One kept trial in a line; bytes, and tokens per second of one sequence. `error` is that of the allocated peak."""
+
+    id: str
+    date: str
+    model: str
+    precision: str
+    engine: str
+    engine_version: str
+    machine: str
+    context_tokens: int
+    sequences: int
+    random_weights: bool
+    allocated_peak_bytes: int | None
+    error: float | None
+    decode_tokens_per_s: float | None
+
+
+class TrialList(msgspec.Struct, frozen=True, kw_only=True):
+    """The trials kept on this computer, oldest first."""
+
+    schema: str = "fmkit.trials/1"
+    path: str
+    trials: tuple[TrialLine, ...]
+
+
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import did: how many trials the file holds, and how many of them were new here."""
+
+    schema: str = "fmkit.import/1"
+    file: str
+    trials: int
+    added: int

@@ -1,0 +1,63 @@
+"""The benchmark of torch calls, on shapes so small that it takes a moment."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import torch
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+from fmkit.trial.narrow_layer import NarrowLayer
+from fmkit.trial.rates import CPU_SHAPES, Bench, measure_torch, torch_devices
+
+SMALL = msgspec.structs.replace(
+    CPU_SHAPES,
+    hidden=64,
+    inner=128,
+    weights=2,
+    few_tokens=(1,),
+    many_tokens=(8,),
+    cached=16,
+    dtypes=("float32", "bfloat16"),
+)
+
+
+def test_every_rate_is_measured_in_every_type() -> None:
+    heard: list[str] = []
+    rates = measure_torch("cpu", 0.05, heard.append, SMALL)
+    for points, tokens in ((rates.weight_bytes, [1]), (rates.operations, [8]), (rates.attention_macs, [1, 8])):
+        assert [(point.dtype, point.tokens) for point in points] == [
+            (dtype, count) for dtype in SMALL.dtypes for count in tokens
+        ]
+        assert all(point.per_s > 0 for point in points)
+    assert rates.layer_s > 0
+    assert (rates.device, rates.host_to_device_bytes_per_s) == ("cpu", None)
+    assert len(heard) == 3
+    assert "cpu" in torch_devices()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("no kernel"), NotImplementedError()])
+def test_a_call_without_a_kernel_leaves_its_rate_out(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", refuse)
+    rates = Bench("cpu", SMALL, 0.001)
+    assert list(rates.attention("float32")) == []
+
+
+def test_a_type_that_is_too_slow_is_not_tried_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmkit.trial.rates.TOO_SLOW_S", 0.0)
+    assert [point.tokens for point in Bench("cpu", SMALL, 0.001).linear("float32")] == [1]
+
+
+def test_the_narrow_layer_does_what_a_llama_layer_does() -> None:
+    config = LlamaConfig(hidden_size=64, intermediate_size=64, num_attention_heads=4, num_key_value_heads=4)
+    assert {type(module).__name__ for module in LlamaDecoderLayer(config, 0).modules() if not list(module.children())} == {
+        "Linear", "LlamaRMSNorm", "SiLUActivation",
+    }  # fmt: skip
+    linear = [module for module in NarrowLayer("cpu").modules() if isinstance(module, torch.nn.Linear)]
+    assert len(linear) == sum(isinstance(module, torch.nn.Linear) for module in LlamaDecoderLayer(config, 0).modules())
+    with torch.inference_mode():
+        assert NarrowLayer("cpu")(torch.zeros(1, 1, 64)).shape == (1, 1, 64)
