@@ -147,3 +147,10 @@ def host_reserve(nominal_bytes: int) -> Reserve:
     """What system and other programs take of main memory: a tenth, between 512 MiB and 4 GiB (assumed)."""
     kept = min(max(nominal_bytes // 10, 512 * MIB), 4 * GIB, nominal_bytes)
     return Reserve(bytes=kept, reason="a tenth, at most 4 GiB, is left to the system and other programs (assumed)")
+
+
+def host_budget(machine: Machine | None) -> int | None:
+    """What main memory offers beside a device: its size less what system and other programs take; None where it is not known."""
+    if machine is None or machine.host_memory_bytes is None:
+        return None
+    return machine.host_memory_bytes - host_reserve(machine.host_memory_bytes).bytes

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fmkit.model.gguf_mix import MixedTensor, mixed
 from fmkit.model.gguf_tensors import lineage_of
-from fmkit.model.layers import FullAttention
+from fmkit.model.layers import EncoderAttention, FullAttention, Mixer, parts_of
+from fmkit.model.recurrent import Mamba2, ShortConvolution
 from fmkit.model.spec import ModelSpec
 
 ALIGNMENT = 32
@@ -77,8 +78,10 @@ def _placed(entries: Sequence[MixedTensor]) -> tuple[list[bytes], int]:
 
 def _model_keys(spec: ModelSpec) -> Mapping[str, Value]:
     stack = spec.stacks[0]
-    mixer, mlp = stack.blocks[0].mixer, stack.blocks[0].mlp
-    assert isinstance(mixer, FullAttention)
+    kinds = [stack.blocks[number].mixer for number in stack.layer_blocks]
+    parts = [part for kind in kinds for part in parts_of(kind)]
+    mixer = next(part for part in parts if isinstance(part, FullAttention | EncoderAttention))
+    mlp = stack.blocks[0].mlp
     assert mlp is not None
     assert spec.vocab_size is not None
     name = lineage_of(spec).architecture
@@ -98,10 +101,38 @@ def _model_keys(spec: ModelSpec) -> Mapping[str, Value]:
         f"{name}.attention.layer_norm_rms_epsilon": 1e-5,
         f"{name}.rope.dimension_count": mixer.key_dim,
         **(window if lineage_of(spec).windowed else {}),
+        **_other_keys(name, kinds),
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", *bytes_of_vocabulary, *(f"t{n}" for n in range(rest))],
         "tokenizer.ggml.scores": [0.0] * spec.vocab_size,
         "tokenizer.ggml.token_type": [2, 3, 3, *[6] * 256, *[1] * rest],
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.ggml.eos_token_id": 2,
+    }
+
+
+def _other_keys(name: str, kinds: Sequence[Mixer]) -> dict[str, Value]:
+    """What encoders and layers without attention need beside the rest."""
+    if any(isinstance(kind, EncoderAttention) for kind in kinds):
+        return {
+            f"{name}.attention.layer_norm_epsilon": 1e-12,
+            f"{name}.pooling_type": 2,
+            "tokenizer.ggml.model": "bert",
+            "tokenizer.ggml.token_type_count": 2,
+        }
+    convolution = next((kind for kind in kinds if isinstance(kind, ShortConvolution)), None)
+    state = next((part for kind in kinds for part in parts_of(kind) if isinstance(part, Mamba2)), None)
+    if state is not None:
+        return {
+            f"{name}.ssm.conv_kernel": state.conv_kernel,
+            f"{name}.ssm.inner_size": state.inner_dim,
+            f"{name}.ssm.state_size": state.state_dim,
+            f"{name}.ssm.time_step_rank": state.heads,
+            f"{name}.ssm.group_count": state.groups,
+        }
+    if convolution is None:
+        return {}
+    return {
+        f"{name}.attention.head_count_kv": [kind.kv_heads if isinstance(kind, FullAttention) else 0 for kind in kinds],
+        f"{name}.shortconv.l_cache": convolution.conv_kernel,
     }

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.model.layers import EncoderAttention, FullAttention, LatentAttention, SlidingAttention, StateSpace
-from fmkit.sizing.cache import growth_bytes
-from fmkit.sizing.implementations import EAGER, Held, Implementation, implementation_of
+from fmkit.model.layers import (
+    CompressedAttention,
+    EncoderAttention,
+    FullAttention,
+    LatentAttention,
+    SlidingAttention,
+    parts_of,
+)
+from fmkit.sizing.implementations import CHUNKED, EAGER, INDEXER, QUANTISING, Held, Implementation, implementation_of
+from fmkit.sizing.scans import is_scan, scan_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +32,17 @@ SOURCE = "multiples read from traces of transformers 5.23 (tests/sizing/test_act
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
-    """What all moments of one forward pass share: the work, the width of an element, and whether it runs on a CPU."""
+    """What all moments of one forward pass share: the work, the width of an element, and whether it runs on a CPU.
+
+    `all_logits` asks for every token's logits; `chunk_tokens` is how many tokens of a decoder's prompt are read at once, None for all.
+    """
 
     workload: Workload
     encoder_tokens: int
     element_bytes: int
     on_cpu: bool
+    all_logits: bool = False
+    chunk_tokens: int | None = None
 
     @property
     def sequences(self) -> int:
@@ -50,16 +62,17 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     formula: str
     holds_cache: bool = True
+    source: str = SOURCE
 
 
-def prefill_moments(spec: ModelSpec, run: Pass) -> list[Moment]:
+def prefill_moments(spec: ModelSpec, run: Pass, quantising_bytes: int = 0) -> list[Moment]:
     """The moments at which processing the input may peak.
 
     A decoder's prompt is the whole context; the decoder of an encoder-decoder starts from one token, and its encoder reads
-    `encoder_tokens`. Bytes are for all sequences.
+    `encoder_tokens`. `quantising_bytes` are what putting one layer's keys away takes, in the layer's attention. Bytes are for all sequences.
     """
     moments = [
-        block_moment(spec, stack, block, tokens, run)
+        block_moment(spec, stack, block, tokens, run, quantising_bytes if stack.role == "decoder" else 0)
         for stack in spec.stacks
         if (tokens := stack_tokens(spec, stack, run))
         for block in stack.blocks
@@ -69,30 +82,30 @@ def prefill_moments(spec: ModelSpec, run: Pass) -> list[Moment]:
     return moments
 
 
-def decode_moment(spec: ModelSpec, run: Pass) -> Moment | None:
+def decode_moment(spec: ModelSpec, run: Pass, growth: int) -> Moment | None:
     """What one decode step holds beside weights and cache; None for a model that does not decode.
 
-    Bytes = growth of the cache (one layer's keys twice) + the larger of one token through a block and its logits (in the model's
-    type and once in float32 for sampling) + an encoder's output, which stays alive while the decoder runs.
+    Bytes = the larger of one token through a block while its cache grows (`growth` bytes) and the logits after all blocks
+    (in the model's type and once in float32 for sampling) + an encoder's output, which stays alive while the decoder runs.
     """
     stack = spec.cached_stack
     if stack is None:
         return None
-    growth = growth_bytes(spec, run.workload.context_tokens, run.sequences, run.element_bytes)
-    step = max(
+    steps = (
         _mlp_bytes(stack, block, _implementation(spec, stack, block)[0], run.sequences, run) for block in stack.blocks
     )
+    step = max(steps, default=0)  # no blocks: a device with the embedding or the head alone
     logits = run.sequences * (spec.vocab_size or 0) * (run.element_bytes + 4)
     encoder = encoder_of(spec)
     encoded = run.sequences * run.encoder_tokens * encoder.hidden_dim * run.element_bytes if encoder is not None else 0
-    total = growth + max(step, logits) + encoded
+    total = max(growth + step, logits) + encoded
     tail = f" + {encoded:,} B encoder output" if encoded else ""
     return Moment(
         name="decode step",
         bytes=total,
         basis="formula",
-        reason="one token's activations or logits, and one layer's keys held twice while they grow",
-        formula=f"{growth:,} B growth + {max(step, logits):,} B step{tail} = {total:,} B",
+        reason="one token's activations and one layer's keys held twice while they grow, or the logits",
+        formula=f"the larger of {growth:,} B growth + {step:,} B step and {logits:,} B logits{tail} = {total:,} B",
     )
 
 
@@ -103,28 +116,30 @@ def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
     if stack.fixed_tokens is not None:
         return stack.fixed_tokens
     if stack.role == "decoder":
-        return 1 if encoder_of(spec) is not None else run.workload.context_tokens
+        prompt = run.workload.context_tokens
+        return 1 if encoder_of(spec) is not None else min(prompt, run.chunk_tokens or prompt)
     if stack.role == "encoder" and spec.cached_stack is not None:
         return run.encoder_tokens
     limit = stack.max_tokens or run.workload.context_tokens
     return min(limit, run.workload.context_tokens)
 
 
-def block_moment(spec: ModelSpec, stack: Stack, block: Block, tokens: int, run: Pass) -> Moment:
+def block_moment(
+    spec: ModelSpec, stack: Stack, block: Block, tokens: int, run: Pass, quantising_bytes: int = 0
+) -> Moment:
     """The most that a block holds, `tokens` tokens of each sequence at once, with positions and masks."""
     implementation, known = _implementation(spec, stack, block)
     rows = run.sequences * tokens
-    if isinstance(block.mixer, StateSpace):
-        where, inside = (
-            "scan (no fused kernel installed)",
-            _state_space_bytes(block.mixer, stack, rows, run.element_bytes),
-        )
-        formula = f"{rows:,} tokens x 3 x {block.mixer.inner_dim:,} x {block.mixer.state_dim} x 4 B + inputs"
+    where, inside, held = max(
+        _candidates(stack, block, implementation, tokens, run, quantising_bytes), key=lambda found: found[1]
+    )
+    if held is None:
+        formula = f"{inside:,} B of scan"
     else:
-        where, inside, held = max(_candidates(stack, block, implementation, tokens, run), key=lambda found: found[1])
         formula = f"{rows:,} tokens x ({', '.join(_terms(stack, block, held))}) x {run.element_bytes} B"
-    total = inside + _positions_bytes(spec, stack, tokens, run) + _image_bytes(spec, stack, run)
-    total += _mask_bytes(stack, tokens, run, fused=_is_fused(implementation, run))
+    total = inside + _positions_bytes(spec, stack, implementation, tokens, run) + _image_bytes(spec, stack, run)
+    total += _mask_bytes(stack, implementation, tokens, run)
+    total += _per_layer_bytes(spec, stack, rows, run) + _encoded_bytes(spec, stack, block, run)
     assumed = "" if known else f"; the pattern of Llama is assumed for {stack.implementation or spec.model_type}"
     return Moment(
         name=_STACK_NAMES.get(stack.role, "prefill"),
@@ -140,9 +155,20 @@ _STACK_NAMES = {"vision": "vision tower", "audio": "audio encoder", "encoder": "
 
 
 def _candidates(
-    stack: Stack, block: Block, implementation: Implementation, tokens: int, run: Pass
-) -> Iterator[tuple[str, int, Held]]:
-    """The moments of a block that may be its largest: name, bytes, and the multiples they come from."""
+    stack: Stack, block: Block, implementation: Implementation, tokens: int, run: Pass, quantising_bytes: int
+) -> Iterator[tuple[str, int, Held | None]]:
+    """The moments of a block that may be its largest: name, bytes, and the multiples they come from (None: a scan)."""
+    for part in parts_of(block.mixer):
+        if is_scan(part):
+            inside = scan_bytes(
+                part,
+                stack.hidden_dim,
+                tokens,
+                run.sequences,
+                run.element_bytes,
+                fused_projection=implementation.fused_projection,
+            )
+            yield "scan (no fused kernel installed)", inside, None
     bias = 0
     if implementation.position_bias:
         bias = getattr(block.mixer, "query_heads", 0) * tokens * tokens * run.element_bytes
@@ -150,9 +176,53 @@ def _candidates(
     yield "feed-forward", inner + _square_bytes(block, implementation.mlp, tokens, run) + bias, implementation.mlp
     # inside the attention call a bias or a window's mask is copied
     copies = 2 * bias + (_mask_copy_bytes(block, tokens, run) if _is_fused(implementation, run) else 0)
+    mixer = block.mixer
+    if isinstance(mixer, LatentAttention) and mixer.index_dim:
+        rows = run.sequences * tokens
+        yield "indexer", _held_bytes(stack, block, INDEXER, rows, run) + _indexer_bytes(mixer, tokens, run), INDEXER
+    if _is_chunked(stack, tokens, run) and _is_fused(implementation, run):
+        inside = _held_bytes(stack, block, CHUNKED, run.sequences * tokens, run) + _chunk_bytes(block, tokens, run)
+        yield "attention to the chunks before", inside, CHUNKED
+    if quantising_bytes:
+        inside = _held_bytes(stack, block, QUANTISING, run.sequences * tokens, run) + quantising_bytes
+        yield "quantising of the keys", inside, QUANTISING
     for held in _attention_moments(implementation, block, run):
         inside = _attention_bytes(stack, block, held, tokens, implementation.relative_rows, run)
         yield "attention", inside + copies, held
+
+
+def _indexer_bytes(mixer: LatentAttention, tokens: int, run: Pass) -> int:
+    """The float32 scores of DeepSeek's indexer, whose heads are half as many as the queries' in what was published with one.
+
+    One sequence holds them twice (before and after scaling); more make PyTorch copy the indexer's keys for every token.
+    Source: trace of `GlmMoeDsaIndexer` in transformers 5.23.
+    """
+    heads = mixer.query_heads // 2
+    copied = heads if run.sequences == 1 else mixer.index_dim
+    return run.sequences * tokens * tokens * (heads + copied) * 4
+
+
+def _is_chunked(stack: Stack, tokens: int, run: Pass) -> bool:
+    return stack.role == "decoder" and run.chunk_tokens is not None and tokens < run.workload.context_tokens
+
+
+def _keys_of(mixer: FullAttention, tokens: int, run: Pass) -> int:
+    """Keys that a chunk of `tokens` tokens attends to: all before it and its own, or a window's."""
+    context = run.workload.context_tokens
+    return min(context, mixer.window_tokens - 1 + tokens) if isinstance(mixer, SlidingAttention) else context
+
+
+def _chunk_bytes(block: Block, tokens: int, run: Pass) -> int:
+    """Keys and values repeated per query head, the mask as numbers, and a float32 sum per query.
+
+    PyTorch's fused call repeats shared heads as soon as it is given a mask. Source: traces of chunked passes of transformers 5.23.
+    """
+    mixer = block.mixer
+    assert isinstance(mixer, FullAttention)  # what prefill in chunks is sized for
+    keys = _keys_of(mixer, tokens, run)
+    query, key = _widths(block)
+    repeated = 2 * query * keys if query > key else 0
+    return run.sequences * ((repeated + tokens * keys) * run.element_bytes + mixer.query_heads * tokens * 4)
 
 
 def _is_fused(implementation: Implementation, run: Pass) -> bool:
@@ -212,51 +282,69 @@ def _held_bytes(stack: Stack, block: Block, held: Held, rows: int, run: Pass) ->
     wide = held.h32 * stack.hidden_dim + held.q32 * query + held.kv32 * key
     if run.element_bytes < 4:
         wide += held.h_cast * stack.hidden_dim + held.q_cast * query + held.kv_cast * key
-    return int(rows * (elements * run.element_bytes + wide * 4))
+    once = held.positions * stack.hidden_dim * run.element_bytes + held.rope32 * _head_dim(block) * 4
+    return int(rows * (elements * run.element_bytes + wide * 4) + rows // run.sequences * once)
 
 
 def _mlp_bytes(stack: Stack, block: Block, implementation: Implementation, rows: int, run: Pass) -> int:
     """The feed-forward moment; with experts, each row is repeated once per expert it is routed to.
 
-    Experts: 4 hidden tensors + the largest moment of the routed rows (inside the experts, or weighting their outputs).
+    Experts: some hidden tensors + the largest moment of the routed rows (inside the experts, or weighting their outputs).
     Source: traces of Mixtral, Qwen3-MoE and DeepSeek-V2 in transformers 5.23 (grouped matrix product).
     """
     mlp = block.mlp
     if mlp is None or not mlp.experts:
         return _held_bytes(stack, block, implementation.mlp, rows, run)
-    routed = max(_held_bytes(stack, block, held, rows * mlp.experts_per_token, run) for held in implementation.experts)
+    copies = mlp.experts if implementation.every_expert else mlp.experts_per_token
+    routed = max(_held_bytes(stack, block, held, rows * copies, run) for held in implementation.experts)
     shared = rows * 3 * mlp.shared_ffn_dim * run.element_bytes
-    return 4 * stack.hidden_dim * run.element_bytes * rows + max(routed, shared)
-
-
-def _state_space_bytes(mixer: StateSpace, stack: Stack, rows: int, element_bytes: int) -> int:
-    """Mamba without its fused kernel: three float32 tensors of tokens x inner x state while the scan is prepared.
-
-    Bytes = rows * (3 * inner * state * 4 + 2 * inner * 4 + 6 * inner * element_bytes + hidden * (4 + 2 * element_bytes)).
-    Source: trace of `MambaMixer.slow_forward` in transformers 5.23.
-    """
-    scan = 3 * mixer.inner_dim * mixer.state_dim * 4
-    return rows * (scan + mixer.inner_dim * (2 * 4 + 6 * element_bytes) + stack.hidden_dim * (4 + 2 * element_bytes))
+    beside = int(implementation.experts_beside * stack.hidden_dim) * run.element_bytes
+    return beside * rows + max(routed, shared)
 
 
 def _square_bytes(block: Block, held: Held, tokens: int, run: Pass) -> int:
-    """Score matrices: query heads x tokens x tokens for each sequence, as many as `held` says."""
-    heads = getattr(block.mixer, "query_heads", 0)
-    wide = held.scores32 + (held.scores_cast if run.element_bytes < 4 else 0)
-    return int(run.sequences * heads * tokens * tokens * (held.scores * run.element_bytes + wide * 4))
+    """Score matrices: query heads x tokens x keys for each sequence, as many as `held` says."""
+    mixer = block.mixer
+    heads = getattr(mixer, "query_heads", 0)
+    keys = tokens + (tokens // mixer.ratio if isinstance(mixer, CompressedAttention) else 0)
+    if run.chunk_tokens is not None and isinstance(mixer, FullAttention):
+        keys = _keys_of(mixer, tokens, run)
+    narrow = run.element_bytes < 4
+    wide = held.scores32 + (held.scores_cast if narrow else 0)
+    same = held.scores + (held.scores_back if narrow else 0)
+    return int(run.sequences * heads * tokens * keys * (same * run.element_bytes + wide * 4))
 
 
-def _mask_bytes(stack: Stack, tokens: int, run: Pass, *, fused: bool) -> int:
+def score_bytes(spec: ModelSpec, run: Pass) -> int:
+    """The most bytes of tokens x tokens matrices that attention holds at once, over all stacks; 0 where every call is fused."""
+    return max(
+        (
+            _square_bytes(block, held, tokens, run)
+            for stack in spec.stacks
+            if (tokens := stack_tokens(spec, stack, run))
+            for block in stack.blocks
+            for held in _attention_moments(_implementation(spec, stack, block)[0], block, run)
+        ),
+        default=0,
+    )
+
+
+def _mask_bytes(stack: Stack, implementation: Implementation, tokens: int, run: Pass) -> int:
     """Explicit masks, held through the pass, one for each kind of attention in the stack.
 
-    A fused call needs none but a sliding window's, one byte per pair of tokens, once the prompt reaches the window. Eager
-    attention adds numbers: element_bytes per pair and sequence.
+    A fused call needs none but a sliding window's, one byte per pair of tokens, once the prompt reaches the window (some models
+    make a causal one, per sequence). Eager attention adds numbers: element_bytes per pair and sequence.
     """
-    mixers = [block.mixer for block in stack.blocks if isinstance(block.mixer, FullAttention)]
+    parts = [part for block in stack.blocks for part in parts_of(block.mixer)]
+    mixers = [part for part in parts if isinstance(part, FullAttention)]
     windows = {mixer.window_tokens for mixer in mixers if isinstance(mixer, SlidingAttention)}
-    if fused:
-        return sum(tokens * tokens for window in windows if tokens >= window)
+    if _is_fused(implementation, run) and _is_chunked(stack, tokens, run):
+        return tokens * sum({_keys_of(mixer, tokens, run) for mixer in mixers})
+    if _is_fused(implementation, run):
+        causal = run.sequences if implementation.bool_mask else 0
+        return tokens * tokens * (causal + sum(tokens >= window for window in windows))
     kinds = len(windows) + any(not isinstance(mixer, SlidingAttention) for mixer in mixers)
+    kinds += any(isinstance(part, CompressedAttention) for part in parts)
     return kinds * run.sequences * tokens * tokens * run.element_bytes
 
 
@@ -269,15 +357,18 @@ def _mask_copy_bytes(block: Block, tokens: int, run: Pass) -> int:
     return tokens * tokens * run.element_bytes + run.sequences * tokens * 4 * query * run.element_bytes
 
 
-def _positions_bytes(spec: ModelSpec, stack: Stack, tokens: int, run: Pass) -> int:
+def _positions_bytes(spec: ModelSpec, stack: Stack, implementation: Implementation, tokens: int, run: Pass) -> int:
     """Positions held through the pass: rotary cos and sin, or the rows of a learned table, and position ids (int64)."""
+    if spec.positions == "rope" and stack.role in ("decoder", "encoder"):
+        attentions = (part for block in stack.blocks for part in parts_of(block.mixer))
+        dims = max((a.key_dim for a in attentions if isinstance(a, FullAttention | EncoderAttention)), default=0)
+        wide = 4 if implementation.float32_positions else run.element_bytes
+        return tokens * (2 * dims * wide + 8)
     if stack.role != "decoder":
         return 0
-    if spec.positions == "rope":
-        dims = max((b.mixer.key_dim for b in stack.blocks if isinstance(b.mixer, FullAttention)), default=0)
-        return tokens * (2 * dims * run.element_bytes + 8)
     if spec.positions == "learned":
-        return tokens * (stack.hidden_dim * run.element_bytes + 8)
+        rows = run.sequences if implementation.positions_each else 1
+        return tokens * (rows * stack.hidden_dim * run.element_bytes + 8)
     return tokens * 8
 
 
@@ -299,11 +390,31 @@ def _image_bytes(spec: ModelSpec, stack: Stack, run: Pass) -> int:
     return 2 * (tower + images * spec.image_tokens * stack.hidden_dim * run.element_bytes)
 
 
+def _per_layer_bytes(spec: ModelSpec, stack: Stack, rows: int, run: Pass) -> int:
+    """Gemma 3n and 4 embed each token once more for every layer and hold that through the pass."""
+    if stack.role != "decoder":
+        return 0
+    groups = (group for group in spec.tensors if group.name.endswith("per_layer_model_projection.weight"))
+    return rows * sum(group.shape[0] for group in groups) * run.element_bytes
+
+
+def _encoded_bytes(spec: ModelSpec, stack: Stack, block: Block, run: Pass) -> int:
+    """What a decoder holds of an encoder: its output, and one layer's keys and values beside the cache (repeated where heads share them)."""
+    encoder = encoder_of(spec)
+    if stack.role != "decoder" or encoder is None:
+        return 0
+    width = encoder.hidden_dim
+    if block.cross is not None:
+        shared = block.cross.kv_heads < block.cross.query_heads
+        width += 2 * (block.cross.query_heads if shared else block.cross.kv_heads) * block.cross.key_dim
+    return run.sequences * run.encoder_tokens * width * run.element_bytes
+
+
 def _logits_moment(spec: ModelSpec, run: Pass) -> Moment:
     """The output head: logits of the last token where the implementation can, else of every token it was given."""
     decoder_only = spec.cached_stack is not None and encoder_of(spec) is None
     given = run.workload.context_tokens if decoder_only or spec.cached_stack is None else 1
-    tokens = 1 if spec.logits_to_keep else given
+    tokens = 1 if spec.logits_to_keep and not run.all_logits else given
     vocab = spec.vocab_size or 0
     hidden = 2 * run.sequences * given * spec.stacks[0].hidden_dim * run.element_bytes
     logits = run.sequences * tokens * vocab * run.element_bytes
@@ -318,11 +429,18 @@ def _logits_moment(spec: ModelSpec, run: Pass) -> Moment:
     )
 
 
+def _head_dim(block: Block) -> int:
+    """Width of one key head; 0 for a layer without."""
+    return max((getattr(part, "key_dim", 0) for part in parts_of(block.mixer)), default=0)
+
+
 def _widths(block: Block) -> tuple[int, int]:
     """Widths of all query heads, and of all key heads (latent attention: of all heads' expanded keys and values)."""
-    mixer = block.mixer
+    mixer = parts_of(block.mixer)[0]
     if isinstance(mixer, FullAttention | EncoderAttention):
         return mixer.query_heads * mixer.key_dim, mixer.kv_heads * mixer.key_dim
+    if isinstance(mixer, CompressedAttention):
+        return mixer.query_heads * mixer.head_dim, mixer.head_dim
     if isinstance(mixer, LatentAttention):
         heads = mixer.query_heads
         return heads * (mixer.nope_dim + mixer.rope_dim), heads * (mixer.nope_dim + mixer.value_dim)

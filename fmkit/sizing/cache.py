@@ -56,18 +56,26 @@ def cache_bytes(spec: ModelSpec, context_tokens: int, encoder_tokens: int, seque
     )
 
 
-def prompt_kept_bytes(spec: ModelSpec, context_tokens: int, sequences: int, element_bytes: int) -> int:
+def prompt_kept_bytes(
+    spec: ModelSpec, context_tokens: int, sequences: int, element_bytes: int, chunk_tokens: int | None = None
+) -> int:
     """Bytes that sliding layers hold beyond their window right after prefill, in transformers.
 
     The window cached after prefill is a view of the whole prompt's keys and values, whose storage lives until the first
-    decode step: bytes = sequences * sum over sliding layers of token_bytes * max(0, prompt - window).
+    decode step: bytes = sequences * sum over sliding layers of token_bytes * max(0, prompt - window). Of a prompt read in chunks it is
+    the window and the last chunk.
     Source: transformers 5.23 `DynamicSlidingWindowLayer`, checked by filling a cache.
     """
     return sequences * sum(
-        count * mixer.prompt_kept_bytes(context_tokens, element_bytes)
+        count * mixer.prompt_kept_bytes(_alive_tokens(mixer, context_tokens, chunk_tokens), element_bytes)
         for count, mixer in _mixers(spec)
         if isinstance(mixer, SlidingAttention | CompressedAttention)
     )
+
+
+def _alive_tokens(mixer: SlidingAttention | CompressedAttention, context_tokens: int, chunk_tokens: int | None) -> int:
+    """Tokens whose keys a sliding layer handles at once: the prompt, or all but one of its window and a chunk."""
+    return context_tokens if chunk_tokens is None else min(context_tokens, mixer.window_tokens - 1 + chunk_tokens)
 
 
 def growth_bytes(spec: ModelSpec, context_tokens: int, sequences: int, element_bytes: int) -> int:

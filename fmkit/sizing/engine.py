@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.model.quantised.loading import Held
+
 
 class ErrorBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a measured part was from its prediction, as fractions of the prediction: measured in [low, high] * it.
@@ -31,12 +33,20 @@ class RuntimeCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str
 
 
+class StoredLoading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the engine makes of weights that a repository stores by one quantisation method, and what one has to know of it."""
+
+    held: Held = "kept"
+    plain_on_cpu: bool = False
+    note: str | None = None
+
+
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine and the version its rules were read from and checked against.
 
-    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_layouts` are the layouts
-    it loads as a repository stores them. `kv_dtype_options` are the engine options that `--kv-dtype` sets, none where the cache
-    follows the model; `tensor_parallel` says whether its rules divide a model over devices.
+    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_methods` are the
+    quantisation methods (`quant_method`) whose repositories it loads. `kv_dtype_options` are the engine options that `--kv-dtype` sets, none where the cache
+    follows the model; `divides` says in which ways its rules divide a model over devices: tensor, pipeline, expert.
     """
 
     id: str = ""
@@ -44,9 +54,9 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     version: str
     layouts: dict[str, str]
     install: str
-    stored_layouts: tuple[str, ...] = ()
+    stored_methods: dict[str, StoredLoading] = {}
     kv_dtype_options: tuple[str, ...] = ()
-    tensor_parallel: bool = False
+    divides: tuple[str, ...] = ()
     runtime: tuple[RuntimeCost, ...] = ()
     bounds: tuple[ErrorBound, ...] = ()
     sources: dict[str, str] = {}

@@ -9,10 +9,26 @@ import msgspec
 Basis = Literal["header", "formula", "measured", "assumed"]
 """Where a number comes from: read in a file's header, computed from the architecture, measured, or assumed."""
 
-Phase = Literal["load", "prefill", "steady"]
-"""When the bytes are held: while loading, while the prompt is processed, or from the first decode step on."""
+Phase = Literal["load", "prefill", "steady", "forward", "backward", "step"]
+"""When the bytes are held: while loading, while the prompt is processed, from the first decode step on; in training between
+steps (`steady`), at the end of forward, in backward, or while the optimiser steps."""
 
 Attention = Literal["sdpa", "eager", "flash"]
+
+Offload = Literal["cpu", "disk"]
+"""Where weights go that a device has no room for: main memory (and disk where that is full too), or disk alone."""
+
+
+class TracedPeaks(msgspec.Struct, frozen=True, kw_only=True):
+    """The most bytes that the real implementation holds beside its weights, cache included, as a trace without weights counted them.
+
+    `prefill_bytes` while the input is processed; `decode_bytes` in the step after it, None for a model that does not decode. `source` names
+    what was traced and how.
+    """
+
+    prefill_bytes: int
+    decode_bytes: int | None
+    source: str
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +36,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
     `encoder_tokens` None means the default: as many as the context, or what the model fixes. `images` are per sequence,
     and their tokens are part of `context_tokens`. `options` are an engine's own settings by name (`block_size`, `ubatch`).
+    `tensor_parallel` devices share each layer, `pipeline_parallel` stages the layers, `expert_parallel` devices the experts; 1 leaves
+    the choice to the engine. `offload` lets weights lie in main memory, or on disk where that is full. `traced`
+    takes the place of the engine's formulas for activations.
     """
 
     context_tokens: int
@@ -29,6 +48,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     attention: Attention = "sdpa"
     options: dict[str, str] = {}
     tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    expert_parallel: int = 1
+    offload: Offload | None = None
+    traced: TracedPeaks | None = None
 
 
 class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +66,66 @@ class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
     formula: str = ""
 
 
+class DeviceNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one device holds, or each of `count` devices that hold as much; `holds` says which part of the model."""
+
+    holds: str
+    count: int
+    weights_bytes: int
+    cache_bytes: int
+    peak_bytes: int
+    budget_bytes: int | None = None
+
+
+class HostNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in main memory beside the devices, and on disk where main memory is full, as lines that sum to the figures.
+
+    `budget_bytes` is what main memory offers; None where it is not known, and then nothing is judged.
+    """
+
+    bytes: int
+    disk_bytes: int
+    lines: tuple[MemoryLine, ...]
+    budget_bytes: int | None = None
+
+    @property
+    def short_bytes(self) -> int:
+        """Bytes missing in main memory."""
+        return 0 if self.budget_bytes is None else max(0, self.bytes - self.budget_bytes)
+
+
+class TrainingFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How a training step was sized; `forward_bytes`, `backward_bytes` and `step_bytes` are its moments beside weights and states.
+
+    `saved_bytes` is what forward leaves for backward; `gradient_bytes` all gradients at once.
+    """
+
+    method: str
+    recipe: str
+    optimizer: str
+    lora_rank: int | None
+    lora_targets: tuple[str, ...]
+    checkpointing: bool
+    batch: int
+    trainable_params: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    adapter_bytes: int
+    saved_bytes: int
+    forward_bytes: int
+    backward_bytes: int
+    step_bytes: int
+
+
 class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of one model in one engine, precision and workload. All figures are bytes of need, for the whole model.
 
     `weights_bytes` are resident weights; `cache_bytes` the steady cache of all sequences; `steady_bytes` what is held while
     decoding; `peak_bytes` the most at any moment, which `low_bytes` and `high_bytes` bound; `reserved_bytes` what the engine
     takes beyond need. peak >= steady >= weights + cache. `valid` is False past a hard limit of the model.
+
+    `per_device_bytes` is the most loaded of the `devices`; `host` what lies in main memory or on disk, which is in none of the other
+    figures. `pipeline_parallel` counts the devices that hold different layers. `fits` asks each device and main memory.
     """
 
     engine: str
@@ -74,20 +151,42 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     fits: bool | None = None
     budget_bytes: int | None = None
     warnings: tuple[str, ...] = ()
+    expert_parallel: int = 1
+    devices: tuple[DeviceNeed, ...] = ()
+    host: HostNeed | None = None
+    training: TrainingFacts | None = None
+
+    @property
+    def host_is_used(self) -> bool:
+        """Whether layers lie in main memory or on disk, and are slow for it; an embedding there is not."""
+        names = ("weights: off-loaded", "weights: on disk", "cache: left with the host")
+        return self.host is not None and any(line.part in names for line in self.host.lines)
 
     @property
     def short_bytes(self) -> int:
-        """Bytes missing on the most loaded device; 0 where it fits or there is no budget."""
-        if self.budget_bytes is None:
+        """Bytes missing where most are: on the most loaded device or in main memory; 0 where it fits or there is no budget."""
+        budgets = [device.budget_bytes for device in self.devices if device.budget_bytes is not None]
+        if not budgets and self.budget_bytes is None:
             return 0
-        return max(0, self.per_device_bytes - self.budget_bytes // (self.tensor_parallel * self.pipeline_parallel))
+        budget = budgets[0] if budgets else self.budget_bytes or 0
+        return max(0, self.per_device_bytes - budget, self.host.short_bytes if self.host is not None else 0)
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """One change alone: what it saves on the most loaded device, whether it then fits, and the option that asks for it."""
+
+    change: str
+    option: str
+    saves_bytes: int
+    fits: bool
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """The inverse of an estimate: the most that fits into a budget, per precision and over all of them.
 
     `limited_by` says what stops a longer context: memory, or the model's own limit. `short_bytes` is what is missing where
-    nothing fits. `cut` names the largest part that could be made smaller.
+    nothing fits. `cut` names the largest part that could be made smaller, `cuts` the changes that save memory. `smallest_device` alone
+    holds it, `fewest_devices` of the machine's kind together; where no device alone does, `smallest_devices` do (`h100-sxm5-80gb:2`).
     """
 
     budget_bytes: int
@@ -99,10 +198,17 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     short_bytes: int
     cut: str | None
     precisions: tuple[PrecisionFit, ...]
+    fewest_devices: int | None = None
+    smallest_devices: str | None = None
+    max_gpu_layers: int | None = None
+    cuts: tuple[Cut, ...] = ()
 
 
 class PrecisionFit(msgspec.Struct, frozen=True, kw_only=True):
-    """What fits at one precision: context for the sequences asked for, sequences for the context asked for."""
+    """What fits at one precision: context for the sequences asked for, sequences for the context asked for.
+
+    `max_gpu_layers` is llama.cpp's, the output matrix counted as one more. `cuts` are given where it does not fit.
+    """
 
     precision: str
     fits: bool
@@ -111,3 +217,7 @@ class PrecisionFit(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: Literal["memory", "model"]
     short_bytes: int
     smallest_device: str | None
+    fewest_devices: int | None = None
+    smallest_devices: str | None = None
+    max_gpu_layers: int | None = None
+    cuts: tuple[Cut, ...] = ()

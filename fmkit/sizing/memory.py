@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.machine import Machine
+from fmkit.machine import Machine, host_budget
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
-from fmkit.sizing.engines import llama_cpp, transformers, vllm
-from fmkit.sizing.engines.plan import Plan, total
-from fmkit.sizing.estimate import MemoryEstimate, MemoryLine, Workload
-from fmkit.sizing.parallel import rank_spec
-from fmkit.units import ceil_div, format_bytes, format_tokens
+from fmkit.sizing.engines import llama_cpp_devices, transformers_devices, vllm_devices
+from fmkit.sizing.engines.plan import DevicePlan, Placement, Plan, total
+from fmkit.sizing.estimate import DeviceNeed, HostNeed, MemoryEstimate, MemoryLine, Workload
+from fmkit.units import GIB, format_bytes, format_tokens
 
 if TYPE_CHECKING:
     from fmkit.sizing.engine import EngineSpec, RuntimeCost
 
-RULES: dict[str, Callable[[ModelSpec, Layout, Workload, Machine | None], Plan]] = {
-    "transformers": transformers.plan,
-    "vllm": vllm.plan,
-    "llama.cpp": llama_cpp.plan,
+Rules = Callable[[ModelSpec, Layout, Workload, Machine | None], Placement]
+
+RULES: dict[str, Rules] = {
+    "transformers": transformers_devices.place,
+    "vllm": vllm_devices.place,
+    "llama.cpp": llama_cpp_devices.place,
 }
-"""The memory rules of each engine: what it holds for a model, as lines."""
+"""The memory rules of each engine: what it holds of a model on which device, as lines."""
 
 
 def estimate(
@@ -39,64 +40,153 @@ def estimate(
     precision: str,
     workload: Workload,
     machine: Machine | None = None,
+    rules: Rules | None = None,
 ) -> MemoryEstimate:
     """Memory of `spec` in `engine` at `layout` for `workload`; `fits` is judged where a machine is given.
 
-    All bytes are for the whole model; `per_device_bytes` is the most loaded of the machine's devices.
+    `rules` stand for the engine's own where it does something else than answer (training).
+
+    All bytes are for the whole model; `per_device_bytes` is the most loaded of the devices that the engine uses.
     """
-    ranks = workload.tensor_parallel
-    _check_ranks(ranks, machine)
-    plan = RULES[engine.id](rank_spec(spec, ranks), layout, workload, machine)
-    steady = [*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, plan, machine, ranks)]
-    lines = (*steady, *plan.prefill)
-    low_bytes, high_bytes = _bounds(engine, lines, machine)
-    devices = machine.count if machine is not None and ranks == 1 else 1
-    per_device = _per_device_bytes(spec, lines, devices)
-    device_budget = _device_budget(plan, machine)
-    valid, warnings = _validity(spec, workload, plan.encoder_tokens)
+    placement = (rules or RULES[engine.id])(spec, layout, workload, machine)
+    used = sum(each.count for each in placement.devices)
+    _check_devices(used, machine)
+    loads = [_load(each, engine, machine) for each in placement.devices]
+    first = placement.devices[0].plan
+    budget = _device_budget(first, machine)
+    per_device = max(total(load.lines) for load in loads)
+    host = _host_need(placement, machine)
+    valid, warnings = _validity(spec, workload, first.encoder_tokens)
     return MemoryEstimate(
         engine=engine.id,
         engine_version=engine.version,
         precision=precision,
         layout=layout.id,
-        cache_dtype=plan.cache_dtype,
+        cache_dtype=first.cache_dtype,
         context_tokens=workload.context_tokens,
-        encoder_tokens=plan.encoder_tokens,
+        encoder_tokens=first.encoder_tokens,
         sequences=workload.sequences,
-        tensor_parallel=ranks,
-        pipeline_parallel=devices,
+        tensor_parallel=placement.tensor_parallel,
+        pipeline_parallel=placement.pipeline_parallel,
+        expert_parallel=placement.expert_parallel,
         valid=valid,
-        weights_bytes=total(plan.weights) * ranks,
-        cache_bytes=total(plan.cache) * ranks,
-        steady_bytes=total(steady) * ranks,
-        peak_bytes=total(lines) * ranks,
-        low_bytes=low_bytes * ranks,
-        high_bytes=high_bytes * ranks,
-        reserved_bytes=plan.reserved_bytes or _filled_bytes(plan, device_budget, per_device, devices * ranks),
+        weights_bytes=sum(total(load.plan.weights) * load.count for load in loads),
+        cache_bytes=sum(total(load.plan.cache) * load.count for load in loads),
+        steady_bytes=sum(total(load.steady) * load.count for load in loads),
+        peak_bytes=sum(total(load.lines) * load.count for load in loads),
+        low_bytes=sum(load.low_bytes * load.count for load in loads),
+        high_bytes=sum(load.high_bytes * load.count for load in loads),
+        reserved_bytes=sum((load.plan.reserved_bytes or _filled_bytes(load, budget)) * load.count for load in loads),
         per_device_bytes=per_device,
-        lines=_of_all_ranks(lines, ranks),
-        fits=per_device <= device_budget if device_budget is not None else None,
-        budget_bytes=device_budget * devices * ranks if device_budget is not None else None,
-        warnings=(*warnings, *plan.warnings),
+        lines=_all_lines(loads),
+        fits=per_device <= budget and (host is None or not host.short_bytes) if budget is not None else None,
+        budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
+        warnings=(
+            *warnings,
+            *placement.warnings,
+            *_unjudged(host),
+            *dict.fromkeys(text for load in loads for text in load.plan.warnings),
+        ),
+        devices=tuple(_need(load, budget) for load in loads),
+        host=host,
     )
 
 
-def _of_all_ranks(lines: tuple[MemoryLine, ...], ranks: int) -> tuple[MemoryLine, ...]:
-    """The lines of one rank, for the whole model: every rank holds as much as the most loaded one."""
-    if ranks == 1:
-        return lines
-    return tuple(
-        msgspec.structs.replace(line, bytes=line.bytes * ranks, formula=f"{ranks} ranks x ({line.formula})")
-        for line in lines
+class _Load(msgspec.Struct, frozen=True):
+    """A device's plan with its runtime, and the bounds of its peak."""
+
+    plan: Plan
+    count: int
+    holds: str
+    steady: tuple[MemoryLine, ...]
+    lines: tuple[MemoryLine, ...]
+    low_bytes: int
+    high_bytes: int
+
+
+def _load(device: DevicePlan, engine: EngineSpec, machine: Machine | None) -> _Load:
+    plan = device.plan
+    steady = (*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, plan, machine))
+    lines = (*steady, *plan.prefill)
+    low_bytes, high_bytes = _bounds(engine, lines, machine)
+    return _Load(plan, device.count, device.holds, steady, lines, low_bytes, high_bytes)
+
+
+def _need(load: _Load, budget: int | None) -> DeviceNeed:
+    return DeviceNeed(
+        holds=load.holds,
+        count=load.count,
+        weights_bytes=total(load.plan.weights),
+        cache_bytes=total(load.plan.cache),
+        peak_bytes=total(load.lines),
+        budget_bytes=budget,
     )
 
 
-def _check_ranks(ranks: int, machine: Machine | None) -> None:
-    """A device named without a count stands for as many as there are ranks; any other machine must have them."""
-    if machine is None or ranks <= machine.count or (machine.origin == "catalog" and machine.count == 1):
+def _host_need(placement: Placement, machine: Machine | None) -> HostNeed | None:
+    """What lies beside the devices, judged against main memory where that is known."""
+    in_memory = [line for each in placement.devices for line in each.plan.host]
+    on_disk = [line for each in placement.devices for line in each.plan.disk]
+    if not in_memory and not on_disk:
+        return None
+    return HostNeed(
+        bytes=total(in_memory),
+        disk_bytes=total(on_disk),
+        lines=(*in_memory, *on_disk),
+        budget_bytes=host_budget(machine),
+    )
+
+
+def _unjudged(host: HostNeed | None) -> tuple[str, ...]:
+    """A word where much lies in main memory whose size is not known: more than an embedding and the inputs of a step."""
+    if host is None or host.budget_bytes is not None or host.bytes < UNJUDGED_BYTES:
+        return ()
+    return (
+        f"{format_bytes(host.bytes)} of main memory are needed beside; how much there is, is not known (--memory beside --gpu)",
+    )
+
+
+UNJUDGED_BYTES = 4 * GIB
+"""Bytes in main memory that any machine is taken to have."""
+
+
+def _all_lines(loads: list[_Load]) -> tuple[MemoryLine, ...]:
+    """The lines of all devices, those of one part and phase summed."""
+    if len(loads) == 1 and loads[0].count == 1:
+        return loads[0].lines
+    by_part: dict[tuple[str, str], list[tuple[int, MemoryLine]]] = {}
+    for load in loads:
+        for line in load.lines:
+            by_part.setdefault((line.part, line.phase), []).append((load.count, line))
+    ordered = sorted(
+        by_part.items(), key=lambda item: (item[0][1] == "prefill", _ORDER.get(item[0][0].partition(":")[0], 9))
+    )
+    return tuple(_sum_of(members) for _, members in ordered)
+
+
+_ORDER = {"weights": 0, "cache": 1, "activations": 2, "runtime": 3}
+
+
+def _sum_of(members: list[tuple[int, MemoryLine]]) -> MemoryLine:
+    """One line for the same part on several devices."""
+    count, line = max(members, key=lambda member: member[1].bytes)
+    size = sum(each * one.bytes for each, one in members)
+    if len(members) == 1:
+        formula = f"{count} devices x ({line.formula})" if count > 1 else line.formula
+    else:
+        terms = " + ".join(f"{each} x {one.bytes:,} B" if each > 1 else f"{one.bytes:,} B" for each, one in members)
+        formula = f"{terms} = {size:,} B; the largest: {line.formula}"
+    return msgspec.structs.replace(line, bytes=size, formula=formula)
+
+
+def _check_devices(used: int, machine: Machine | None) -> None:
+    """A device named without a count stands for as many as are used; any other machine must have them."""
+    if machine is None or used <= machine.count or (machine.origin == "catalog" and machine.count == 1):
         return
     raise UsageError(
-        f"{ranks} ranks need {ranks} devices; {machine.name} is {machine.count}", where="--tensor-parallel"
+        f"that takes {used} devices; {machine.name} is {machine.count}",
+        where="--tensor-parallel, --pipeline-parallel, --expert-parallel",
+        next_command=f"fmkit vram MODEL --gpu {machine.device.id}:{used}" if machine.device is not None else None,
     )
 
 
@@ -109,29 +199,28 @@ def _device_budget(plan: Plan, machine: Machine | None) -> int | None:
     return min(int(machine.memory_bytes * plan.budget_fraction), machine.usable_bytes)
 
 
-def _filled_bytes(plan: Plan, device_budget: int | None, per_device: int, devices: int) -> int:
+def _filled_bytes(load: _Load, device_budget: int | None) -> int:
     """What an engine that fills its share of each device takes beyond need."""
-    if plan.budget_fraction is None or device_budget is None:
+    if load.plan.budget_fraction is None or device_budget is None:
         return 0
-    return max(0, device_budget - per_device) * devices
+    return max(0, device_budget - total(load.lines))
 
 
-def _runtime_lines(engine: EngineSpec, plan: Plan, machine: Machine | None, ranks: int) -> tuple[MemoryLine, ...]:
+def _runtime_lines(engine: EngineSpec, plan: Plan, machine: Machine | None) -> tuple[MemoryLine, ...]:
     if plan.runtime is not None:
         return plan.runtime
     cost = runtime_cost(engine, machine)
     if cost is None or cost.bytes == 0:
         return ()
-    devices = machine.count if machine is not None and ranks == 1 else 1
     return (
         MemoryLine(
             part="runtime",
-            bytes=cost.bytes * devices,
+            bytes=cost.bytes,
             phase="steady",
             basis="measured" if cost.basis == "measured" else "assumed",
             reason=cost.reason,
             source=cost.source,
-            formula=f"{devices} x {format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
+            formula=f"{format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
         ),
     )
 
@@ -166,21 +255,6 @@ def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], machine: Machine 
     peak = total(lines)
     peak_low, peak_high = ranges.get("peak", (1.0, 1.0))
     return min(int(low * peak_low), peak), max(int(high) + 1, int(peak * peak_high), peak)
-
-
-def _per_device_bytes(spec: ModelSpec, lines: tuple[MemoryLine, ...], devices: int) -> int:
-    """The most loaded device when accelerate spreads whole layers over `devices`.
-
-    Weights and cache are divided, rounded up by one block; activations and runtime are needed on each.
-    """
-    whole = total(lines)
-    if devices == 1:
-        return whole
-    divided = sum(line.bytes for line in lines if line.part.startswith(("weights", "cache")))
-    runtime = sum(line.bytes for line in lines if line.part == "runtime")
-    layers = max(1, sum(stack.layers for stack in spec.stacks))
-    one_block = ceil_div(divided, layers)
-    return ceil_div(divided, devices) + one_block + (whole - divided - runtime) + ceil_div(runtime, devices)
 
 
 def _validity(spec: ModelSpec, workload: Workload, encoder_tokens: int) -> tuple[bool, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Tensor parallel: what one of several devices holds of a model, and which degrees are possible.
+"""Tensor and expert parallel: what one of several devices holds of a model, and which degrees are possible.
 
 `rank_spec` gives the model as one device sees it, whose tensors and layers any layout and any engine's cache rule can size:
 columns of the first projections and rows of the second are divided, so are heads and experts; norms, routers and MLA's latents are
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fmkit.model.layers import Mixer
-    from fmkit.model.spec import Block, ModelSpec, TensorGroup
+    from fmkit.model.spec import Block, Mlp, ModelSpec, TensorGroup
 
 VOCABULARY_STEP = 64
 """The vocabulary is padded to a multiple of this, and then divided."""
@@ -78,49 +78,73 @@ def degrees(spec: ModelSpec, most: int = 16, group_size: int = 1) -> list[Degree
     ]
 
 
-def rank_spec(spec: ModelSpec, devices: int) -> ModelSpec:
+def rank_spec(spec: ModelSpec, devices: int, expert_ranks: int = 1) -> ModelSpec:
     """The model that the most loaded of `devices` devices holds; UsageError where it can't be divided so.
 
-    The vocabulary size stays: logits are gathered on each device.
+    With `expert_ranks` experts are not cut but spread over so many ranks. The vocabulary size stays: logits are gathered on each device.
     """
-    if devices == 1:
+    if devices == 1 and expert_ranks == 1:
         return spec
-    obstacle = next(_obstacles(spec, devices, 1), None)
+    obstacle = next(_obstacles(spec, devices, 1, expert_ranks), None)
     if obstacle is not None:
+        option = "--expert-parallel" if expert_ranks > 1 else "--tensor-parallel"
         possible = ", ".join(str(each.devices) for each in degrees(spec) if each.reason is None)
+        name = "expert" if expert_ranks > 1 else "tensor"
         raise UsageError(
-            f"tensor parallel over {devices} devices is impossible: {obstacle}; possible: {possible}",
-            where="--tensor-parallel",
+            f"{name} parallel over {max(devices, expert_ranks)} devices is impossible: {obstacle}"
+            + (f"; possible: {possible}" if expert_ranks == 1 else ""),
+            where=option,
         )
     kv_heads = _kv_heads(spec)
     return msgspec.structs.replace(
         spec,
         stacks=tuple(
-            msgspec.structs.replace(stack, blocks=tuple(_rank_block(block, devices) for block in stack.blocks))
+            msgspec.structs.replace(
+                stack, blocks=tuple(_rank_block(block, devices, expert_ranks) for block in stack.blocks)
+            )
             for stack in spec.stacks
         ),
         tensors=tuple(
-            msgspec.structs.replace(group, shape=_rank_shape(group, spec, kv_heads, devices)) for group in spec.tensors
+            _expert_share(group, expert_ranks)
+            if group.part == "experts" and expert_ranks > 1
+            else msgspec.structs.replace(group, shape=_rank_shape(group, spec, kv_heads, devices))
+            for group in spec.tensors
         ),
     )
 
 
-def _obstacles(spec: ModelSpec, devices: int, group_size: int) -> Iterator[str]:
+def _expert_share(group: TensorGroup, expert_ranks: int) -> TensorGroup:
+    """The experts of the rank that has most: whole ones, one more on the first ranks where they don't divide."""
+    experts = ceil_div(group.shape[0], expert_ranks)
+    active = min(group.active, experts) if group.active is not None else None
+    return msgspec.structs.replace(group, shape=(experts, *group.shape[1:]), active=active)
+
+
+def _obstacles(spec: ModelSpec, devices: int, group_size: int, expert_ranks: int = 1) -> Iterator[str]:
     """Why the text model can't be divided over `devices`. Towers of other modalities are kept whole where they don't divide."""
+    if expert_ranks > 1 and not spec.is_mixture:
+        yield "the model has no experts"
     for stack in spec.stacks:
         if stack.role not in ("decoder", "encoder"):
             continue
         for block in stack.blocks:
             for mixer in (*parts_of(block.mixer), *([block.cross] if block.cross else [])):
                 yield from _mixer_obstacles(mixer, devices)
-            if block.mlp is None:
-                continue
-            noun = "expert" if block.mlp.experts else "feed-forward"
-            width = block.mlp.ffn_dim
-            if width % devices:
-                yield f"the {noun} width {width:,} does not divide by {devices}"
-            elif (width // devices) % group_size:
-                yield f"{width:,} / {devices} = {width // devices:,} cuts a quantisation group of {group_size}"
+            if block.mlp is not None:
+                yield from _mlp_obstacles(block.mlp, devices, group_size, expert_ranks)
+
+
+def _mlp_obstacles(mlp: Mlp, devices: int, group_size: int, expert_ranks: int) -> Iterator[str]:
+    """Why a feed-forward can't be cut over `devices`, or its experts not be spread over `expert_ranks`."""
+    if mlp.experts and expert_ranks > 1:
+        if mlp.experts < expert_ranks:
+            yield f"{mlp.experts} experts are fewer than {expert_ranks} ranks"
+        return
+    noun, width = "expert" if mlp.experts else "feed-forward", mlp.ffn_dim
+    if width % devices:
+        yield f"the {noun} width {width:,} does not divide by {devices}"
+    elif (width // devices) % group_size:
+        yield f"{width:,} / {devices} = {width // devices:,} cuts a quantisation group of {group_size}"
 
 
 def _mixer_obstacles(mixer: msgspec.Struct, devices: int) -> Iterator[str]:
@@ -149,12 +173,11 @@ _DIVIDED: dict[type, tuple[tuple[str, str], ...]] = {
 """What of each kind of layer is divided over the devices."""
 
 
-def _rank_block(block: Block, devices: int) -> Block:
+def _rank_block(block: Block, devices: int, expert_ranks: int) -> Block:
     mlp = block.mlp
-    if mlp is not None and not mlp.ffn_dim % devices:
-        mlp = msgspec.structs.replace(
-            mlp, ffn_dim=mlp.ffn_dim // devices, shared_ffn_dim=ceil_div(mlp.shared_ffn_dim, devices)
-        )
+    if mlp is not None and ((mlp.experts and expert_ranks > 1) or not mlp.ffn_dim % devices):
+        inner = mlp.ffn_dim if mlp.experts and expert_ranks > 1 else mlp.ffn_dim // devices
+        mlp = msgspec.structs.replace(mlp, ffn_dim=inner, shared_ffn_dim=ceil_div(mlp.shared_ffn_dim, devices))
     cross = block.cross and _rank_mixer(block.cross, devices)
     return msgspec.structs.replace(block, mixer=_rank_mixer(block.mixer, devices), cross=cross, mlp=mlp)
 

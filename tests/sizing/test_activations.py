@@ -63,7 +63,7 @@ def predicted_peak(
     encodes = encoder is not None and spec.cached_stack is not None
     encoder_tokens = (encoder.fixed_tokens or tokens) if encoder is not None and encodes else 0
     held = 1 if encodes else tokens
-    workload = Workload(context_tokens=held, sequences=sequences, attention=attention)
+    workload = Workload(context_tokens=held, sequences=sequences, attention=attention, images=0)
     run = Pass(workload=workload, encoder_tokens=encoder_tokens, element_bytes=element_bytes, on_cpu=True)
     cache = cache_bytes(spec, held, encoder_tokens, sequences, element_bytes)
     kept = prompt_kept_bytes(spec, held, sequences, element_bytes)

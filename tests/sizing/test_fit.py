@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmkit.sizing.fit import largest
+from fmkit.sizing.search import largest
 
 
 @given(limit=st.integers(1, 10**7), threshold=st.integers(0, 2 * 10**7))

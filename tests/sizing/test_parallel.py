@@ -23,7 +23,7 @@ def spec_of(model: str) -> ModelSpec:
 @pytest.mark.parametrize(
     ("model", "layout", "devices", "measured_bytes", "within"),
     [
-        # "Model loading took" per device in start-up logs of vLLM; their sources are in tests/fixtures/vllm/measured.csv
+        # "Model loading took" per device in start-up logs of vLLM; their sources are in catalog/measurements/memory.csv
         ("qwen3-32b", "plain-16", 2, 32_845_762_396, 0.01), ("llama-3.3-70b-instruct", "fp8-channel", 2, 36_378_372_997, 0.01),
         ("qwen3-30b-a3b", "plain-16", 4, 15_298_029_263, 0.01), ("qwen3-30b-a3b", "plain-16", 2, 30_576_623_799, 0.01),
         ("llama-3-8b", "plain-16", 2, round(7.48 * GIB), 0.01),  # vllm-project/vllm#10511

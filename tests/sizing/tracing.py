@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fmkit.trial.tracker import LiveStorages
@@ -57,11 +58,13 @@ def forward_peak(
 
 
 def filled_cache_bytes(
-    config: Mapping[str, Any], inputs: Mapping[str, torch.Tensor], *, dtype: torch.dtype
+    config: Mapping[str, Any], inputs: Mapping[str, torch.Tensor], *, dtype: torch.dtype, fake: bool = True
 ) -> tuple[int, int]:
     """Bytes of storage that the returned cache holds: right after prefill, and after one decode step."""
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        model = build(config, dtype, None)
+    mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else contextlib.nullcontext()
+    with mode, torch.no_grad():
+        with no_init_weights() if fake else contextlib.nullcontext():
+            model = build(config, dtype, None)
         given = {name: tensor.clone() for name, tensor in inputs.items()}
         out = model(**given, use_cache=True)
         name = next(name for name in ("cache_params", "state", "past_key_values") if hasattr(out, name))

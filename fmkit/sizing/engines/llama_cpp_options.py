@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 """What keys and values may be stored in."""
 
+AUTO = -1
+"""`gpu_layers` for as many layers as the device has room for. Name and number are llama-server's."""
+
 _TRUE = {"true": True, "on": True, "1": True, "yes": True, "false": False, "off": False, "0": False, "no": False}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included."""
+    """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included; AUTO as many as fit."""
 
     key_type: GgmlType
     value_type: GgmlType
@@ -48,7 +51,7 @@ def settings_from(options: Mapping[str, str]) -> Settings:
         ubatch_tokens=_whole(options, "ubatch", 512, least=1) or 512,
         swa_full=_flag(options, "swa_full", default=False),
         kv_unified=_flag(options, "kv_unified", default=False),
-        gpu_layers=_whole(options, "gpu_layers", None, least=0),
+        gpu_layers=_gpu_layers(options),
         flash_attention=_flag(options, "flash_attention", default=True),
         all_outputs=_choice(options, "outputs", ("last", "all")) == "all",
         imatrix=_flag(options, "imatrix", default=False),
@@ -57,6 +60,14 @@ def settings_from(options: Mapping[str, str]) -> Settings:
     if settings.value_type.block_weights > 1 and not settings.flash_attention:
         raise UsageError("llama.cpp quantises values with flash attention only", where="--engine-option cache_type_v")
     return settings
+
+
+def _gpu_layers(options: Mapping[str, str]) -> int | None:
+    """A number of layers, `auto` (or -1) for as many as fit, `all` (or -2, the default here)."""
+    value = options.get("gpu_layers", "all").casefold()
+    if value in ("auto", "-1"):
+        return AUTO
+    return None if value in ("all", "-2") else _whole(options, "gpu_layers", None, least=0)
 
 
 def _choice(options: Mapping[str, str], name: str, valid: tuple[str, ...]) -> str:

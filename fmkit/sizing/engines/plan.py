@@ -22,7 +22,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
     `runtime` replaces the catalog's figure where the engine's rules know better; `reserved_bytes` is what the engine takes beyond need, `warnings` what its rules have to say. `budget_fraction` is set for
-    an engine that fills a share of each device: it may use that much of it, and takes all of that.
+    an engine that fills a share of each device: it may use that much of it, and takes all of that. `host` lies in main memory, `disk`
+    on disk.
     """
 
     cache_dtype: str
@@ -34,6 +35,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     runtime: tuple[MemoryLine, ...] | None = None
     reserved_bytes: int = 0
     budget_fraction: float | None = None
+    warnings: tuple[str, ...] = ()
+    host: tuple[MemoryLine, ...] = ()
+    disk: tuple[MemoryLine, ...] = ()
+
+
+class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one device holds of a model, or each of `count` devices that hold as much; `holds` says which part it is."""
+
+    plan: Plan
+    count: int = 1
+    holds: str = "the whole model"
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """A model over devices: what each of them holds, and by how many it was divided in which way."""
+
+    devices: tuple[DevicePlan, ...]
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    expert_parallel: int = 1
     warnings: tuple[str, ...] = ()
 
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.activations import (
-    SOURCE,
-    Moment,
-    Pass,
-    decode_moment,
-    prefill_moments,
-)
-from fmkit.sizing.cache import cache_lines, prompt_kept_bytes
+from fmkit.sizing.activations import Moment, Pass, decode_moment, encoder_of, prefill_moments
+from fmkit.sizing.cache import cache_bytes
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, total
+from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
+from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import MemoryLine, Phase
 from fmkit.sizing.weights import weight_lines
 
@@ -22,27 +17,58 @@ if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
-    from fmkit.sizing.estimate import Workload
+    from fmkit.sizing.estimate import TracedPeaks, Workload
 
 
 def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
     """What transformers holds beside the weights: cache, one decode step, and the worst moment of prefill beyond them."""
-    if workload.options:
-        raise UsageError(f"transformers has no engine option {next(iter(workload.options))!r}", where="--engine-option")
+    settings = settings_from(workload.options, workload.context_tokens)
     dtype = cache_dtype(spec, layout)
     encoder_tokens = encoder_tokens_for(spec, workload)
     run = Pass(
-        workload=workload, encoder_tokens=encoder_tokens, element_bytes=DTYPE_BYTES[dtype], on_cpu=is_cpu(machine)
+        workload=workload,
+        encoder_tokens=encoder_tokens,
+        element_bytes=DTYPE_BYTES[dtype],
+        on_cpu=is_cpu(machine),
+        all_logits=settings.all_logits,
+        chunk_tokens=settings.chunk_tokens,
     )
-    cache = tuple(cache_lines(spec, workload.context_tokens, encoder_tokens, workload.sequences, run.element_bytes))
-    decode = _decode_lines(spec, run)
+    cache = cache_plan(spec, settings, run)
+    decode = _decode_lines(spec, run, cache)
     return Plan(
         cache_dtype=dtype,
         encoder_tokens=encoder_tokens,
-        weights=tuple(weight_lines(spec, layout)),
-        cache=cache,
+        weights=weight_lines(spec, layout),
+        cache=cache.lines,
         decode=decode,
-        prefill=_prefill_lines(spec, run, total(cache), total(decode)),
+        prefill=(*_prefill_lines(spec, run, cache, total(decode)), *_head_copies(spec, run, dtype)),
+    )
+
+
+def _head_copies(spec: ModelSpec, run: Pass, dtype: str) -> tuple[MemoryLine, ...]:
+    """On a CPU in bfloat16, the copies of the output matrix that the first token's logits are computed with: one per sequence.
+
+    The last token's hidden states are a view of the prompt's, which PyTorch multiplies as a batch: it repeats the matrix for each
+    sequence, inside the operation, where no allocation is seen. The heap keeps what prefill freed, so the process holds them beside it.
+    Source: oneDNN's log of the product of a Qwen2.5-0.5B (1x1x896:1x896x151936), and the process peaks of benchmarks/trials.py.
+    """
+    stack = spec.cached_stack
+    sliced = spec.logits_to_keep and not run.all_logits and run.workload.context_tokens > 1
+    if not (run.on_cpu and dtype == "bfloat16" and sliced and spec.has_head and spec.vocab_size and stack is not None):
+        return ()
+    if encoder_of(spec) is not None:
+        return ()
+    each = spec.vocab_size * stack.hidden_dim * run.element_bytes
+    return (
+        MemoryLine(
+            part="runtime: copies of the output matrix",
+            bytes=run.sequences * each,
+            phase="prefill",
+            basis="formula",
+            reason="on a CPU in bfloat16 PyTorch repeats the output matrix for each sequence to compute the first token's logits",
+            source="oneDNN's log (torch 2.13), and process peaks of 7 trials in bfloat16 (benchmarks/trials.py)",
+            formula=f"{run.sequences} x {spec.vocab_size:,} words x {stack.hidden_dim:,} x {run.element_bytes} B",
+        ),
     )
 
 
@@ -55,21 +81,28 @@ def is_cpu(machine: Machine | None) -> bool:
     )
 
 
-def _decode_lines(spec: ModelSpec, run: Pass) -> tuple[MemoryLine, ...]:
-    moment = decode_moment(spec, run)
+def _decode_lines(spec: ModelSpec, run: Pass, cache: CachePlan) -> tuple[MemoryLine, ...]:
+    moment = _traced_decode(spec, run) or decode_moment(spec, run, cache.growth_bytes)
     if moment is None:
         return ()
     return (_activation_line(moment, moment.bytes, "steady", moment.formula),)
 
 
-def _prefill_lines(spec: ModelSpec, run: Pass, cache: int, decode: int) -> tuple[MemoryLine, ...]:
-    """What the worst moment of prefill holds beyond the steady state (`cache` + `decode` bytes), as lines."""
-    kept = prompt_kept_bytes(spec, run.workload.context_tokens, run.sequences, run.element_bytes)
+def _prefill_lines(spec: ModelSpec, run: Pass, plan: CachePlan, decode: int) -> tuple[MemoryLine, ...]:
+    """What the worst moment of prefill holds beyond the steady state (the cache's lines + `decode` bytes), as lines."""
+    cache, kept = total(plan.lines), plan.kept_bytes
 
     def held(moment: Moment) -> int:
-        return moment.bytes + (cache + kept if moment.holds_cache else 0)
+        return moment.bytes + (plan.prefill_bytes if moment.holds_cache else 0)
 
-    worst = max(prefill_moments(spec, run), key=held)
+    traced = run.workload.traced
+    if traced is not None:
+        worst = _traced_prefill(traced, plan.prefill_bytes)
+    else:
+        moments = prefill_moments(spec, run, plan.quantising_bytes)
+        if not moments:  # a device that holds no block and no head
+            return ()
+        worst = max(moments, key=held)
     beyond = max(0, held(worst) - cache - decode)
     kept_beyond = min(kept, beyond) if worst.holds_cache else 0
     lines = []
@@ -92,6 +125,34 @@ def _prefill_lines(spec: ModelSpec, run: Pass, cache: int, decode: int) -> tuple
     return tuple(lines)
 
 
+def _traced_prefill(traced: TracedPeaks, held: int) -> Moment:
+    """The traced peak of prefill as a moment; `held` bytes of it are cache."""
+    return Moment(
+        name="prefill, traced",
+        bytes=traced.prefill_bytes - held,
+        basis="measured",
+        reason="traced: the most that the real implementation holds at once",
+        formula=f"{traced.prefill_bytes:,} B traced, {held:,} B of them cache",
+        source=traced.source,
+    )
+
+
+def _traced_decode(spec: ModelSpec, run: Pass) -> Moment | None:
+    """The traced peak of the step after prefill, less the cache of one token more."""
+    traced = run.workload.traced
+    if traced is None or traced.decode_bytes is None:
+        return None
+    held = cache_bytes(spec, run.workload.context_tokens + 1, run.encoder_tokens, run.sequences, run.element_bytes)
+    return Moment(
+        name="decode step, traced",
+        bytes=max(0, traced.decode_bytes - held),
+        basis="measured",
+        reason="traced: one decode step of the real implementation, its logits once in float32",
+        formula=f"{traced.decode_bytes:,} B traced - {held:,} B of cache",
+        source=traced.source,
+    )
+
+
 def _activation_line(moment: Moment, count: int, phase: Phase, formula: str) -> MemoryLine:
     return MemoryLine(
         part=f"activations: {moment.name}",
@@ -99,6 +160,6 @@ def _activation_line(moment: Moment, count: int, phase: Phase, formula: str) -> 
         phase=phase,
         basis=moment.basis,
         reason=moment.reason,
-        source=SOURCE,
+        source=moment.source,
         formula=formula,
     )

@@ -32,7 +32,7 @@ with `max_num_seqs` taken to be the default of version and card."""
 
 PROFILE_SOURCE = (
     "fitted on vLLM 0.6.4-0.11.0 start-up logs (llm-d-planner docs/empirical-vllm-memory-results.md at e50305a; vllm-project/vllm "
-    "#10511, #10517, #13882); benchmarks/vllm_memory.py"
+    "#10511, #10517, #13882); benchmarks/memory_accuracy.py"
 )
 GRAPH_BYTES = 386_547_057
 """0.36 GiB: the median of the CUDA graph pools that logs name (0.10, 0.19, 0.36, 0.39, 0.69 GiB)."""
@@ -68,7 +68,6 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         cache=tuple(cache_lines(groups, workload.sequences)),
         decode=_graph_lines(options, machine),
         prefill=(_profile_line(profile),) if profile.bytes else (),
-        runtime=(rank_runtime_line(workload.tensor_parallel),) if workload.tensor_parallel > 1 else None,
         budget_fraction=options.utilisation,
         warnings=_warnings(spec, layout, machine),
     )
@@ -106,7 +105,8 @@ def rotary_lines(spec: ModelSpec, element_bytes: int) -> list[MemoryLine]:
     """The table of cosines and sines that vLLM keeps for every position of the model, one per rotary embedding.
 
     Bytes = positions * rotary width * element_bytes. Llama-3.1-8B: 131072 * 128 * 2 = 33,554,432, which is what its log shows beyond
-    the parameters (14.9889 GiB against 14.9577).
+    the parameters (14.9889 GiB against 14.9577). With linear scaling the table has factor x the model's limit, which has the factor applied
+    already (Gemma 3: 8 x 131072 positions; LinearScalingRotaryEmbedding in vLLM).
     """
     names = [
         group
@@ -114,10 +114,12 @@ def rotary_lines(spec: ModelSpec, element_bytes: int) -> list[MemoryLine]:
         if group.part == "buffer" and group.name.endswith("inv_freq") and "original" not in group.name
     ]
     positions = spec.max_context_tokens or 0
-    size = sum(positions * 2 * group.elements * element_bytes for group in names)
+    scaled = int(positions * spec.linear_rope_factor)
+    tables = [(positions if "sliding" in group.name else scaled, 2 * group.elements) for group in names]
+    size = sum(count * width * element_bytes for count, width in tables)
     if not size:
         return []
-    terms = " + ".join(f"{positions:,} x {2 * group.elements} x {element_bytes} B" for group in names)
+    terms = " + ".join(f"{count:,} x {width} x {element_bytes} B" for count, width in tables)
     return [
         MemoryLine(
             part="weights: rotary table",
@@ -233,13 +235,14 @@ def _warnings(spec: ModelSpec, layout: Layout, machine: Machine | None) -> tuple
         warnings.append("vLLM is sized as on a GPU; its CPU backend takes its cache from VLLM_CPU_KVCACHE_SPACE")
     if device is not None and device.vendor == "apple":
         warnings.append("vLLM does not use Apple GPUs: the figures are those of another GPU")
-    if layout.weight_bits is not None and not any(layout.touches(group) for group in spec.tensors):
+    in_files = any(group.from_header for group in spec.tensors)
+    if layout.weight_bits is not None and not in_files and not any(layout.touches(group) for group in spec.tensors):
         warnings.append(f"{layout.name} touches no tensor of this model: it stays as large as in 16 bit")
     return tuple(warnings)
 
 
 def rank_runtime_bytes(degree: int) -> tuple[int, int, int]:
-    """Bytes outside of PyTorch on one device of `degree` in tensor parallel: as expected, at least, at most.
+    """Bytes outside of PyTorch on one of `degree` devices that work together: as expected, at least, at most.
 
     Start-up logs: 0.03-0.35 GiB alone (0.13-0.14 on an H100), 0.54-0.55 at two, 0.2 to 2.1 at eight.
 
@@ -253,7 +256,7 @@ def rank_runtime_bytes(degree: int) -> tuple[int, int, int]:
 
 
 def rank_runtime_line(degree: int) -> MemoryLine:
-    """What one of `degree` devices in tensor parallel needs outside of PyTorch: CUDA context and communication buffers."""
+    """What one of `degree` devices that work together needs outside of PyTorch: CUDA context and communication buffers."""
     expected, least, most = rank_runtime_bytes(degree)
     return MemoryLine(
         part="runtime",

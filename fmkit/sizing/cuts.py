@@ -1,0 +1,162 @@
+"""What to change when a model does not fit: each change alone, with what it saves and whether that is enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.sizing.estimate import Cut
+from fmkit.sizing.search import largest
+from fmkit.units import format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fmkit.machine import Machine
+    from fmkit.sizing.estimate import MemoryEstimate, Workload
+    from fmkit.sizing.fit import Sizer
+
+CACHE_TYPES = {"vllm": ("kv_cache_dtype",), "llama.cpp": ("cache_type_k", "cache_type_v")}
+"""The options that choose the type of the cache, by engine."""
+
+SMALLER_CACHES = {"vllm": ("fp8",), "llama.cpp": ("q8_0", "q4_0")}
+"""Types of the cache smaller than 16 bit, the larger first."""
+
+MOST_DEVICES = 16
+"""Devices of one kind that are tried."""
+
+
+def cuts(sizer: Sizer, asked: MemoryEstimate, machine: Machine, smaller_precisions: Sequence[str]) -> tuple[Cut, ...]:
+    """Changes that save memory on the most loaded device, what fits first, then what saves most.
+
+    `asked` is the estimate that does not fit; `smaller_precisions` have fewer bits than it.
+    """
+    found = [
+        cut
+        for make in (_context, _sequences, _cache_type, _offload)
+        if (cut := make(sizer, asked, machine)) is not None
+    ]
+    found.extend(_precisions(sizer, asked, machine, smaller_precisions))
+    return tuple(sorted(found, key=lambda cut: (not cut.fits, -cut.saves_bytes)))
+
+
+def _cut(change: str, option: str, asked: MemoryEstimate, then: MemoryEstimate) -> Cut | None:
+    saved = asked.per_device_bytes - then.per_device_bytes
+    if saved <= 0 and not then.fits:
+        return None
+    return Cut(change=change, option=option, saves_bytes=max(0, saved), fits=bool(then.fits))
+
+
+def _context(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    """The longest context that fits, or what a single token would save."""
+    if not asked.cache_bytes and asked.peak_bytes == asked.steady_bytes:
+        return None
+
+    def at(tokens: int) -> MemoryEstimate:
+        return sizer(asked.precision, tokens, asked.sequences, machine)
+
+    tokens = largest(lambda tokens: bool(at(tokens).fits), asked.context_tokens)
+    if tokens is None:
+        return _cut("context to a single token", "--context 1", asked, at(1))
+    return _cut(f"context to {format_tokens(tokens)} tokens", f"--context {tokens}", asked, at(tokens))
+
+
+def _sequences(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    if asked.sequences == 1:
+        return None
+
+    def at(count: int) -> MemoryEstimate:
+        return sizer(asked.precision, asked.context_tokens, count, machine)
+
+    count = largest(lambda count: bool(at(count).fits), asked.sequences) or 1
+    return _cut(f"sequences to {count:,}", f"--sequences {count}", asked, at(count))
+
+
+def _cache_type(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    """The largest of the smaller cache types that is enough, else the smallest."""
+    names = CACHE_TYPES.get(asked.engine, ())
+    if not names or not asked.cache_bytes or any(name in sizer.workload.options for name in names):
+        return None
+    last = None
+    for kind in SMALLER_CACHES[asked.engine]:
+        changed = _with_options(sizer, dict.fromkeys(names, kind))
+        then = changed(asked.precision, asked.context_tokens, asked.sequences, machine)
+        last = _cut(f"cache at {kind}", f"--kv-dtype {kind}", asked, then)
+        if then.fits:
+            return last
+    return last
+
+
+def _offload(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    """Weights to main memory, where the device has memory of its own and the engine can."""
+    device = machine.device
+    if sizer.workload.offload is not None or asked.engine == "vllm" or asked.tensor_parallel > 1 or asked.host_is_used:
+        return None
+    if machine.origin == "memory" or device is None or device.unified_memory or device.device_class == "cpu":
+        return None
+    changed = sizer.with_workload(msgspec.structs.replace(sizer.workload, offload="cpu"))
+    then = changed(asked.precision, asked.context_tokens, asked.sequences, machine)
+    return _cut("weights to main memory, slowly", "--offload", asked, then)
+
+
+def _precisions(sizer: Sizer, asked: MemoryEstimate, machine: Machine, smaller: Sequence[str]) -> Iterator[Cut]:
+    for name in smaller:
+        then = sizer(name, asked.context_tokens, asked.sequences, machine)
+        cut = _cut(f"weights at {name.upper()}", f"--precision {name}", asked, then)
+        if cut is not None:
+            yield cut
+
+
+def _with_options(sizer: Sizer, options: dict[str, str]) -> Sizer:
+    workload = sizer.workload
+    return sizer.with_workload(msgspec.structs.replace(workload, options={**workload.options, **options}))
+
+
+def most_gpu_layers(sizer: Sizer, asked: MemoryEstimate, machine: Machine, layers: int) -> int | None:
+    """The most `gpu_layers` of llama.cpp that fit on the device, the output matrix counted as one; None for other engines."""
+    if asked.engine != "llama.cpp" or asked.host is None:
+        return None
+
+    def fits(count: int) -> bool:
+        found = _with_options(sizer, {"gpu_layers": str(count - 1)})(
+            asked.precision, asked.context_tokens, asked.sequences, machine
+        )
+        return bool(found.fits)
+
+    found = largest(fits, layers + 2)
+    return None if found is None else found - 1
+
+
+def fewest_devices(
+    sizer: Sizer,
+    precision: str,
+    context_tokens: int,
+    sequences: int,
+    of: Callable[[int], Machine | None],
+    counts: Sequence[int] = range(1, MOST_DEVICES + 1),
+) -> int | None:
+    """How many devices of one kind hold it, in the way its engine divides a model; None where none of `counts` do.
+
+    vLLM: tensor parallel, by the degrees that are possible; others: as they divide layers over what is there.
+    """
+    for count in counts:
+        machine = of(count)
+        if machine is None:
+            continue
+        changed = sizer
+        if sizer.engine == "vllm":
+            changed = sizer.with_workload(msgspec.structs.replace(sizer.workload, tensor_parallel=count))
+        try:
+            found = changed(precision, context_tokens, sequences, machine)
+        except UsageError:
+            continue  # it does not divide so
+        if found.fits:
+            return count
+    return None
+
+
+def leaves_division(workload: Workload) -> bool:
+    """Whether the workload leaves it to the engine how the model is divided."""
+    return max(workload.tensor_parallel, workload.pipeline_parallel, workload.expert_parallel) == 1

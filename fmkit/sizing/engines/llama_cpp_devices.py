@@ -1,0 +1,107 @@
+"""llama.cpp over devices and host: `gpu_layers` of the model on the devices, the rest in main memory, each layer's cache with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.sizing.engines.llama_cpp import is_one_memory, plan
+from fmkit.sizing.engines.llama_cpp_cache import Layers, device_layers
+from fmkit.sizing.engines.llama_cpp_mmproj import with_mmproj
+from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from
+from fmkit.sizing.engines.plan import DevicePlan, Placement, total
+from fmkit.sizing.search import largest
+from fmkit.units import GIB
+
+if TYPE_CHECKING:
+    from fmkit.machine import Machine
+    from fmkit.model.precision import Layout
+    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.estimate import Workload
+
+MARGIN_BYTES = GIB
+"""What llama.cpp leaves free of each device when it chooses the layers itself. Source: `--fit-target`, 1024 MiB by default."""
+
+
+def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
+    """What each device holds, and the host beside them; UsageError for ways of dividing that llama.cpp does not have here."""
+    _refuse(workload)
+    settings = settings_from(workload.options)
+    if is_one_memory(machine):
+        alone = with_mmproj(plan(spec, layout, workload, machine, devices=1), spec, workload)
+        return Placement(devices=(DevicePlan(plan=alone),))
+    devices = workload.pipeline_parallel if workload.pipeline_parallel > 1 else machine.count if machine else 1
+    wanted = settings.gpu_layers
+    if wanted == AUTO or (wanted is None and workload.offload is not None):
+        wanted = most_layers(spec, layout, workload, machine, devices)
+    return _placed(spec, layout, workload, machine, devices, wanted)
+
+
+def _refuse(workload: Workload) -> None:
+    for option, asked in (
+        ("--tensor-parallel", workload.tensor_parallel),
+        ("--expert-parallel", workload.expert_parallel),
+    ):
+        if asked > 1:
+            raise UsageError(
+                "llama.cpp divides a model by layers here: --pipeline-parallel or --gpu DEVICE:N", where=option
+            )
+    if workload.offload == "disk":
+        raise UsageError(
+            "llama.cpp maps the file: what main memory has no room for is read again and again; ask for --offload cpu",
+            where="--offload",
+        )
+
+
+def most_layers(
+    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None, devices: int
+) -> int | None:
+    """The most layers that leave a GiB free on each device; None for all of them."""
+    if machine is None:
+        return None
+    layers = (spec.cached_stack or spec.stacks[0]).layers
+
+    def fits(count: int) -> bool:
+        placement = _placed(spec, layout, workload, machine, devices, count - 1)
+        return all(_bytes(each) + MARGIN_BYTES <= machine.usable_bytes for each in placement.devices)
+
+    found = largest(fits, layers + 2)
+    return None if found == layers + 2 else max(0, (found or 1) - 1)
+
+
+def _bytes(device: DevicePlan) -> int:
+    return total((*device.plan.weights, *device.plan.cache, *device.plan.decode))
+
+
+def _placed(
+    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None, devices: int, wanted: int | None
+) -> Placement:
+    stack = spec.cached_stack or spec.stacks[0]
+    runs = device_layers(stack.layers, wanted, devices)
+    plans = [plan(spec, layout, workload, machine, layers, len(runs)) for layers in runs]
+    alone = [with_mmproj(plans[0], spec, workload), *(msgspec.structs.replace(each, host=()) for each in plans[1:])]
+    return Placement(
+        devices=tuple(DevicePlan(plan=each, holds=_holds(layers)) for each, layers in zip(alone, runs, strict=True)),
+        pipeline_parallel=len(runs),
+        warnings=_warnings(runs[0], devices),
+    )
+
+
+def _holds(layers: Layers) -> str:
+    if layers.count == layers.total:
+        return "the whole model"
+    names = [f"layers {layers.first}-{layers.end - 1}"] if layers.count else []
+    if layers.has_output:
+        names.append("output")
+    return ", ".join(names) or "no layers"
+
+
+def _warnings(first: Layers, devices: int) -> tuple[str, ...]:
+    if first.first or (not first.has_output and devices == 1):
+        wanted = first.total - first.first + int(first.first < first.total)
+        return (
+            f"{first.first} of {first.total} layers stay in main memory (gpu_layers={wanted}): they decode at the host's speed",
+        )
+    return ()

@@ -1,0 +1,274 @@
+"""transformers 5.23 over several devices, and with weights off-loaded: whole modules by `device_map="auto"`, or `tp_plan="auto"`.
+
+Several devices without an option are used as `device_map="auto"` uses them: one layer after another, so that the devices work in turn.
+Off-loaded modules run on the first device, which takes in the weights of one module at a time and keeps their cache and buffers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.machine import host_budget
+from fmkit.sizing.device_map import DeviceMap, Module, Place, balanced_limits, infer, module_tree, unfolded
+from fmkit.sizing.engines.plan import DevicePlan, Placement
+from fmkit.sizing.engines.transformers import is_cpu, plan
+from fmkit.sizing.estimate import MemoryLine
+from fmkit.sizing.stages import split_stack
+from fmkit.sizing.transformers_tp import tensor_rank
+from fmkit.sizing.weights import weight_lines
+from fmkit.units import ceil_div, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fmkit.machine import Machine
+    from fmkit.model.precision import Layout
+    from fmkit.model.spec import ModelSpec, TensorGroup
+    from fmkit.sizing.estimate import Workload
+
+SHARE_OF_HOST = 0.9
+"""Of main memory that much is used for weights, the rest goes to disk. Source: transformers 5.23 `get_max_memory`."""
+
+SHARE_WHEN_QUANTISED = 0.9
+"""By that the room of every device is cut while bitsandbytes quantises. Source: `adjust_max_memory` of its quantisers."""
+
+MAX_MEMORY = "max_memory"
+"""The option that says how many bytes of weights the first device may hold: `--engine-option max_memory=20GiB`."""
+
+SOURCE = "transformers 5.23 integrations/accelerate.py; the same placement as on real models (tests/sizing/test_device_map.py)"
+
+
+def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
+    """What each device holds; UsageError where the model can't be divided as asked."""
+    if workload.expert_parallel > 1:
+        raise UsageError("transformers is not sized in expert parallel by this version", where="--expert-parallel")
+    given = workload.options.get(MAX_MEMORY)
+    options = {name: value for name, value in workload.options.items() if name != MAX_MEMORY}
+    inner = msgspec.structs.replace(workload, options=options) if given is not None else workload
+    if workload.tensor_parallel > 1:
+        return _tensor_parallel(spec, layout, inner, machine)
+    devices = _device_count(workload, machine)
+    if devices == 1 and workload.offload is None:
+        return Placement(devices=(DevicePlan(plan=plan(spec, layout, inner, machine)),))
+    first = None if given is None else parse_size(given, where=f"--engine-option {MAX_MEMORY}")
+    return _mapped(spec, layout, inner, machine, devices, first)
+
+
+def _device_count(workload: Workload, machine: Machine | None) -> int:
+    if workload.offload is not None and machine is not None and _is_one_memory(machine):
+        raise UsageError(
+            f"there is nothing to off-load on {machine.name}: its memory is main memory", where="--offload"
+        )
+    if workload.pipeline_parallel > 1:
+        return workload.pipeline_parallel
+    return 1 if machine is None or is_cpu(machine) else machine.count
+
+
+def _is_one_memory(machine: Machine) -> bool:
+    return is_cpu(machine) or (machine.device is not None and machine.device.unified_memory)
+
+
+def _tensor_parallel(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
+    if workload.pipeline_parallel > 1 or workload.offload is not None:
+        option = "--offload" if workload.offload is not None else "--pipeline-parallel"
+        raise UsageError("transformers takes either tp_plan or device_map, not both", where=option)
+    degree = workload.tensor_parallel
+    rank = plan(tensor_rank(spec, degree), layout, workload, machine)
+    spare = (
+        (f"{degree} of the {machine.count} devices are used",) if machine is not None and machine.count > degree else ()
+    )
+    return Placement(
+        devices=(DevicePlan(plan=rank, count=degree, holds=f"1/{degree} of each layer"),),
+        tensor_parallel=degree,
+        warnings=spare,
+    )
+
+
+def _mapped(
+    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None, devices: int, first: int | None
+) -> Placement:
+    """Modules over `devices`, and over main memory and disk where off-loading is asked for."""
+    root = module_tree(spec, lambda group: _planned_bytes(group, layout, spec))
+    offload = workload.offload
+    free = [2 * root.bytes] * devices if machine is None else [machine.usable_bytes] * devices
+    limits = balanced_limits(root, free) if first is None else [min(first, free[0]), *free[1:]]
+    if layout.weight_bits is not None:
+        limits = [int(limit * SHARE_WHEN_QUANTISED) for limit in limits]
+    if offload is None:
+        limits[-1] = 2 * root.bytes  # nothing may go elsewhere: what is too much, is too much on the last device
+    host = host_budget(machine)
+    host_limit = 0 if offload == "disk" else None if host is None else int(host * SHARE_OF_HOST)
+    found = infer(root, limits, host_limit, _tied(spec))
+    used = sorted(place for place in set(found.places.values()) if isinstance(place, int)) or [0]
+    plans = tuple(_device_plan(spec, layout, workload, machine, root, found, number) for number in used)
+    return Placement(
+        devices=plans, pipeline_parallel=len(plans), warnings=tuple(_warnings(layout, devices, used, found))
+    )
+
+
+def _planned_bytes(group: TensorGroup, layout: Layout, spec: ModelSpec) -> int:
+    """What the placement counts for a group: quantised weights without their scales."""
+    if layout.touches(group):
+        return ceil_div(group.elements * (layout.weight_bits or 0), 8)
+    return layout.tensor_group_bytes(group, spec.config_dtype)
+
+
+def _tied(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
+    """The embedding with the output matrix that is tied to it."""
+    if not spec.tied_head:
+        return ()
+    rows = spec.vocab_size or 0
+    table = next((group.name for group in spec.tensors if group.part == "embedding" and group.shape[0] >= rows), None)
+    return ((table.removesuffix(".weight"), "lm_head"),) if table is not None else ()
+
+
+def _device_plan(
+    spec: ModelSpec,
+    layout: Layout,
+    workload: Workload,
+    machine: Machine | None,
+    root: Module,
+    found: DeviceMap,
+    number: int,
+) -> DevicePlan:
+    """The plan of one device; the first one runs what is off-loaded."""
+    runs: set[Place] = {number, "cpu", "disk"} if number == 0 else {number}
+    here, layers = _spec_at(spec, found, holds={number}, runs=runs)
+    result = plan(here, layout, workload, machine)
+    away = [place for place in ("cpu", "disk") if place in found.places.values()] if number == 0 else []
+    if away:
+        result = msgspec.structs.replace(
+            result,
+            weights=(*result.weights, *_streamed_lines(root, found)),
+            host=_away_lines(spec, layout, found, "cpu"),
+            disk=_away_lines(spec, layout, found, "disk"),
+        )
+    return DevicePlan(plan=result, holds=_holds(layers, found, number))
+
+
+def _spec_at(
+    spec: ModelSpec, found: DeviceMap, *, holds: Collection[Place], runs: Collection[Place]
+) -> tuple[ModelSpec, list[int]]:
+    """The model as one device sees it: the tensors it `holds` (and all buffers of what it `runs`), the layers it runs and keeps.
+
+    Beside it the numbers of the layers whose weights it holds.
+    """
+    stack = split_stack(spec)
+    tensors = []
+    layers: dict[int, Place] = {}
+    towers_here: set[str] = set()
+    has_head = False
+    for group, names in unfolded(spec):
+        places = [found.place_of(name) for name in names]
+        kept = runs if group.module == "buffer" else holds
+        count = sum(place in kept for place in places)
+        if count:
+            tensors.append(msgspec.structs.replace(group, count=count))
+        is_here = any(place in runs for place in places)
+        tower = _tower_of(group, spec)
+        if tower is not None and is_here:
+            towers_here.add(tower)
+        elif tower is None and "*" in group.name:
+            layers |= {_layer(name, group): place for name, place in zip(names, places, strict=True)}
+        is_output = group.part == "head" or (spec.tied_head and group.part == "embedding" and "*" not in group.name)
+        has_head = has_head or (is_output and is_here)
+    numbers = Counter(stack.layer_blocks[layer] for layer, place in layers.items() if place in runs)
+    blocks = tuple(msgspec.structs.replace(stack.blocks[number], count=count) for number, count in numbers.items())
+    # a tower elsewhere runs nothing here, but says how many tokens cross-attention keeps
+    towers = tuple(
+        other if other.role in towers_here else msgspec.structs.replace(other, blocks=(), order=())
+        for other in spec.stacks
+        if other is not stack
+    )
+    here = msgspec.structs.replace(
+        spec,
+        stacks=(msgspec.structs.replace(stack, blocks=blocks, order=()), *towers),
+        tensors=tuple(tensors),
+        has_head=spec.has_head and has_head,
+    )
+    return here, sorted(layer for layer, place in layers.items() if place in holds)
+
+
+def _tower_of(group: TensorGroup, spec: ModelSpec) -> str | None:
+    """The stack of another modality, or the encoder, that a group of tensors belongs to; None for the stack that is divided."""
+    if group.part in ("vision", "audio", "qformer"):
+        return group.part if group.part != split_stack(spec).role else None
+    in_encoder = spec.stack("encoder") is not None and spec.cached_stack is not None and "decoder" not in group.name
+    return "encoder" if "*" in group.name and in_encoder else None
+
+
+def _layer(name: str, group: TensorGroup) -> int:
+    return int(name[len(group.name.partition("*")[0]) :].partition(".")[0])
+
+
+def _holds(layers: list[int], found: DeviceMap, number: int) -> str:
+    names = []
+    if layers:
+        names.append(f"layers {layers[0]}-{layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}")
+    if any(place == number and ("embed" in name or "wte" in name) for name, place in found.places.items()):
+        names.append("embedding")
+    if any(place == number and "head" in name for name, place in found.places.items()):
+        names.append("head")
+    return ", ".join(names) or "other modules"
+
+
+def _streamed_lines(root: Module, found: DeviceMap) -> tuple[MemoryLine, ...]:
+    """The largest module that is brought in to run: a linear layer, a norm or fused experts, not the whole layer."""
+    away = [leaf for leaf in root.leaves() if found.place_of(f"{leaf.name}.weight") in ("cpu", "disk")]
+    if not away:
+        return ()
+    largest = max(away, key=lambda leaf: leaf.own_bytes)
+    return (
+        MemoryLine(
+            part="weights: module brought in",
+            bytes=largest.own_bytes - largest.own_buffer_bytes,
+            phase="steady",
+            basis="formula",
+            reason=f"off-loaded weights come one module at a time; the largest is {largest.name}",
+            source="accelerate 1.15 hooks.py, AlignDevicesHook",
+            formula=f"weights of {largest.name} = {largest.own_bytes - largest.own_buffer_bytes:,} B",
+        ),
+    )
+
+
+def _away_lines(spec: ModelSpec, layout: Layout, found: DeviceMap, target: Place) -> tuple[MemoryLine, ...]:
+    """The weights that lie in main memory or on disk."""
+    tensors = tuple(
+        msgspec.structs.replace(group, count=count)
+        for group, names in unfolded(spec)
+        if group.module != "buffer" and (count := sum(found.place_of(name) == target for name in names))
+    )
+    if not tensors:
+        return ()
+    size = sum(line.bytes for line in weight_lines(msgspec.structs.replace(spec, tensors=tensors), layout))
+    units = [name for name, place in found.places.items() if place == target]
+    where = "in main memory" if target == "cpu" else "on disk"
+    return (
+        MemoryLine(
+            part="weights: off-loaded" if target == "cpu" else "weights: on disk",
+            bytes=size,
+            phase="steady",
+            basis="formula",
+            reason=f"{len(units)} modules {where}, {units[0]} to {units[-1]}",
+            source=SOURCE,
+            formula=f"sum over their tensors = {size:,} B",
+        ),
+    )
+
+
+def _warnings(layout: Layout, devices: int, used: list[int], found: DeviceMap) -> list[str]:
+    texts = []
+    if len(used) > 1:
+        texts.append(f"device_map puts whole layers on {len(used)} devices, which work in turn: no faster than one")
+    if len(used) < devices:
+        texts.append(f"device_map leaves {devices - len(used)} of {devices} devices empty")
+    away = {place for place in found.places.values() if not isinstance(place, int)}
+    if away and layout.weight_bits is not None and layout.id.startswith("bnb"):
+        texts.append(
+            "bitsandbytes refuses to load with modules off-loaded, unless llm_int8_enable_fp32_cpu_offload keeps them in float32"
+        )
+    return texts

@@ -1,0 +1,36 @@
+"""Which engine wrote a log, and what it says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.errors import UnsafeInputError
+from fmkit.sizing.logs import llama_cpp, sglang, vllm
+from fmkit.sizing.logs.log import lines_of
+
+if TYPE_CHECKING:
+    from fmkit.sizing.logs.log import StartupLog
+
+READERS = (vllm, sglang, llama_cpp)
+
+
+def read_log(text: str, *, where: str = "the log") -> StartupLog:
+    """What a start-up log says, by the engine that most of its lines look like.
+
+    UnsafeInputError for a text that no reader recognises, or in which none finds a figure.
+    """
+    lines = lines_of(text)
+    best = max(READERS, key=lambda reader: reader.recognises(lines))
+    if not best.recognises(lines):
+        raise UnsafeInputError(
+            "no start-up log of vLLM, llama.cpp or SGLang: no line looks like one of theirs",
+            where=where,
+            next_command="fmkit vram --help",
+        )
+    found: StartupLog = best.read(lines)
+    if not found.figures and found.kv_tokens is None:
+        raise UnsafeInputError(
+            f"a log of {found.engine} without a line that says how much memory anything took; missing: {'; '.join(found.missing)}",
+            where=where,
+        )
+    return found

@@ -1,0 +1,178 @@
+"""vLLM's start-up log, from 0.2 (`# GPU blocks`) to the `Initializing a V1 LLM engine` of 0.2x.
+
+Ranks of tensor parallelism print the same lines interleaved: a figure keeps the rank that printed it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fmkit.sizing.logs.log import Figure, StartupLog, amount, figure, ranks_in, shown, speaks_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_RANK = re.compile(r"(?:Worker_)?((?:TP|PP|EP|DP)\d+(?:_\w+)?)|rank(\d+)")
+_SIGN = re.compile(
+    r"\bvllm\b|gpu_model_runner|model_runner\.py|kv_cache_utils|gpu_worker|gpu_executor|executor_base|EngineCore",
+    re.IGNORECASE,
+)
+
+_ONE = (
+    ("weights", re.compile(rf"(?:Loading model weights|Model loading) took {_NUMBER}\s?(GiB|GB|MiB|MB)")),
+    ("available", re.compile(rf"Available KV cache memory: {_NUMBER}\s?(GiB|GB)")),
+    ("graphs", re.compile(rf"Graph capturing finished in [\d.]+ secs?, took {_NUMBER}\s?(GiB|GB)")),
+    ("graphs expected", re.compile(rf"Estimated CUDA graph memory: {_NUMBER}\s?(GiB|GB) total")),
+    ("non-torch", re.compile(rf"non_torch_memory takes {_NUMBER}\s?(GiB)")),
+    ("activations", re.compile(rf"PyTorch activation peak memory takes {_NUMBER}\s?(GiB)")),
+    ("available", re.compile(rf"memory reserved for KV Cache is {_NUMBER}\s?(GiB)")),
+    ("weights", re.compile(rf"model weights take {_NUMBER}\s?(GiB)")),
+    ("activations", re.compile(rf"torch peak memory increase: {_NUMBER}\s?(GiB)")),
+    ("non-torch", re.compile(rf"non-torch forward increase memory: {_NUMBER}\s?(GiB)")),
+    ("weights", re.compile(rf"Actual usage is {_NUMBER}\s?(GiB) for weight")),
+    ("activations", re.compile(rf"{_NUMBER}\s?(GiB) for peak activation")),
+    ("non-torch", re.compile(rf"{_NUMBER}\s?(GiB) for non-torch memory")),
+    ("graphs", re.compile(rf"{_NUMBER}\s?(GiB) for CUDAGraph memory")),
+)
+"""What single amounts are of; one line may hold several."""
+
+_TOTAL = re.compile(rf"total_gpu_memory \({_NUMBER}\s?GiB\)\s+x gpu_memory_utilization \((0?\.\d+|1\.0+)\)")
+_FREE = re.compile(rf"Free memory on device \({_NUMBER}/{_NUMBER}\s?GiB\).*?utilization is \((0?\.\d+|1(?:\.0+)?),")
+_TOKENS = re.compile(r"KV cache size:\s+([\d,]+) tokens")
+_REFUSED = re.compile(r"larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)")
+_BLOCKS = re.compile(r"# (?:GPU|CUDA|cuda|gpu) blocks: (\d+)")
+_CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens(?: per request|/request)?:\s*([\d.]+)x")
+_CONFIG = re.compile(r"Initializing an? (?:V\d )?(?:LLM|AsyncLLM)? ?engine(?: \(v?([^)\s]+)\))? with config")
+_VERSION = re.compile(r"vLLM (?:API server )?version v?(\d[\w.+]*)|\(v(\d[\w.+]*)\) with config")
+_MODEL = re.compile(r"Starting to load model (\S+?)(?:\.\.\.|$)")
+_KEY = re.compile(r"['\"]?\b(model|max_seq_len|max_model_len|tensor_parallel_size|pipeline_parallel_size|quantization|kv_cache_dtype|"
+                  r"enforce_eager|dtype|max_num_batched_tokens|max_num_seqs|gpu_memory_utilization|block_size)['\"]?\s?[=:]\s?"
+                  r"('[^']{0,500}'|\"[^\"]{0,500}\"|[\w./+-]{1,500})")  # fmt: skip
+_CHUNKED = re.compile(r"max_num_batched_tokens=(\d+)")
+
+_OPTIONS = ("max_num_batched_tokens", "max_num_seqs", "gpu_memory_utilization", "block_size")
+
+
+def recognises(lines: Sequence[str]) -> int:
+    """How many lines look like vLLM's."""
+    return sum(bool(_SIGN.search(line)) for line in lines)
+
+
+def read(lines: Sequence[str]) -> StartupLog:
+    """The log's figures (per rank) and settings."""
+    figures: list[Figure] = []
+    unknown: list[str] = []
+    settings: dict[str, str] = {}
+    tokens: list[int] = []
+    ranks: set[str] = set()
+    blocks: list[int] = []
+    concurrency: tuple[float, int] | None = None
+    for line in lines:
+        rank = _rank(line)
+        ranks.add(rank)
+        found = [figure(part, hit[1], hit[2], line, rank) for part, pattern in _ONE if (hit := pattern.search(line))]
+        figures += found
+        known = bool(found)
+        if hit := _TOKENS.search(line) or _REFUSED.search(line):
+            tokens.append(_whole(hit[1]))
+            known = True
+        if hit := _BLOCKS.search(line):
+            blocks.append(int(hit[1]))
+            known = True
+        if hit := _CONCURRENCY.search(line):
+            concurrency = (float(hit[2]), _whole(hit[1]))
+            known = True
+        known |= _read_settings(line, settings)
+        if not known and speaks_of_memory(line):
+            unknown.append(line)
+    if blocks and not tokens:
+        tokens.append(min(blocks) * int(settings.get("block_size", "16")))
+    return StartupLog(
+        engine="vllm",
+        version=settings.get("version"),
+        model=settings.get("model"),
+        weights=_weights(settings),
+        context_tokens=_count(settings, "max_seq_len", "max_model_len") or (concurrency[1] if concurrency else None),
+        tensor_parallel=_count(settings, "tensor_parallel_size") or ranks_in(ranks),
+        pipeline_parallel=_count(settings, "pipeline_parallel_size") or 1,
+        options=_options(settings),
+        facts={name: value for name, value in settings.items() if name not in ("total", "version", "model")},
+        figures=tuple(figures),
+        kv_tokens=min(tokens, default=None),
+        concurrency=concurrency,
+        total_bytes=amount(settings["total"], "GiB")[0] if "total" in settings else None,
+        missing=_missing(figures, tokens, settings),
+        not_understood=shown(unknown),
+    )
+
+
+def _read_settings(line: str, settings: dict[str, str]) -> bool:
+    """What a line says of the configuration; whether it did."""
+    before = len(settings)
+    if hit := _VERSION.search(line):
+        settings.setdefault("version", hit[1] or hit[2])
+    if hit := _TOTAL.search(line):
+        settings |= {"total": hit[1], "gpu_memory_utilization": hit[2]}
+    if hit := _FREE.search(line):
+        settings |= {"total": hit[2], "gpu_memory_utilization": hit[3]}
+    if hit := _MODEL.search(line):
+        settings.setdefault("model", hit[1])
+    if hit := _CHUNKED.search(line):
+        settings["max_num_batched_tokens"] = hit[1]
+    if _CONFIG.search(line) or "non-default args" in line or "Namespace(" in line:
+        for name, value in _KEY.findall(line):
+            if (plain := value.strip("'\"")) not in ("None", ""):
+                settings.setdefault(name, plain)
+        return True
+    return len(settings) > before
+
+
+def _rank(line: str) -> str:
+    hit = _RANK.search(line)
+    return (hit[1] or f"TP{hit[2]}") if hit else ""
+
+
+def _whole(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def _count(settings: dict[str, str], *names: str) -> int | None:
+    for name in names:
+        if settings.get(name, "").isdigit():
+            return int(settings[name])
+    return None
+
+
+def _weights(settings: dict[str, str]) -> str | None:
+    """How the weights are stored: the quantisation the engine names, else the type of the model."""
+    return settings.get("quantization") or settings.get("dtype", "").removeprefix("torch.") or None
+
+
+def _options(settings: dict[str, str]) -> dict[str, str]:
+    found = {name: settings[name] for name in _OPTIONS if name in settings}
+    if settings.get("kv_cache_dtype", "auto") != "auto":
+        found["kv_cache_dtype"] = settings["kv_cache_dtype"].removeprefix("torch.").replace("float8_", "fp8_")
+    if settings.get("enforce_eager", "").casefold() == "true":
+        found["enforce_eager"] = "true"
+    return found
+
+
+def _missing(figures: Sequence[Figure], tokens: Sequence[int], settings: dict[str, str]) -> tuple[str, ...]:
+    """The lines a whole log has and this one lacks."""
+    parts = {each.part for each in figures}
+    absent = []
+    if "weights" not in parts:
+        absent.append("how much the weights took (Model loading took ...)")
+    if "available" not in parts:
+        absent.append("what is left for the cache (Available KV cache memory ...)")
+    if not tokens:
+        absent.append("how many tokens the cache holds (GPU KV cache size ...)")
+    if "activations" not in parts:
+        absent.append("what the start-up profile took: only debug logs and releases before 0.8 print it")
+    if "total" not in settings:
+        absent.append("the card's memory and gpu_memory_utilization")
+    if "model" not in settings:
+        absent.append("the model's name (Initializing a V1 LLM engine ... with config)")
+    return tuple(absent)
