@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fmkit.speed.share import AttentionShare
+    from fmkit.speed.estimate import AttentionShare
 
 
 def _scores(count: int | None) -> str:

@@ -11,7 +11,14 @@ from fmkit.units import format_bytes, format_count, format_tokens
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fmkit.results.catalog import CatalogCheckResult, LocalModelsResult, ModelResult, ModelsResult, VariantsResult
+    from fmkit.results.catalog import (
+        CatalogCheckResult,
+        LocalModelsResult,
+        ModelResult,
+        ModelsResult,
+        RefreshResult,
+        VariantsResult,
+    )
 
 CSV_COLUMNS = ("id", "hub_id", "family", "kind", "tuning", "params", "context_tokens", "licence")
 LOCAL_COLUMNS = ("hub_id", "id", "commit", "state", "bytes", "format", "detail")
@@ -81,6 +88,19 @@ def print_variants(result: VariantsResult, console: Console) -> None:
     best = max((row for row in result.variants if row.fits), key=lambda row: row.bytes, default=None)
     if best is not None:
         say(console, f"next: {best.fetch}")
+
+
+def print_refresh(result: RefreshResult, console: Console) -> None:
+    """Draw where the Hub and the catalog differ."""
+    for row in result.models:
+        for text in row.differences:
+            say(console, f"{row.id}: {text}")
+    answered = sum(row.facts is not None for row in result.models)
+    differing = sum(bool(row.differences) for row in result.models)
+    say(
+        console,
+        f"asked about {len(result.models)} models, {answered} answers kept; something to say of {differing} (catalog of {result.catalog})",
+    )
 
 
 def _fit_word(fits: bool | None) -> str:

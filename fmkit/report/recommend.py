@@ -43,6 +43,7 @@ def print_recommendation(result: RecommendResult, console: Console, *, explain: 
         console.print()
         _print_table(result, console)
         _print_notes_on_picks(result, console, explain=explain)
+        _print_live(result, console)
     if result.why_not:
         console.print()
     for line in result.why_not:
@@ -167,6 +168,32 @@ def _print_notes_on_picks(result: RecommendResult, console: Console, *, explain:
             _say(console, f"note: {warning}", indent=2)
         if not explain and pick.licence.conditions:
             _say(console, f"licence {pick.licence.id}: {_sentence(pick.licence.conditions)}", indent=2)
+
+
+def _print_live(result: RecommendResult, console: Console) -> None:
+    """What the Hub says today, a line for each pick; nothing where it was not asked."""
+    asked = [pick for pick in result.picks if pick.live is not None]
+    if not asked:
+        return
+    console.print()
+    _say(console, "On the Hub", bold=True)
+    for pick in asked:
+        _say(console, f"{pick.model}: {_live_facts(pick)}", indent=2)
+
+
+def _live_facts(pick: Pick) -> str:
+    found = pick.live
+    if found is None:
+        return "not asked"
+    counts = (
+        (found.downloads, "downloads in 30 days"),
+        (found.likes, "likes"),
+        (found.evaluations or None, "evaluations"),
+    )
+    facts = [f"{count:,} {noun}" for count, noun in counts if count is not None]
+    facts += [f"licence tag {found.licence or 'none'}", "gated" if found.gated else "not gated"]
+    facts += [f"changed {found.last_change}"] if found.last_change else []
+    return f"{', '.join(facts)} (asked on {found.asked_on})"
 
 
 def _explained(pick: Pick) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         StoredFiles,
         VramResult,
     )
-    from fmkit.sizing.estimate import Fit, MemoryLine
+    from fmkit.sizing.estimate import Fit, MemoryLine, TrainingFacts
     from fmkit.speed.estimate import Range, SpeedEstimate
 
 CSV_COLUMNS = (
@@ -156,6 +156,8 @@ def _print_parts(estimate: Estimate, model: ModelSummary, console: Console, *, d
         ]  # fmt: skip
         print_table(console, header, rows, right=[1], indent=2)
     say(console, _totals(estimate), indent=2)
+    if estimate.training is not None:
+        say(console, _training(estimate.training), indent=2)
     print_devices(estimate, console)
     for warning in estimate.warnings:
         say(console, f"note: {warning}", indent=2)
@@ -187,6 +189,18 @@ def _totals(estimate: Estimate) -> str:
     return (
         f"steady {format_bytes(estimate.steady_bytes)}, peak {format_bytes(estimate.peak_bytes)} "
         f"(between {format_bytes(estimate.low_bytes)} and {format_bytes(estimate.high_bytes)}){each}"
+    )
+
+
+def _training(training: TrainingFacts) -> str:
+    """How the step was sized, and its three moments."""
+    rank = f", rank {training.lora_rank} on {', '.join(training.lora_targets)}" if training.lora_rank is not None else ""
+    checkpointing = ", checkpointing" if training.checkpointing else ""
+    return (
+        f"{training.recipe}{rank}; {training.optimizer}, batch {training.batch}{checkpointing}; "
+        f"{format_count(training.trainable_params)} parameters trained; beyond weights and states forward needs "
+        f"{format_bytes(training.forward_bytes)}, backward {format_bytes(training.backward_bytes)}, "
+        f"the optimiser {format_bytes(training.step_bytes)}"
     )
 
 
@@ -223,6 +237,8 @@ def _speed(speed: SpeedEstimate) -> str:
         facts.append(f"takes in {_range(speed.images_per_s)} images/s")
     elif not decodes and speed.prefill_tokens_per_s is not None:
         facts.append(f"reads {_range(speed.prefill_tokens_per_s)} tokens/s")
+    if speed.energy_j_per_1k_tokens is not None:
+        facts.append(f"{_range(speed.energy_j_per_1k_tokens)} J per 1k tokens")
     return ", ".join(facts) or "not predicted"
 
 

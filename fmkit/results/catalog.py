@@ -1,10 +1,10 @@
-"""The answers of `fmkit catalog`: schemas fmkit.models/1, fmkit.model/1 and fmkit.catalog-check/1."""
+"""The answers of `fmkit catalog`: schemas fmkit.models/1, fmkit.local-models/1, fmkit.variants/1, fmkit.refresh/1, fmkit.model/1 and fmkit.catalog-check/1."""
 
 from __future__ import annotations
 
 import msgspec
 
-from fmkit.selection.facts import Candidate
+from fmkit.selection.facts import Candidate, HubFacts
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,77 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     config_fault: str | None
     notes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
+
+
+class LocalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that was downloaded to this disk; `bytes` are of all its files. `state` says whether its weights are whole."""
+
+    hub_id: str
+    id: str | None
+    commit: str | None
+    state: str
+    bytes: int
+    format: str | None
+    detail: str
+
+
+class LocalModelsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The models in the Hub library's cache on this disk; `id` is set where the catalog has them."""
+
+    schema: str = "fmkit.local-models/1"
+    fmkit: str
+    folder: str
+    models: tuple[LocalRow, ...]
+
+
+class VariantRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantisation that somebody published. `need_bytes` is the files and what the engine holds beside them; None where unknown."""
+
+    hub_id: str
+    publisher: str
+    official: bool
+    method: str
+    label: str
+    files: int
+    bytes: int
+    need_bytes: int | None
+    fits: bool | None
+    downloads: int | None
+    gated: bool
+    commit: str
+    fetch: str
+
+
+class VariantsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The quantised variants of a model on the Hub, the publisher's own first."""
+
+    schema: str = "fmkit.variants/1"
+    fmkit: str
+    catalog: str
+    model: str
+    machine: str
+    usable_bytes: int
+    context_tokens: int
+    variants: tuple[VariantRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+class RefreshRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the Hub says of one model of the catalog, and where the two differ; `facts` is None where the Hub refused."""
+
+    id: str
+    hub_id: str
+    facts: HubFacts | None
+    differences: tuple[str, ...]
+
+
+class RefreshResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the Hub said when it was asked about the catalog's models."""
+
+    schema: str = "fmkit.refresh/1"
+    fmkit: str
+    catalog: str
+    models: tuple[RefreshRow, ...]
 
 
 class CatalogCheckResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
-"""The answers of `fmkit hardware`: schemas fmkit.hardware/1 and fmkit.devices/1."""
+"""The answers of `fmkit hardware`: schemas fmkit.hardware/1, fmkit.devices/1 and fmkit.measure/1."""
 
 from __future__ import annotations
 
 import msgspec
+
+from fmkit.speed.rates import MachineRates
 
 
 class HardwareResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,3 +54,13 @@ class DevicesResult(msgspec.Struct, frozen=True, kw_only=True):
     fmkit: str
     catalog: str
     devices: tuple[DeviceRow, ...]
+
+
+class MeasureResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fmkit hardware measure` found; `kept_in` is the file that later estimates read it from, None if it was not kept."""
+
+    schema: str = "fmkit.measure/1"
+    fmkit: str
+    rates: MachineRates
+    kept_in: str | None
+    next: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fmkit.results.vram import Estimate, MachineSummary
+from fmkit.selection.facts import HubFacts
 from fmkit.speed.estimate import SpeedEstimate
 
 
@@ -91,6 +92,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     next: tuple[str, ...]
     reasons: tuple[str, ...] = ()
+    live: HubFacts | None = None
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.model.quality import QualityLoss
 from fmkit.sizing.estimate import Fit, MemoryEstimate
-from fmkit.speed.estimate import SpeedEstimate
+from fmkit.speed.estimate import AttentionShare, SpeedEstimate
 
 
 class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +59,55 @@ class ApiFacts(msgspec.Struct, frozen=True, kw_only=True):
     price_date: str | None
 
 
+class StoredVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantisation of a repository of GGUF files; `missing` are the parts of it that are not there."""
+
+    label: str
+    file: str
+    files: int
+    bytes: int
+    missing: tuple[str, ...] = ()
+
+
+class StoredFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The weight files that were looked at, on this disk or on the Hub: sizes of files, tensors listed in headers.
+
+    `not_loaded_bytes` are in the files and not in memory (layers for predicting several tokens, copies of tied tensors).
+    """
+
+    layout: str
+    format: str | None
+    files: int
+    file_bytes: int | None
+    tensors: int
+    tensor_bytes: int | None
+    not_loaded_bytes: int = 0
+    bytes_by_dtype: dict[str, int] = {}
+    components: dict[str, int] = {}
+    variants: tuple[StoredVariant, ...] = ()
+
+
+class PrecisionLoss(msgspec.Struct, frozen=True, kw_only=True):
+    """What a precision narrower than 16 bit was measured to cost in quality; `summary` is "unknown" where nobody published it."""
+
+    precision: str
+    summary: str
+    measurements: tuple[QualityLoss, ...] = ()
+
+
+class DegreeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the model can be divided over that many devices in tensor parallel, and if not, why."""
+
+    tensor_parallel: int
+    possible: bool
+    reason: str | None
+
+
 class VramResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `fmkit vram` prints. `api` is set instead of `estimates` for a model that only an API offers."""
+    """Everything `fmkit vram` prints. `api` is set instead of `estimates` for a model that only an API offers.
+
+    `attention` has one share of the operations for each context and number of sequences.
+    """
 
     schema: str = "fmkit.vram/1"
     fmkit: str
@@ -70,5 +118,9 @@ class VramResult(msgspec.Struct, frozen=True, kw_only=True):
     estimates: tuple[Estimate, ...]
     fit: Fit | None = None
     api: ApiFacts | None = None
+    stored: StoredFiles | None = None
+    quality_loss: tuple[PrecisionLoss, ...] = ()
+    degrees: tuple[DegreeSummary, ...] = ()
+    attention: tuple[AttentionShare, ...] = ()
     warnings: tuple[str, ...] = ()
     next: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ def test_lazy_loading_imports_only_the_command_asked_for() -> None:
         (["vram", "gpt2", "--engine", "llama.cpp", "--engine-option", "block_size=16"], 2, "option of llama.cpp"),
         (["vram", "./nowhere.gguf"], 4, "no such file"),
         (["vram", "gpt2", "--engine", "vlm"], 2, "nearest: vllm"),
-        (["vram", "gpt2", "--precision", "fp8"], 2, "unknown precision 'fp8'"),
+        (["vram", "gpt2", "--precision", "fp6"], 2, "unknown precision 'fp6'"),
         (["vram", "gpt2", "--attention", "sdp"], 2, "nearest: sdpa"),
         (["vram", "gpt2", "--json", "--csv"], 2, "choose one of --json, --csv"),
         (["vram", "./nowhere"], 4, "no such file or folder"),

@@ -72,7 +72,6 @@ def test_no_pick_is_an_answer_unless_checked(capsys: pytest.CaptureFixture[str])
         (["chat", "--licence", "permisive"], "nearest: permissive"),
         (["chat", "--gpu", "rtx-4099"], "rtx-4090"),
         (["chat", "--engine", "vlm"], "vllm"),
-        (["chat", "--live"], "--live"),
         (["chat", "--search", "x"], "--search"),
         (["chat", "--interactive"], "--interactive"),
         (["chat", "--json", "--csv"], "choose one"),

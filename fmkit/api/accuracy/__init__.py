@@ -1,0 +1,1 @@
+"""`fmkit accuracy`: predictions held against measurements, published ones and one's own."""

@@ -1,0 +1,55 @@
+"""One figure of one row: predicted with its bounds, and measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from fmkit.sizing.engine import EngineSpec
+
+Quantity = Literal["weights", "cache", "activations", "total", "decode", "prefill", "throughput", "oom"]
+
+QUANTITIES: tuple[Quantity, ...] = (
+    "weights", "cache", "activations", "total", "oom", "decode", "prefill", "throughput",
+)  # fmt: skip
+"""What can be compared, in the order of printing: bytes, tokens per second, or 0 and 1 for out of memory."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction held against a measurement, in bytes, tokens per second, or (oom) 1 where memory ran out and 0 where it did not.
+
+    `low` and `high` are the bounds that were stated with the prediction. `note` says what of the measurement was taken how.
+    `weights_alone_too_large` is what a rule that counts nothing but weights would have said; None beside other quantities.
+    """
+
+    measurement_id: str
+    quantity: Quantity
+    engine: str
+    engine_version: str
+    device: str
+    predicted: float
+    low: float
+    high: float
+    measured: float
+    note: str = ""
+    weights_alone_too_large: bool | None = None
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, less one; for a measured zero the difference."""
+        return self.predicted / self.measured - 1 if self.measured else self.predicted - self.measured
+
+    @property
+    def covered(self) -> bool:
+        """Whether the measurement lies within the stated bounds, by a thousandth: figures are printed rounded."""
+        return self.low * 0.999 <= self.measured <= self.high * 1.001
+
+
+def part_bounds(engine: EngineSpec, part: str, vendor: str) -> tuple[float, float]:
+    """The stated low and high of a part of the memory, as factors of the prediction; 1 and 1 where none are stated."""
+    for bound in engine.bounds:
+        if bound.part == part and bound.vendor in (None, vendor):
+            return bound.low, bound.high
+    return 1.0, 1.0

@@ -1,0 +1,160 @@
+"""Rows of measured speed as workloads: which rate of which model at which context was measured.
+
+This mapping is used twice: `fmkit accuracy` scores with it, and the speed model is fitted with it (benchmarks/). Both see the
+same rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from fmkit.api.accuracy.subject import NotScored, Subject, machine_of, not_sized, subject_of
+from fmkit.api.sizing import estimate_layout
+from fmkit.errors import FmkitError
+from fmkit.machine import Machine
+from fmkit.sizing.estimate import Workload
+from fmkit.speed.estimate import Range, SpeedEstimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmkit.catalog.load import Catalog
+    from fmkit.catalog.measurements import LatencyMeasurement
+
+Rate = Literal["prefill", "decode", "throughput"]
+
+
+class LatencyCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured rate, in tokens per second, and the workload it was measured at.
+
+    `prefill` counts prompt tokens of all sequences; `decode` generated tokens of one sequence; `throughput` tokens of all sequences
+    over the wall time of a whole batch (`counts_prompt`: prompt tokens too). `workload.context_tokens` is what the caches hold on
+    average while decoding, for prefill at its end.
+    """
+
+    measurement_id: str
+    rate: Rate
+    measured_per_s: float
+    subject: Subject
+    machine: Machine
+    workload: Workload
+    prompt_tokens: int
+    gen_tokens: float = 0.0
+    counts_prompt: bool = False
+
+
+def latency_cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[LatencyCase]:
+    """The rates that a row measured; NotScored where model, engine, weights or device are not known, or the row says no rate."""
+    if row.spec_decode:
+        raise NotScored("speculative decoding is not modelled")
+    if (row.ep or 1) > 1:
+        raise NotScored("expert parallel rows don't say how attention is divided")
+    subject = subject_of(row, catalog)
+    if subject.layout is None:
+        raise NotScored(f"no layout is known for weights in {row.quant!r}")
+    machine = machine_of(row, catalog)
+    if machine is None:
+        raise NotScored(f"the catalog has no device {row.accelerator_id}, or not its memory")
+    if reason := other_workload(row, subject):
+        raise NotScored(reason)
+    found = list(rates_of(row))
+    if not found:
+        raise NotScored(f"no rate that fmkit predicts: a row that measures {row.measures}")
+    for rate, measured, context_tokens, prompt_tokens, gen_tokens, counts_prompt in found:
+        yield LatencyCase(
+            measurement_id=row.measurement_id,
+            rate=rate,
+            measured_per_s=measured,
+            subject=subject,
+            machine=machine,
+            workload=Workload(
+                context_tokens=max(1, context_tokens),
+                sequences=max(1, round(row.batch or 1)),
+                tensor_parallel=(row.tp or 1) if subject.engine == "vllm" else 1,
+            ),
+            prompt_tokens=max(1, prompt_tokens),
+            gen_tokens=gen_tokens,
+            counts_prompt=counts_prompt,
+        )
+
+
+def other_workload(row: LatencyMeasurement, subject: Subject) -> str | None:
+    """Why a row timed something else than what its columns say, where its source shows that."""
+    notes = row.notes.casefold()
+    if "egpu" in notes or "raspberry" in notes:
+        return "the host's bus or processor is the limit, and the row says only the card"
+    if subject.engine == "llama.cpp" and row.source.startswith("argonne-lcf/LLM-Inference-Bench"):
+        return "its scripts ran llama-bench -b 1, where -b is the tokens of a batch: the prompt was read token by token"
+    if (
+        subject.engine == "transformers"
+        and subject.spec.is_mixture
+        and row.engine_version.startswith("transformers 4.")
+    ):
+        return "mixtures in transformers before 5.0 looped over all experts in Python"
+    return None
+
+
+def rates_of(row: LatencyMeasurement) -> Iterator[tuple[Rate, float, int, int, float, bool]]:
+    """Rate, figure, context, prompt, generated tokens, and whether prompt tokens count; one for each figure of the row."""
+    prompt, generated = row.prompt_tokens or 0, row.gen_tokens or 0.0
+    depth = round(prompt + generated / 2)
+    if row.measures in ("prefill", "prefill+decode") and row.prefill_tok_s and prompt:
+        yield "prefill", row.prefill_tok_s, prompt, prompt, 0.0, False
+    if row.measures in ("decode", "prefill+decode") and row.decode_tok_s_per_seq:
+        yield "decode", row.decode_tok_s_per_seq, depth or row.context_tokens or 0, prompt, generated, False
+    if row.measures == "e2e" and row.throughput_tok_s and prompt and generated:
+        counts_prompt = row.throughput_kind == "input+output"
+        yield "throughput", row.throughput_tok_s, depth, prompt, generated, counts_prompt
+    if row.measures == "serving" and row.itl_ms and row.batch and (depth or row.context_tokens):
+        yield "decode", 1000 / row.itl_ms, depth or row.context_tokens or 0, prompt, generated, False
+
+
+def predicted_rate(case: LatencyCase, catalog: Catalog) -> Range:
+    """The rate that fmkit predicts for a case; NotScored with the reason where it predicts none."""
+    subject = case.subject
+    if subject.layout is None:
+        raise NotScored("the layout of the weights is unknown")
+    try:
+        estimate = estimate_layout(
+            subject.spec,
+            subject.precision,
+            subject.layout,
+            case.workload,
+            case.machine,
+            catalog,
+            engine=subject.engine,
+            prompt_tokens=case.prompt_tokens,
+        )
+    except FmkitError as error:
+        raise NotScored(not_sized(error)) from error
+    speed = estimate.speed
+    if speed is None:
+        why = next((text for text in estimate.warnings if text.startswith("no speed")), "no speed is predicted")
+        raise NotScored(why)
+    found = _rate_of(case, speed)
+    if found is None:
+        raise NotScored(f"no {case.rate} rate is predicted for this kind of model")
+    return found
+
+
+def _rate_of(case: LatencyCase, speed: SpeedEstimate) -> Range | None:
+    if case.rate == "prefill":
+        return speed.prefill_tokens_per_s
+    if case.rate == "decode":
+        return speed.decode_tokens_per_s
+    if speed.ttft_s is None or speed.decode_tokens_per_s is None:
+        return None
+    tokens = case.workload.sequences * (case.gen_tokens + (case.prompt_tokens if case.counts_prompt else 0))
+
+    def rate(ttft_s: float, decode_per_s: float) -> float:
+        """Tokens over the time of one static batch: the first token, then the rest at the rate of the mean context."""
+        return tokens / (ttft_s + max(0.0, case.gen_tokens - 1) / decode_per_s)
+
+    decode = speed.decode_tokens_per_s
+    return Range(
+        low=rate(speed.ttft_s.high, decode.low),
+        median=rate(speed.ttft_s.median, decode.median),
+        high=rate(speed.ttft_s.low, decode.high),
+    )

@@ -1,0 +1,59 @@
+"""The trials kept on this computer, as comparisons: what was predicted when they ran, and what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.api.accuracy.comparison import Comparison, Quantity, part_bounds
+from fmkit.trial.store import TrialStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmkit.catalog.load import Catalog
+    from fmkit.results.trial import TrialResult
+
+PARTS: dict[str, Quantity] = {"weights": "weights", "cache": "cache", "allocated_peak_bytes": "total"}
+"""The parts of a trial that a prediction has too, and what they are called here."""
+
+
+def trial_comparisons(catalog: Catalog) -> Iterator[Comparison]:
+    """A comparison for each part and rate that a kept trial measured."""
+    for trial in TrialStore().all():
+        yield from _memory(trial, catalog)
+        yield from _speed(trial)
+
+
+def _memory(trial: TrialResult, catalog: Catalog) -> Iterator[Comparison]:
+    engine = catalog.engines.get(trial.engine.name)
+    for part, quantity in PARTS.items():
+        predicted, measured = trial.predicted.get(part), trial.measured.get(part)
+        if not predicted or not measured:
+            continue
+        low, high = (
+            part_bounds(engine, part, "nvidia") if engine is not None and part in ("weights", "cache") else (1, 1)
+        )
+        yield _comparison(trial, quantity, predicted, predicted * low, predicted * high, measured)
+
+
+def _speed(trial: TrialResult) -> Iterator[Comparison]:
+    predicted, measured = trial.speed.predicted.get("decode_tokens_per_s"), trial.speed.decode_tokens_per_s
+    if predicted and measured is not None and measured.mean > 0:
+        yield _comparison(trial, "decode", predicted["median"], predicted["low"], predicted["high"], measured.mean)
+
+
+def _comparison(
+    trial: TrialResult, quantity: Quantity, predicted: float, low: float, high: float, measured: float
+) -> Comparison:
+    return Comparison(
+        measurement_id=trial.id,
+        quantity=quantity,
+        engine=trial.engine.name,
+        engine_version=trial.engine.version,
+        device=str(trial.machine.get("name", "this machine")),
+        predicted=predicted,
+        low=low,
+        high=high,
+        measured=measured,
+        note=f"trial of {trial.model} at {trial.precision}, predicted by fmkit {trial.fmkit}",
+    )

@@ -1,0 +1,144 @@
+"""`--paste-log`: published start-up logs, predicted and actual by part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fmkit.api.paste_log import paste_log
+from fmkit.errors import UnsafeInputError, UsageError
+from fmkit.results.paste_log import PasteLogResult
+
+ROOT = Path(__file__).parents[2]
+LOGS = ROOT / "tests" / "fixtures" / "logs"
+
+
+def pasted(name: str, model: str | None = None, precision: str | None = None) -> PasteLogResult:
+    return paste_log(str(LOGS / f"{name}.log"), model, precision=precision)
+
+
+def errors(found: PasteLogResult) -> dict[str, float]:
+    return {part.part: round(part.error, 3) for part in found.parts if part.error is not None}
+
+
+def test_vllm_weights_and_tokens() -> None:
+    found = pasted("vllm-0.7-llama-3.1-8b", "llama-3.1-8b-instruct")
+    assert errors(found)["weights"] == 0.0
+    assert abs(errors(found)["cache"]) <= 0.001
+    assert abs(errors(found)["cache of one request"]) <= 0.02  # 0.29x is printed with two digits
+    assert found.missed_most == "start-up profile"  # the log does not say how small its batch was
+    assert any("max_num_batched_tokens" in text for text in found.assumed)
+    assert any("model's name" in text for text in found.missing)
+
+
+def test_the_model_is_taken_from_the_log() -> None:
+    found = pasted("vllm-0.15-llama-3.1-8b")
+    assert found.model.ref == "Meta-Llama-3.1-8B-Instruct"
+    assert errors(found) == {
+        "weights": 0.0,
+        "cache": pytest.approx(0, abs=0.001),
+        "cache of one request": pytest.approx(0, abs=0.01),
+    }
+    assert found.missed_most is None
+
+
+def test_a_hub_id_in_the_configuration() -> None:
+    found = pasted("vllm-0.5-llama-3.1-8b")
+    assert found.model.hub_id == "meta-llama/Meta-Llama-3.1-8B-Instruct"
+    assert found.engine_version == "0.5.4"
+    assert errors(found)["weights"] == 0.0
+
+
+def test_sglang_weights_and_tokens() -> None:
+    found = pasted("sglang-qwen3-30b-a3b", "qwen3-30b-a3b")
+    assert abs(errors(found)["weights"]) <= 0.003
+    assert abs(errors(found)["cache"]) <= 0.001
+
+
+def test_sglang_window_pool_per_rank() -> None:
+    config = ROOT / "tests" / "fixtures" / "configs" / "XiaomiMiMo--MiMo-V2-Flash.json"
+    found = pasted("sglang-mimo-v2-flash-tp4", str(config), "fp16")
+    assert abs(errors(found)["cache of sliding layers"]) <= 0.001
+
+
+def test_llama_cpp_window_and_cache_type() -> None:
+    found = pasted("llama.cpp-gpt-oss-20b-hexagon", "gpt-oss-20b", "mxfp4")
+    cache = next(part for part in found.parts if part.part == "cache")
+    assert (
+        cache.predicted_bytes == 12 * 2 * 8 * 64 * (8192 + 768) * 34 // 32
+    )  # the log's micro-batch of 128 is not printed
+    assert any("ubatch" in text for text in found.assumed)
+
+
+def test_llama_cpp_over_four_devices() -> None:
+    found = pasted("llama.cpp-2024-llama-2-7b-4-gpus", "llama-2-7b", "fp16")
+    assert errors(found)["cache"] == 0.0
+    assert found.settings["flash_attention"] == "off"
+    weights = next(part for part in found.parts if part.part == "weights")
+    assert weights.within is None  # three of four model buffers are cut off in what was published
+    assert any("weights of CUDA0, CUDA1, CUDA2" in text for text in found.missing)
+
+
+def test_llama_cpp_of_2025_to_the_last_digit() -> None:
+    found = pasted("llama.cpp-2025-qwen3-4b-cuda")
+    assert {part for part, error in errors(found).items() if error == 0.0} == {
+        "weights",
+        "cache",
+        "weights with the host",
+    }
+    assert abs(errors(found)["compute buffers"]) <= 0.015  # a log that nothing was fitted on
+    assert found.missed_most is None
+
+
+def test_vllm_packed_weights_from_the_arguments() -> None:
+    found = pasted("vllm-qwen2.5-7b-awq")
+    assert (found.model.hub_id, found.layout) == ("Qwen/Qwen2.5-7B-Instruct-AWQ", "AWQ g128")
+    assert abs(errors(found)["cache"]) <= 0.002
+    assert abs(errors(found)["cache of one request"]) <= 0.002
+
+
+def test_llama_cpp_today_to_the_last_digit() -> None:
+    found = pasted("llama.cpp-b11549-gemma-3-1b-cpu", precision="int4")
+    assert found.model.ref == "gemma-3-1b-it-Q4_K_M"
+    assert {name: error for name, error in errors(found).items() if name in ("weights", "cache")} == {
+        "weights": 0.0,
+        "cache": 0.0,
+    }
+    assert found.missed_most is None
+    assert not any("experts" in text for text in found.assumed)
+
+
+def test_weights_that_the_log_does_not_name() -> None:
+    with pytest.raises(UsageError, match="how the weights are stored"):
+        pasted("llama.cpp-b11549-gemma-3-1b-cpu")
+
+
+def test_a_model_that_nobody_names() -> None:
+    with pytest.raises(UsageError, match="does not name the model"):
+        pasted("sglang-qwen3-30b-a3b")
+
+
+def test_a_name_that_the_catalog_lacks(tmp_path: Path) -> None:
+    text = (
+        (LOGS / "vllm-0.15-llama-3.1-8b.log")
+        .read_text(encoding="utf-8")
+        .replace("Meta-Llama-3.1-8B-Instruct", "my-own-13b")
+    )
+    (tmp_path / "own.log").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="my-own-13b"):
+        paste_log(str(tmp_path / "own.log"))
+
+
+def test_files_that_are_no_logs(tmp_path: Path) -> None:
+    binary = tmp_path / "weights.bin"
+    binary.write_bytes(b"\x00\x01" * 4096)
+    for source, words in ((binary, "binary"), (tmp_path / "absent.log", "can't read"), (tmp_path, "can't read")):
+        with pytest.raises(UnsafeInputError, match=words):
+            paste_log(str(source), "gpt2")
+
+
+def test_a_log_redirected_by_powershell(tmp_path: Path) -> None:
+    text = (LOGS / "sglang-qwen3-30b-a3b.log").read_text(encoding="utf-8")
+    (tmp_path / "wide.log").write_text(text, encoding="utf-16")
+    assert paste_log(str(tmp_path / "wide.log"), "qwen3-30b-a3b").parts[0].part == "weights"
