@@ -7,7 +7,7 @@ Bytes of a moment = tokens of all sequences x (sum of multiples x widths) x byte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """What all moments of one forward pass share: the work, the width of an element, and whether it runs on a CPU.
 
     `all_logits` asks for every token's logits; `chunk_tokens` is how many tokens of a decoder's prompt are read at once, None for all.
+    `unpacked_bytes` is the largest matrix of a feed-forward that is unpacked to 16 bit for its product, `in_int8` says that products are
+    made in 8 bit.
     """
 
     workload: Workload
@@ -43,6 +45,8 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     on_cpu: bool
     all_logits: bool = False
     chunk_tokens: int | None = None
+    unpacked_bytes: int = 0
+    in_int8: bool = False
 
     @property
     def sequences(self) -> int:
@@ -130,13 +134,12 @@ def block_moment(
     """The most that a block holds, `tokens` tokens of each sequence at once, with positions and masks."""
     implementation, known = _implementation(spec, stack, block)
     rows = run.sequences * tokens
-    where, inside, held = max(
-        _candidates(stack, block, implementation, tokens, run, quantising_bytes), key=lambda found: found[1]
-    )
+    worst = max(_candidates(stack, block, implementation, tokens, run, quantising_bytes), key=lambda found: found.bytes)
+    where, inside, held = worst.name, worst.bytes, worst.held
     if held is None:
         formula = f"{inside:,} B of scan"
     else:
-        formula = f"{rows:,} tokens x ({', '.join(_terms(stack, block, held))}) x {run.element_bytes} B"
+        formula = f"{rows:,} tokens x ({', '.join(_terms(stack, block, held))}) x {run.element_bytes} B{worst.beside}"
     total = inside + _positions_bytes(spec, stack, implementation, tokens, run) + _image_bytes(spec, stack, run)
     total += _mask_bytes(stack, implementation, tokens, run)
     total += _per_layer_bytes(spec, stack, rows, run) + _encoded_bytes(spec, stack, block, run)
@@ -154,10 +157,19 @@ def block_moment(
 _STACK_NAMES = {"vision": "vision tower", "audio": "audio encoder", "encoder": "encoder", "qformer": "Q-Former"}
 
 
+class Candidate(NamedTuple):
+    """A moment of a block: the multiples its bytes come from (None: a scan), and what the formula has beside them."""
+
+    name: str
+    bytes: int
+    held: Held | None
+    beside: str = ""
+
+
 def _candidates(
     stack: Stack, block: Block, implementation: Implementation, tokens: int, run: Pass, quantising_bytes: int
-) -> Iterator[tuple[str, int, Held | None]]:
-    """The moments of a block that may be its largest: name, bytes, and the multiples they come from (None: a scan)."""
+) -> Iterator[Candidate]:
+    """The moments of a block that may be its largest."""
     for part in parts_of(block.mixer):
         if is_scan(part):
             inside = scan_bytes(
@@ -168,27 +180,56 @@ def _candidates(
                 run.element_bytes,
                 fused_projection=implementation.fused_projection,
             )
-            yield "scan (no fused kernel installed)", inside, None
+            yield Candidate("scan (no fused kernel installed)", inside, None)
     bias = 0
     if implementation.position_bias:
         bias = getattr(block.mixer, "query_heads", 0) * tokens * tokens * run.element_bytes
     inner = _mlp_bytes(stack, block, implementation, run.sequences * tokens, run)
-    yield "feed-forward", inner + _square_bytes(block, implementation.mlp, tokens, run) + bias, implementation.mlp
+    yield Candidate(
+        "feed-forward", inner + _square_bytes(block, implementation.mlp, tokens, run) + bias, implementation.mlp
+    )
+    yield from _quantised_products(stack, block, implementation, run.sequences * tokens, inner, run)
     # inside the attention call a bias or a window's mask is copied
     copies = 2 * bias + (_mask_copy_bytes(block, tokens, run) if _is_fused(implementation, run) else 0)
     mixer = block.mixer
     if isinstance(mixer, LatentAttention) and mixer.index_dim:
         rows = run.sequences * tokens
-        yield "indexer", _held_bytes(stack, block, INDEXER, rows, run) + _indexer_bytes(mixer, tokens, run), INDEXER
+        yield Candidate(
+            "indexer", _held_bytes(stack, block, INDEXER, rows, run) + _indexer_bytes(mixer, tokens, run), INDEXER
+        )
     if _is_chunked(stack, tokens, run) and _is_fused(implementation, run):
         inside = _held_bytes(stack, block, CHUNKED, run.sequences * tokens, run) + _chunk_bytes(block, tokens, run)
-        yield "attention to the chunks before", inside, CHUNKED
+        yield Candidate("attention to the chunks before", inside, CHUNKED)
     if quantising_bytes:
         inside = _held_bytes(stack, block, QUANTISING, run.sequences * tokens, run) + quantising_bytes
-        yield "quantising of the keys", inside, QUANTISING
+        yield Candidate("quantising of the keys", inside, QUANTISING)
     for held in _attention_moments(implementation, block, run):
         inside = _attention_bytes(stack, block, held, tokens, implementation.relative_rows, run)
-        yield "attention", inside + copies, held
+        yield Candidate("attention", inside + copies, held)
+
+
+def _quantised_products(
+    stack: Stack, block: Block, implementation: Implementation, rows: int, inner: int, run: Pass
+) -> Iterator[Candidate]:
+    """What the product over a quantised matrix of the feed-forward (`inner` bytes at its largest) holds beside its ends.
+
+    The product of the two halves is not there yet. Unpacked: the matrix in 16 bit, for as long as the product takes; 112 MiB for 4096 x 14336,
+    equal to the peak on an H100 within 0.3 MiB at 512 tokens (benchmarks/results/gpu-trials-h100.json). In 8 bit: the result in int32, and the input in
+    int8 and float16 (bitsandbytes 0.50 MatMul8bitLt); columns of outliers come on top, how many depends on the weights.
+    """
+    mlp = block.mlp
+    if mlp is None or mlp.experts:
+        return
+    before = inner - rows * mlp.ffn_dim * run.element_bytes
+    if run.unpacked_bytes:
+        beside = (
+            f" - {rows:,} x {mlp.ffn_dim:,} x {run.element_bytes} B + {run.unpacked_bytes:,} B of an unpacked matrix"
+        )
+        yield Candidate("feed-forward, a matrix unpacked,", before + run.unpacked_bytes, implementation.mlp, beside)
+    if run.in_int8:
+        wide = rows * (mlp.ffn_dim * 4 + stack.hidden_dim * (1 + 2))
+        beside = f" - {rows:,} x {mlp.ffn_dim:,} x {run.element_bytes} B + {wide:,} B of products in int32 and inputs in int8 and float16"
+        yield Candidate("feed-forward, in 8 bit,", before + wide, implementation.mlp, beside)
 
 
 def _indexer_bytes(mixer: LatentAttention, tokens: int, run: Pass) -> int:

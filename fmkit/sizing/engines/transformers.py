@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import TracedPeaks, Workload
 
 
+UNPACKED = ("bnb-nf4-dq", "bnb-nf4", "bnb-fp4")
+"""Layouts whose matrices bitsandbytes unpacks on a GPU for a product over more than a few tokens."""
+
+IN_INT8 = ("bnb-llm-int8",)
+"""Layouts whose products bitsandbytes makes in 8 bit on a GPU."""
+
+
 def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
     """What transformers holds beside the weights: cache, one decode step, and the worst moment of prefill beyond them."""
     settings = settings_from(workload.options, workload.context_tokens)
@@ -32,6 +39,8 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         on_cpu=is_cpu(machine),
         all_logits=settings.all_logits,
         chunk_tokens=settings.chunk_tokens,
+        unpacked_bytes=0 if is_cpu(machine) or layout.id not in UNPACKED else _largest_matrix_bytes(spec),
+        in_int8=layout.id in IN_INT8 and not is_cpu(machine),
     )
     cache = cache_plan(spec, settings, run)
     decode = _decode_lines(spec, run, cache)
@@ -70,6 +79,12 @@ def _head_copies(spec: ModelSpec, run: Pass, dtype: str) -> tuple[MemoryLine, ..
             formula=f"{run.sequences} x {spec.vocab_size:,} words x {stack.hidden_dim:,} x {run.element_bytes} B",
         ),
     )
+
+
+def _largest_matrix_bytes(spec: ModelSpec) -> int:
+    """Bytes of the largest matrix of a feed-forward in 16 bit."""
+    found = (group.elements // group.count for group in spec.tensors if group.part == "mlp" and len(group.shape) == 2)
+    return 2 * max(found, default=0)
 
 
 def is_cpu(machine: Machine | None) -> bool:
