@@ -19,7 +19,16 @@ from fmkit.model.layers import (
     SlidingAttention,
     parts_of,
 )
-from fmkit.sizing.implementations import CHUNKED, EAGER, INDEXER, QUANTISING, Held, Implementation, implementation_of
+from fmkit.sizing.implementations import (
+    ASSUMED,
+    CHUNKED,
+    EAGER,
+    INDEXER,
+    QUANTISING,
+    Held,
+    Implementation,
+    implementation_of,
+)
 from fmkit.sizing.scans import is_scan, scan_bytes
 
 if TYPE_CHECKING:
@@ -96,7 +105,8 @@ def decode_moment(spec: ModelSpec, run: Pass, growth: int) -> Moment | None:
     if stack is None:
         return None
     steps = (
-        _mlp_bytes(stack, block, _implementation(spec, stack, block)[0], run.sequences, run) for block in stack.blocks
+        _mlp_bytes(stack, block, _implementation(spec, stack, block, run)[0], run.sequences, run)
+        for block in stack.blocks
     )
     step = max(steps, default=0)  # no blocks: a device with the embedding or the head alone
     logits = run.sequences * (spec.vocab_size or 0) * (run.element_bytes + 4)
@@ -132,7 +142,7 @@ def block_moment(
     spec: ModelSpec, stack: Stack, block: Block, tokens: int, run: Pass, quantising_bytes: int = 0
 ) -> Moment:
     """The most that a block holds, `tokens` tokens of each sequence at once, with positions and masks."""
-    implementation, known = _implementation(spec, stack, block)
+    implementation, known = _implementation(spec, stack, block, run)
     rows = run.sequences * tokens
     worst = max(_candidates(stack, block, implementation, tokens, run, quantising_bytes), key=lambda found: found.bytes)
     where, inside, held = worst.name, worst.bytes, worst.held
@@ -285,9 +295,24 @@ def images_per_sequence(spec: ModelSpec, workload: Workload) -> int:
     return 1 if spec.stack("vision") is not None else 0
 
 
-def _implementation(spec: ModelSpec, stack: Stack, block: Block) -> tuple[Implementation, bool]:
+def _implementation(spec: ModelSpec, stack: Stack, block: Block, run: Pass) -> tuple[Implementation, bool]:
+    """The row of the block's implementation, and whether it was traced; with flash attention instead of an eager one it was not."""
+    found, known = _row(spec, stack, block)
+    if run.workload.attention != "flash" or found.fused or not found.flash:
+        return found, known
+    mlp = msgspec.structs.replace(found.mlp, scores=0)
+    return msgspec.structs.replace(found, fused=True, mlp=mlp, attention=ASSUMED.attention), False
+
+
+def _row(spec: ModelSpec, stack: Stack, block: Block) -> tuple[Implementation, bool]:
     gated = block.mlp is not None and block.mlp.gated
     return implementation_of(stack.implementation or spec.model_type, gated=gated)
+
+
+def without_fused_kernel(spec: ModelSpec) -> Implementation | None:
+    """The implementation of the first block that PyTorch's fused attention is not called for; None where it always is."""
+    rows = (_row(spec, stack, block)[0] for stack in spec.stacks for block in stack.blocks)
+    return next((row for row in rows if not row.fused), None)
 
 
 def _attention_moments(implementation: Implementation, block: Block, run: Pass) -> tuple[Held, ...]:
@@ -364,7 +389,7 @@ def score_bytes(spec: ModelSpec, run: Pass) -> int:
             for stack in spec.stacks
             if (tokens := stack_tokens(spec, stack, run))
             for block in stack.blocks
-            for held in _attention_moments(_implementation(spec, stack, block)[0], block, run)
+            for held in _attention_moments(_implementation(spec, stack, block, run)[0], block, run)
         ),
         default=0,
     )

@@ -45,7 +45,8 @@ class Held(msgspec.Struct, frozen=True):
 class Implementation(msgspec.Struct, frozen=True):
     """What one implementation of a block holds in its feed-forward and in its attention.
 
-    `fused` says whether it calls scaled_dot_product_attention; where it does not, eager attention is all it has.
+    `fused` says whether it calls scaled_dot_product_attention; where it does not, it runs eager attention unless `flash` attention is asked for
+    and its class supports that (`_supports_flash_attn` of transformers 5.23).
     `cpu_attention` replaces `attention` where PyTorch has no fused CPU kernel for the call (one key head for all queries, or
     keys and values of different width) and computes float32 scores.
     `experts` are the moments of a mixture, per row routed to an expert (every row to each of them with `every_expert`), beside
@@ -58,6 +59,7 @@ class Implementation(msgspec.Struct, frozen=True):
     mlp: Held
     attention: tuple[Held, ...]
     fused: bool = True
+    flash: bool = False
     cpu_attention: tuple[Held, ...] = ()
     experts: tuple[Held, ...] = (Held(h=1, i=4), Held(h=4))
     experts_beside: float = 4
@@ -105,6 +107,7 @@ _SINKS = Implementation(
     mlp=Held(h=4, i=3, scores=1),
     attention=(Held(h=3, q=3, scores=2),),
     fused=False,
+    flash=True,
     experts=_FLOAT32_EXPERTS,
 )
 """Eager attention with a sink beside the scores; the probabilities live on beside the feed-forward."""
@@ -150,6 +153,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
         mlp=Held(h=4, i=4, scores=2),
         attention=(Held(h=3, q=3.5, q32=2, scores=1, scores32=2),),
         fused=False,
+        flash=True,
     ),
     "bloom": Implementation(
         mlp=Held(h=4, i=4),
@@ -195,10 +199,11 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
         mlp=Held(h=4, i=3, scores=1),
         attention=(Held(h=3, q=3, scores=3),),
         fused=False,
+        flash=True,
         experts=(Held(h=1, i=9), Held(h=4)),
     ),
     "gemma": _GEMMA,
-    "gemma2": Implementation(mlp=Held(h=4, i=3, scores=1), attention=EAGER, fused=False),
+    "gemma2": Implementation(mlp=Held(h=4, i=3, scores=1), attention=EAGER, fused=False, flash=True),
     "gemma3_text": _GEMMA,
     "cohere": Implementation(mlp=Held(h=4, i=3), attention=(Held(h=3, q=1, kv=2, q32=3, q_cast=1, kv_cast=1),)),
     "falcon": Implementation(
@@ -237,6 +242,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
         mlp=Held(h=4, i=3),
         attention=(Held(h=3, q=3, kv=2, scores=1, scores32=1, scores_cast=1),),
         fused=False,
+        flash=True,
     ),
     "t5": Implementation(mlp=Held(h=4, i=2), attention=(Held(h=3, q=4),), position_bias=True),
     "t5-gated": Implementation(mlp=Held(h=4, i=4), attention=(Held(h=3, q=4),), position_bias=True),

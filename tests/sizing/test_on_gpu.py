@@ -41,7 +41,9 @@ def estimated(row: dict[str, Any]) -> Estimate:
     workload = Workload(
         context_tokens=work["context_tokens"], sequences=work["sequences"], images=1 if work["image_tokens"] else None
     )
-    return estimate_for(spec, row["precision"], workload, catalog_machine(catalog.devices["h100-sxm5-80gb"], 1), catalog)
+    return estimate_for(
+        spec, row["precision"], workload, catalog_machine(catalog.devices["h100-sxm5-80gb"], 1), catalog
+    )
 
 
 def allocated(estimate: Estimate) -> int:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.activations import Moment, Pass, decode_moment, encoder_of, prefill_moments
+from fmkit.sizing.activations import (
+    Moment,
+    Pass,
+    decode_moment,
+    encoder_of,
+    prefill_moments,
+    score_bytes,
+    without_fused_kernel,
+)
 from fmkit.sizing.cache import cache_bytes
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, total
 from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import MemoryLine, Phase
 from fmkit.sizing.weights import weight_lines
+from fmkit.units import GIB, format_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -44,14 +54,39 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
     )
     cache = cache_plan(spec, settings, run)
     decode = _decode_lines(spec, run, cache)
+    prefill = (*_prefill_lines(spec, run, cache, total(decode)), *_head_copies(spec, run, dtype))
     return Plan(
         cache_dtype=dtype,
         encoder_tokens=encoder_tokens,
         weights=weight_lines(spec, layout),
         cache=cache.lines,
         decode=decode,
-        prefill=(*_prefill_lines(spec, run, cache, total(decode)), *_head_copies(spec, run, dtype)),
+        prefill=prefill,
+        warnings=_score_warnings(spec, run, total(prefill)),
     )
+
+
+def _score_warnings(spec: ModelSpec, run: Pass, prefill_bytes: int) -> tuple[str, ...]:
+    """A word where score matrices are most of what prefill takes, and what does without them. UsageError for flash attention that is not there."""
+    eager = without_fused_kernel(spec)
+    if eager is None:
+        return ()
+    if run.workload.attention == "flash" and not eager.flash:
+        raise UsageError(
+            f"transformers has no flash attention for {spec.model_type}: it computes its scores as matrices",
+            where="--attention",
+            next_command="leave out --attention, or read the prompt in pieces: --engine-option prefill_chunk_size=1024",
+        )
+    scores = score_bytes(spec, run)
+    if scores < prefill_bytes // 2 or scores < MUCH_BYTES:
+        return ()
+    ways = [*(["--attention flash"] if eager.flash else []), "--engine-option prefill_chunk_size=1024"]
+    said = f"{spec.model_type} has no fused attention in transformers by default: {format_bytes(scores)} of prefill are score matrices"
+    return (f"{said}, which grow with tokens squared; without them: {' or '.join(ways)}",)
+
+
+MUCH_BYTES = GIB
+"""Score matrices below this are no reason for a warning."""
 
 
 def _head_copies(spec: ModelSpec, run: Pass, dtype: str) -> tuple[MemoryLine, ...]:

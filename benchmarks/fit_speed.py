@@ -1,0 +1,83 @@
+"""Fit the speed model to the shipped measurements and write catalog/speed/: python -m benchmarks.fit_speed [DATE].
+
+Takes about two minutes on one core: one fit of all cases, and held-out fits for the ranges. The same measurements give the same files.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.speed.cases import cases_of, shipped_rows
+from benchmarks.speed.exclusions import split
+from benchmarks.speed.fitting import Floats, Problem
+from benchmarks.speed.validation import BASES, SCHEMES, held_out, spreads
+from fmkit.catalog.load import load_catalog
+
+FOLDER = Path(__file__).resolve().parent.parent / "catalog" / "speed"
+LEAST_EFFECT = 0.005
+"""Effects below half a percent are not worth a line, but for scopes that say that something was measured."""
+
+
+def main(arguments: list[str]) -> None:
+    date = arguments[0] if arguments else datetime.now(UTC).date().isoformat()
+    catalog = load_catalog()
+    every, unread = cases_of(shipped_rows(), catalog)
+    cases, excluded = split(every)
+    problem = Problem(cases)
+    effects = problem.fit(np.ones(len(cases), dtype=bool))
+    found = [held_out(problem, scheme, effects) for scheme in SCHEMES]
+    FOLDER.mkdir(exist_ok=True)
+    write_effects(problem, effects)
+    write_spreads(spreads(found))
+    write_head(date, len(cases), unread + excluded)
+
+
+def write_effects(problem: Problem, effects: Floats) -> None:
+    with (FOLDER / "effects.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("phase", "part", "scope", "effect", "points"))
+        for (phase, part, scope), effect in sorted(zip(problem.keys, effects, strict=True)):
+            if abs(effect) >= LEAST_EFFECT or part == "weights" or (part == "linear" and phase == "prefill"):
+                writer.writerow((phase, part, scope, f"{effect:.4f}", problem.points[phase, part, scope]))
+
+
+def write_spreads(found: dict[str, tuple[float, float, int]]) -> None:
+    """The ranges; a basis with too few measurements of its own gets those of the next wider one, and none is narrower than that of a narrower one."""
+    quantities = ("decode", "prefill", "throughput")
+    rows: dict[tuple[str, str, str], tuple[float, float, int]] = {}
+    for quantity in quantities:
+        wider = found.get(f"{quantity} extrapolated") or found.get(f"{quantity} class") or (0.3, 3.0, 0)
+        for basis in reversed(BASES):  # from the widest to the narrowest
+            wider = found.get(f"{quantity} {basis}", wider)
+            rows[quantity, basis, ""] = wider
+            for name, values in found.items():
+                if name.startswith(f"{quantity} {basis} "):
+                    rows[quantity, basis, name.split(" ", 2)[2]] = values
+    with (FOLDER / "spreads.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("quantity", "basis", "engine", "low", "high", "points"))
+        for key, (low, high, points) in sorted(rows.items()):
+            writer.writerow((*key, f"{low:.3f}", f"{high:.3f}", points))
+
+
+def write_head(date: str, rows: int, left_out: Counter[tuple[str, str]]) -> None:
+    lines = [
+        "# Written by python -m benchmarks.fit_speed; do not edit.",
+        f'date: "{date}"',
+        f"rows: {rows}",
+        "script: benchmarks/fit_speed.py",
+        "source: catalog/measurements/latency.csv and own_cpu.csv, each row with its own source",
+        "left_out:",
+    ]
+    lines += [f'  "{kind}: {reason}": {count}' for (kind, reason), count in sorted(left_out.items())]
+    (FOLDER / "fit.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,142 @@
+"""Parameters: every config at hand against the class it names, instantiated here on the meta device, tied tensors once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.proofs.proof import Aim, Proof, Table
+from fmkit.errors import FmkitError
+from fmkit.model.architectures import read
+from tests.meta_model import instantiate, parameters_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmkit.model.spec import ModelSpec
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs")
+ABOUT = (
+    "Every config.json of the catalog and of the tests' fixtures, read by fmkit, beside the class that it names, built by transformers "
+    "under torch.device('meta'). Where the publisher states another total, the table says why; where transformers has no such class, "
+    "the published total is the witness, if there is one."
+)
+
+
+def prove() -> Proof:
+    """Count every config twice."""
+    cases = tuple(compare(row, config) for row, config in configs())
+    states = Counter(case["state"] for case in cases)
+    counted = states["exact"] + states["different"] + states["refused"]
+    apart = [case for case in cases if case["state"] == "exact" and case["reason"]]
+    open_ = [case for case in apart if case["reason"].startswith("NOT")]
+    uncounted = [case for case in cases if case["state"] == "no class"]
+    published = [case for case in uncounted if case["published"] and case["ours"]]
+    aims = (
+        Aim("parameters equal to the instantiated model", "all", f"{states['exact']} of {counted}", states["exact"] == counted),
+        Aim("published totals that differ from the count", "listed", f"{len(apart)}, of which {len(apart) - len(open_)} are explained"),
+        Aim("configs that transformers has no class for", "listed", f"{len(uncounted)}, of which {len(published)} have a published "
+            f"total, {sum(case['ours'] == case['published'] for case in published)} equal to it"),
+    )  # fmt: skip
+    return Proof(name="parameters", about=ABOUT, aims=aims, tables=tuple(_tables(cases)), cases=cases)
+
+
+def configs() -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """Each config with its row of the index."""
+    for folder in FOLDERS:
+        for row in csv.DictReader((folder / "INDEX.csv").read_text("utf-8").splitlines()):
+            yield row, json.loads((folder / row["file"]).read_text("utf-8"))
+
+
+def compare(row: dict[str, str], config: dict[str, Any]) -> dict[str, Any]:
+    """What fmkit counts, what the model has, what its publisher says, and the reason where they differ."""
+    case: dict[str, Any] = {"hub_id": row["hub_id"], "published": int(row["params_published"] or 0) or None}
+    spec: ModelSpec | None = None
+    try:
+        spec = read(config, where=row["file"])
+    except FmkitError as error:
+        case["reason"] = error.message
+    case["ours"] = None if spec is None else spec.params
+    try:
+        shapes = parameters_by_name(instantiate(config))
+    except Exception as error:  # noqa: BLE001  whatever keeps transformers from building it is the answer
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        reasons = [case.get("reason") or reason, *([why] if (why := differences().get(row["hub_id"])) else [])]
+        return {**case, "meta": None, "state": "no class", "reason": "; ".join(reasons)}
+    case["meta"] = sum(_elements(shape) for shape in shapes.values())
+    if spec is None:
+        return {**case, "state": "refused"}
+    if spec.params != case["meta"]:
+        return {**case, "state": "different", "reason": _difference(spec, shapes)}
+    apart = (case["published"] or case["meta"]) - case["meta"]
+    reason = explanation(row["notes"], apart, case["meta"], config) if apart else ""
+    return {**case, "state": "exact", "reason": reason}
+
+
+@cache
+def differences() -> dict[str, str]:
+    """Why a published total is not ours, for models that nobody can instantiate."""
+    lines = (FOLDERS[1] / "DIFFERENCES.csv").read_text("utf-8").splitlines()
+    return {row["hub_id"]: row["why"] for row in csv.DictReader(lines)}
+
+
+def explanation(notes: str, apart: int, counted: int, config: dict[str, Any]) -> str:
+    """Why the published total is `apart` from the `counted` one: what the index says, else a tensor of just that size."""
+    if "EXPLAINED:" in notes:
+        return notes.partition("EXPLAINED:")[2].partition("; published:")[0].strip()
+    layers, heads = config.get("num_hidden_layers", 0), config.get("num_attention_heads", 0)
+    if apart in (config.get("max_position_embeddings"), config.get("max_position_embeddings", 0) + 2):
+        return "position ids: stored as a tensor, a buffer here"
+    if heads and apart == layers * (config.get("head_dim") or config.get("hidden_size", 0) // heads) // 2:
+        return "rotary frequencies of each layer: stored as tensors, a buffer here"
+    if "fp8" in str(config.get("quantization_config")).lower() and 0 < apart < counted / 100:
+        return "scales of 8-bit blocks, counted as parameters"
+    if "nominal" in notes or "recalled" in notes or (counted + apart) % 100_000 == 0:
+        return f"a rounded or nominal figure, {apart / counted:+.2%}"
+    return f"NOT EXPLAINED: {apart:+,} ({apart / counted:+.3%})"
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    found = 1
+    for size in shape:
+        found *= size
+    return found
+
+
+def _difference(spec: ModelSpec, shapes: dict[str, tuple[int, ...]]) -> str:
+    """The tensors that only one side has, by name."""
+    theirs = Counter((re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name), shape) for name, shape in shapes.items())
+    ours: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for group in spec.tensors:
+        if group.part != "buffer":
+            ours[group.name, group.shape] += group.count
+    words = [f"+{count} {name} {list(shape)}" for (name, shape), count in (ours - theirs).items()]
+    words += [f"-{count} {name} {list(shape)}" for (name, shape), count in (theirs - ours).items()]
+    return "; ".join(words)
+
+
+def _tables(cases: tuple[dict[str, Any], ...]) -> Iterator[Table]:
+    titles = {
+        "different": "Different from the instantiated model",
+        "refused": "Refused",
+        "no class": "No class in transformers: the published total is the witness",
+    }
+    columns = ("config", "fmkit", "meta device", "published", "why")
+    for state, title in titles.items():
+        rows = tuple(_cells(case) for case in cases if case["state"] == state)
+        if rows:
+            yield Table(title, columns, rows)
+    stated = tuple(_cells(case) for case in cases if case["state"] == "exact" and case["reason"])
+    if stated:
+        yield Table("Exact, while the published total is another", columns, stated)
+
+
+def _cells(case: dict[str, Any]) -> tuple[str, ...]:
+    counts = (f"{case[key]:,}" if case[key] else "-" for key in ("ours", "meta", "published"))
+    return (case["hub_id"], *counts, case["reason"])
