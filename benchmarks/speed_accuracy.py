@@ -79,7 +79,16 @@ def main(arguments: list[str]) -> None:
             {"kind": kind, "reason": reason, "rows": count}
             for (kind, reason), count in sorted((unread + excluded).items())
         ]
-        write({"groups": groups, "peers": peers, "scored": shares, "left_out": left_out})
+        write(
+            {
+                "date": catalog.speed.date,
+                "rows": len(cases),
+                "groups": groups,
+                "peers": peers,
+                "scored": shares,
+                "left_out": left_out,
+            }
+        )
 
 
 def coverage(one: HeldOut, found: list[HeldOut]) -> list[bool]:

@@ -31,7 +31,7 @@ _SIZE_UNITS = {
     "gib": GIB,
     "tib": 1024**4,
 }
-_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-zA-Z]*)\s*")
+_NUMBER_AND_UNIT = re.compile(r"\s*((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)\s*([a-zA-Z]*)\s*")
 _TOKEN_UNITS = {"": 1, "k": 1024, "m": 1024**2}
 _SECOND_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -52,10 +52,10 @@ def parse_size(text: str, *, where: str | None = None) -> int:
 
 
 def parse_tokens(text: str, *, where: str | None = None) -> int:
-    """Tokens of a length such as `4096`, `32k` or `1M` (1k = 1024 tokens).
+    """Tokens of a length such as `4096`, `40,000`, `32k` or `1M` (1k = 1024 tokens).
 
-    >>> parse_tokens("32k"), parse_tokens("1M"), parse_tokens("500")
-    (32768, 1048576, 500)
+    >>> parse_tokens("32k"), parse_tokens("1M"), parse_tokens("500"), parse_tokens("40,000")
+    (32768, 1048576, 500, 40000)
     """
     number, unit = _split(text, "length", "32k, 128k or 1M", where)
     factor = _TOKEN_UNITS.get(unit.lower())
@@ -86,7 +86,7 @@ def _split(text: str, noun: str, example: str, where: str | None) -> tuple[float
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if match is None:
         raise UsageError(f"can't read {noun} {text!r}: write for example {example}", where=where)
-    return float(match[1]), match[2]
+    return float(match[1].replace(",", "")), match[2]
 
 
 def format_bytes(count: int) -> str:

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "sizing": {"model", *BASE},
     "speed": {"model", "sizing", *BASE},
     "selection": {"sizing", "speed", "model", *BASE},
-    "results": {"sizing", "speed", "selection", *BASE},
+    "results": {"model", "sizing", "speed", "selection", *BASE},
     "catalog": PURE,
     "hub": PURE,
     "hardware": PURE,
@@ -31,7 +31,13 @@ ALLOWED: dict[str, set[str]] = {
 }
 """For each room what it may import beside itself. `report` sees result types only, some of which are sizing's and speed's."""
 
-RESULT_TYPES = {"fmkit.sizing.estimate", "fmkit.speed.estimate", "fmkit.selection.facts"}
+RESULT_TYPES = {
+    "fmkit.model.quality",
+    "fmkit.sizing.estimate",
+    "fmkit.speed.estimate",
+    "fmkit.speed.rates",
+    "fmkit.selection.facts",
+}
 """Modules of pure packages whose types `results` is made of: `report` may name them."""
 
 HEAVY = {"torch", "transformers", "accelerate", "safetensors", "psutil", "bitsandbytes", "tokenizers"}

@@ -23,7 +23,7 @@ from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
 from fmkit.speed.efficiency import RELEASES, Setting, setting_of
 from fmkit.speed.operations import Reading, TowerPass, decode_pass, reading_passes
-from fmkit.speed.roofline import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, in_steps
+from fmkit.speed.timing import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, in_steps
 
 Rate = Literal["decode", "prefill", "throughput"]
 

@@ -71,9 +71,10 @@ def tokens(length: object, where: str) -> int:
 def precision_id(name: object, catalog: Catalog) -> str:
     """The catalog's precision of that id or alias; UsageError with the nearest if there is none."""
     wanted = text(name, "--precision").casefold()
-    if wanted in catalog.precisions:
-        return wanted
-    for known, precision in catalog.precisions.items():
-        if wanted in precision.aliases:
-            return known
+    for spelling in (wanted, wanted.replace("_", "-")):
+        if spelling in catalog.precisions:
+            return spelling
+        for known, precision in catalog.precisions.items():
+            if spelling in precision.aliases:
+                return known
     raise UsageError.unknown("precision", wanted, catalog.precisions, where="--precision")

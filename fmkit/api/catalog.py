@@ -5,7 +5,7 @@ from __future__ import annotations
 from fmkit import __version__
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
-from fmkit.results.catalog import CatalogCheckResult, ModelResult, ModelRow, ModelsResult
+from fmkit.results.catalog import CatalogCheckResult, LocalModelsResult, LocalRow, ModelResult, ModelRow, ModelsResult
 from fmkit.selection.facts import Candidate
 
 
@@ -24,6 +24,27 @@ def list_models(*, task: str | None = None, family: str | None = None) -> Models
         if (task is None or task in candidate.tasks) and (family is None or candidate.family == family)
     ]
     return ModelsResult(fmkit=__version__, catalog=catalog.date, models=tuple(map(_row, chosen)))
+
+
+def list_local() -> LocalModelsResult:
+    """The models that the Hub library has downloaded to this disk: whole or not, and how much room they take."""
+    from fmkit.hub.cache import cache_folder  # noqa: PLC0415  looks at the disk only when asked to
+    from fmkit.hub.disk import local_models  # noqa: PLC0415
+
+    catalog = load_catalog()
+    rows = tuple(
+        LocalRow(
+            hub_id=found.hub_id,
+            id=catalog.resolve(found.hub_id),
+            commit=found.commit,
+            state=found.state,
+            bytes=found.bytes,
+            format=found.format,
+            detail=found.detail,
+        )
+        for found in local_models()
+    )
+    return LocalModelsResult(fmkit=__version__, folder=str(cache_folder()), models=rows)
 
 
 def _row(candidate: Candidate) -> ModelRow:

@@ -16,16 +16,30 @@ from fmkit.selection.facts import Candidate
 from fmkit.units import parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fmkit.catalog.load import Catalog
+    from fmkit.hub.files import ModelFiles
     from fmkit.machine import Device
 
 MOST_DEVICES = 1024
 
 
+class FileVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantisation of a repository of GGUF files, as a model of its own."""
+
+    label: str
+    file: str
+    file_bytes: int
+    spec: ModelSpec
+
+
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model as fmkit understood the reference: from the catalog, the Hub, or a path (`path` is set).
 
-    `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API offers; `confidence` says how sure config.json is.
+    `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API offers, and
+    for files without a config.json; `confidence` says how sure config.json is. `files` is set where files were looked at; `variants` are the
+    quantisations of a repository of GGUF files, the smallest first.
     """
 
     ref: str
@@ -38,28 +52,57 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     path: Path | None = None
     engine: str | None = None
+    files: ModelFiles | None = None
+    variants: tuple[FileVariant, ...] = ()
 
 
-def resolve_model(ref: str, catalog: Catalog, *, offline: bool = False) -> ResolvedModel:
+def resolve_model(
+    ref: str,
+    catalog: Catalog,
+    *,
+    offline: bool = False,
+    say: Callable[[str], None] | None = None,
+    is_base: bool = False,
+) -> ResolvedModel:
     """The model that `ref` names: a path, a catalog id or alias, a Hub id the catalog has, or one to ask the Hub for.
 
-    Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError, and what reading a
+    `say` hears when the Hub is asked; `is_base` says that an adapter names the model as its base, which has to be no adapter itself. Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError, and what reading a
     config.json raises.
     """
     if not text(ref, "MODEL").strip():
         raise UsageError("name a model: nothing was given", where="MODEL", next_command="fmkit catalog list")
-    if ref.startswith((".", "/", "~")) or ref.endswith((".json", ".gguf")) or _is_folder(ref):
-        return _from_path(ref)
+    ref = hub_reference(ref)
+    if ref.startswith((".", "/", "~")) or ref.endswith((".json", ".gguf", ".safetensors")) or _is_folder(ref):
+        return _from_path(ref, catalog, offline=offline, say=say, is_base=is_base)
     name, _, revision = ref.partition("@")
     found = catalog.resolve(name)
     if found is not None and not revision:
         return _from_catalog(ref, found, catalog)
     if "/" in name:
-        return _from_hub(ref, name, revision or None, offline=offline)
+        return _from_hub(ref, name, revision or None, catalog, offline=offline, say=say, is_base=is_base)
     raise UsageError(
         f"unknown model {ref!r}{nearest_phrase(name, catalog.model_ids())}",
         next_command="fmkit catalog list",
     )
+
+
+_ADDRESS = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[^/?#]+/[^/?#]+)"
+    r"(?:/(?:tree|blob|resolve|raw)/(?P<revision>[^/?#]+)(?:/[^?#]*)?)?/?(?:[?#].*)?"
+)
+
+
+def hub_reference(ref: str) -> str:
+    """The Hub id in the address of a model's page or of one of its files; anything else as it is.
+
+    >>> hub_reference("https://huggingface.co/org/name/blob/v1.0/config.json"), hub_reference("hf.co/org/name"), hub_reference("gpt2")
+    ('org/name@v1.0', 'org/name', 'gpt2')
+    """
+    found = _ADDRESS.fullmatch(ref.strip())
+    if found is None:
+        return ref
+    revision = found["revision"]
+    return found["id"] if revision in (None, "main") else f"{found['id']}@{revision}"
 
 
 def _is_folder(ref: str) -> bool:
@@ -88,39 +131,43 @@ def _from_catalog(ref: str, model_id: str, catalog: Catalog) -> ResolvedModel:
     )
 
 
-def _from_path(ref: str) -> ResolvedModel:
-    from fmkit.hub.local import read_config  # noqa: PLC0415  file access only when a path was given
-    from fmkit.model.architectures import read  # noqa: PLC0415
+def _from_path(
+    ref: str, catalog: Catalog, *, offline: bool, say: Callable[[str], None] | None, is_base: bool
+) -> ResolvedModel:
+    from fmkit.api.model_files import resolved_files  # noqa: PLC0415  file access only when a path was given
+    from fmkit.hub.local import read_folder, read_weight_file  # noqa: PLC0415
 
     path = Path(ref).expanduser()
     if path.suffix == ".gguf":
         return _from_gguf(ref, path)
-    config = read_config(path)
+    files = read_weight_file(path) if path.suffix == ".safetensors" else read_folder(path)
     folder = path if path.is_dir() else path.parent
-    return ResolvedModel(
+    name = folder.resolve().name if path.is_dir() or path.name == "config.json" else path.name
+    found = ResolvedModel(
         ref=ref,
-        id=folder.resolve().name or ref,
+        id=name or ref,
         hub_id=None,
         revision=None,
-        spec=read(config, where=str(path)),
+        spec=None,
         candidate=None,
         confidence="verbatim",
         source=f"the file {path}",
         path=folder,
     )
+    return resolved_files(found, files, None if is_base else _base_resolver(catalog, offline=offline, say=say))
 
 
 def _from_gguf(ref: str, path: Path) -> ResolvedModel:
     from fmkit.hub.gguf import read_gguf_set  # noqa: PLC0415  file access only when a path was given
     from fmkit.model.gguf_spec import read_gguf_spec  # noqa: PLC0415
 
-    header, tensors = read_gguf_set(path)
+    header, weights = read_gguf_set(path)
     return ResolvedModel(
         ref=ref,
         id=path.name,
         hub_id=None,
         revision=None,
-        spec=read_gguf_spec(header.keys, tensors, where=str(path)),
+        spec=read_gguf_spec(header.keys, weights.tensors, where=str(path)),
         candidate=None,
         confidence="verbatim",
         source=f"the header of {path}",
@@ -129,28 +176,49 @@ def _from_gguf(ref: str, path: Path) -> ResolvedModel:
     )
 
 
-def _from_hub(ref: str, hub_id: str, revision: str | None, *, offline: bool) -> ResolvedModel:
-    from fmkit.hub.config import fetch_config  # noqa: PLC0415  the network client only when the Hub is asked
-    from fmkit.model.architectures import read  # noqa: PLC0415
+def _from_hub(
+    ref: str,
+    name: str,
+    revision: str | None,
+    catalog: Catalog,
+    *,
+    offline: bool,
+    say: Callable[[str], None] | None,
+    is_base: bool,
+) -> ResolvedModel:
+    """A model of the Hub; `org/name:Q4_K_M` names one quantisation of a repository of GGUF files."""
+    from fmkit.api.model_files import resolved_files  # noqa: PLC0415  the network client only when the Hub is asked
+    from fmkit.catalog.paths import cache_folder  # noqa: PLC0415
+    from fmkit.hub.models import find_model  # noqa: PLC0415
 
-    config, commit = fetch_config(hub_id, revision, offline)
-    return ResolvedModel(
+    hub_id, _, label = name.partition(":")
+    model = find_model(hub_id, revision, label or None, offline=offline, folder=cache_folder() / "hub", say=say)
+    found = ResolvedModel(
         ref=ref,
-        id=hub_id,
-        hub_id=hub_id,
-        revision=commit,
-        spec=read(config, where=f"{hub_id}/config.json"),
+        id=model.hub_id,
+        hub_id=model.hub_id,
+        revision=model.commit,
+        spec=None,
         candidate=None,
         confidence="verbatim",
-        source=f"config.json of {hub_id} at commit {commit}",
+        source=model.source,
     )
+    return resolved_files(found, model.files, None if is_base else _base_resolver(catalog, offline=offline, say=say))
 
 
-def resolve_machine(gpu: str | None, memory: str | None, catalog: Catalog, *, free: bool = False) -> Machine:
+def _base_resolver(
+    catalog: Catalog, *, offline: bool, say: Callable[[str], None] | None
+) -> Callable[[str], ResolvedModel]:
+    return lambda base: resolve_model(base, catalog, offline=offline, say=say, is_base=True)
+
+
+def resolve_machine(
+    gpu: str | None, memory: str | None, catalog: Catalog, *, free: bool = False, memory_beside: bool = False
+) -> Machine:
     """The machine that `--gpu` or `--memory` names (`rtx-4090`, `h100-sxm5-80gb:8`, `24GiB`), else this computer.
 
     A class of CPU has no memory of its own: it takes both. `free` counts what is free now instead of what the machine
-    has; it needs this computer.
+    has; it needs this computer. With `memory_beside`, where weights may lie in main memory, `memory` beside a device is that.
     """
     if free and (gpu is not None or memory is not None):
         raise UsageError("--free is about this computer: leave out --gpu and --memory", where="--free")
@@ -158,9 +226,15 @@ def resolve_machine(gpu: str | None, memory: str | None, catalog: Catalog, *, fr
     if gpu is not None:
         name, _, count = text(gpu, "--gpu").partition(":")
         device = resolve_device(name, catalog)
-        if size is not None and device.memory_bytes is not None:
-            raise UsageError("--gpu and --memory exclude each other: a device states its memory", where="--memory")
-        return catalog_machine(device, _device_count(count, gpu), size)
+        if size is None or device.memory_bytes is None:
+            return catalog_machine(device, _device_count(count, gpu), size)
+        if not memory_beside:
+            raise UsageError(
+                "--gpu and --memory exclude each other: a device states its memory (with --offload, --memory is main memory)",
+                where="--memory",
+            )
+        found = catalog_machine(device, _device_count(count, gpu))
+        return msgspec.structs.replace(found, host_memory_bytes=size)
     if size is not None:
         return memory_machine(size)
     return this_machine(catalog, free=free)

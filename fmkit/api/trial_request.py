@@ -11,6 +11,7 @@ import msgspec
 
 from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.asked import whole
+from fmkit.api.quantisers import QUANTISERS
 from fmkit.api.resolve import ResolvedModel, this_machine
 from fmkit.api.sizing import layout_for
 from fmkit.api.vram import context_limit
@@ -32,14 +33,6 @@ ROOM_FOR_WEIGHTS = 0.8
 TEXT_BESIDE_IMAGE_TOKENS = 256
 """Where an image takes part of the context, the default leaves this much for text."""
 
-QUANTISERS: dict[str, Quantiser | None] = {
-    "plain-16": None,
-    "plain-32": None,
-    "bnb-llm-int8": "bnb-int8",
-    "bnb-nf4-dq": "bnb-nf4",
-}
-"""How the transformers engine makes each layout of the catalog."""
-
 TEXT_SUFFIXES = (".txt", ".md")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SOUND_SUFFIXES = (".wav",)
@@ -60,11 +53,11 @@ def config_of(resolved: ResolvedModel, catalog: Catalog, *, offline: bool) -> di
         assert name is not None  # a model with a spec has a file
         config: dict[str, Any] = json.loads((source_folder() / "configs" / name).read_text(encoding="utf-8"))
         return config
-    from fmkit.hub.config import fetch_config  # noqa: PLC0415  the network client only when the Hub is asked
-
-    assert resolved.hub_id is not None
-    found, _ = fetch_config(resolved.hub_id, resolved.revision, offline)
-    return found
+    if resolved.files is None or resolved.files.config is None:
+        raise UsageError(
+            f"this version can size {resolved.ref}, but not run it", next_command=f"fmkit vram {resolved.ref}"
+        )
+    return resolved.files.config
 
 
 def workload_for(spec: ModelSpec, resolved: ResolvedModel, context: str | int | None, sequences: int) -> Workload:
@@ -102,14 +95,14 @@ def quantiser_for(layout: Layout) -> Quantiser | None:
     return quantiser
 
 
-def require_libraries(names: tuple[str, ...], purpose: str, install: str | None = None) -> None:
-    """Refuse to start where a library is not installed; looks for them without importing them."""
+def require_libraries(names: tuple[str, ...], purpose: str, install: str | None = None, *, extra: str = "try") -> None:
+    """Refuse to start where a library of the extra is not installed; looks for them without importing them."""
     from importlib.util import find_spec  # noqa: PLC0415
 
     for name in names:
         if find_spec(name) is None:
             if install is None:
-                raise MissingExtraError.for_extra("try", purpose, name)
+                raise MissingExtraError.for_extra(extra, purpose, name)
             raise MissingExtraError(f"{purpose} needs {name}, which is not installed", next_command=install)
 
 
@@ -153,14 +146,14 @@ def weights_folder(
     resolved: ResolvedModel, *, offline: bool, yes: bool, confirm: Confirm | None, say: Callable[[str], None] | None
 ) -> Path:
     """The folder of the real weights: the one given, one downloaded before, or a download that the user agrees to."""
-    from fmkit.trial import hub_files  # noqa: PLC0415
+    from fmkit.hub import download  # noqa: PLC0415
     from fmkit.trial.folder import require_safetensors  # noqa: PLC0415
 
     if resolved.path is not None:
         require_safetensors(resolved.path)
         return resolved.path
     assert resolved.hub_id is not None
-    cached = hub_files.cached_snapshot(resolved.hub_id, resolved.revision)
+    cached = download.cached_snapshot(resolved.hub_id, resolved.revision)
     if cached is not None:
         return cached
     random = f"fmkit try {resolved.ref} --random-weights"
@@ -172,9 +165,9 @@ def weights_folder(
             where="--offline",
             next_command=random,
         )
-    plan = hub_files.plan_download(resolved.hub_id, resolved.revision)
-    hub_files.check_disk(plan)
-    what = f"{len(plan.files)} files, {format_bytes(plan.total_bytes)}, of {plan.hub_id} at {plan.commit[:12]}"
+    plan = download.plan_download(resolved.hub_id, resolved.revision)
+    download.check_disk(plan)
+    what = f"{len(plan.files)} files, {format_bytes(plan.missing_bytes)}, of {plan.hub_id} at {plan.commit[:12]}"
     if not yes and (confirm is None or not confirm(f"Download {what}?")):
         raise UsageError(
             f"the weights are not on this disk, and nobody agreed to download them ({what})",
@@ -183,4 +176,4 @@ def weights_folder(
         )
     if say is not None:
         say(f"downloading {what} ...")
-    return hub_files.fetch(plan, quiet=say is None)
+    return download.fetch(plan, quiet=say is None)

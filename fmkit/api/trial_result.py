@@ -55,6 +55,7 @@ def trial_result(
         speed=TrialSpeed(
             load_s=outcome.load_s,
             ttft_s=sample(cell.timing.ttft_s),
+            prefill_tokens_per_s=sample(cell.timing.prefill_tokens_per_s),
             decode_tokens_per_s=sample(cell.timing.decode_tokens_per_s),
             predicted={} if estimate.speed is None else msgspec.to_builtins(estimate.speed),
         ),
@@ -72,7 +73,7 @@ def predicted_parts(estimate: Estimate) -> dict[str, int]:
     weights + cache + activations = allocated_peak_bytes; with the runtime it is the process's peak, on a CPU in memory, else on
     the device.
     """
-    runtime = sum(line.bytes for line in estimate.lines if line.part == "runtime")
+    runtime = sum(line.bytes for line in estimate.lines if line.part.startswith("runtime"))
     allocated = estimate.peak_bytes - runtime
     return {
         "weights": estimate.weights_bytes,

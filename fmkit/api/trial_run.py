@@ -11,6 +11,7 @@ import msgspec
 from fmkit.api.asked import precision_id
 from fmkit.api.resolve import ResolvedModel, resolve_model
 from fmkit.api.sizing import estimate_for, layout_for
+from fmkit.api.trial_gguf import gguf_facts, require_gguf, stored_only
 from fmkit.api.trial_refusal import refuse_if_too_large
 from fmkit.api.trial_request import (
     Confirm,
@@ -24,6 +25,7 @@ from fmkit.api.trial_request import (
     workload_for,
 )
 from fmkit.api.trial_result import EMBEDDED, trial_result
+from fmkit.api.vram import engine_of_file
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import FmkitError, UsageError
 from fmkit.model.architectures import read
@@ -44,11 +46,16 @@ if TYPE_CHECKING:
     from fmkit.results.vram import Estimate
     from fmkit.sizing.estimate import Workload
 
-LIBRARIES = ("torch", "transformers", "accelerate", "safetensors")
+ENGINES = ("transformers", "llama.cpp")
+LIBRARIES = {
+    "transformers": ("try", ("torch", "transformers", "accelerate", "safetensors")),
+    "llama.cpp": ("llama-cpp", ("xllamacpp",)),
+}
+"""For each engine the extra that installs what it needs, and the libraries looked for."""
+
 DECODE_STEPS = 16
 MOST_REPEATS = 100
 EMBEDDED_PROMPT_WORDS = 16
-LATER_ENGINES = ("llama.cpp",)
 
 
 class TrialOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +82,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     resolved: ResolvedModel
     catalog: Catalog
+    engine: str
     config: dict[str, Any]
     spec: ModelSpec
     machine: Machine
@@ -102,7 +110,14 @@ def plan_trial(
     catalog = load_catalog()
     resolved = _resolved(model, catalog, offline=options.offline)
     _require_weights(resolved)
-    config = config_of(resolved, catalog, offline=options.offline)
+    engine = options.engine if resolved.engine is None else engine_of_file(resolved.engine, options.engine)
+    if engine == "llama.cpp":
+        path = require_gguf(resolved, random_weights=options.random_weights)
+        assert resolved.spec is not None
+        config = gguf_facts(path, resolved.spec)
+        precision = stored_only(precision)
+    else:
+        config = config_of(resolved, catalog, offline=options.offline)
     if options.layers is not None:
         config = with_layers(config, options.layers)
     whole = options.layers is None and resolved.spec is not None
@@ -111,14 +126,14 @@ def plan_trial(
     chosen = (
         precision_id(precision, catalog)
         if precision
-        else default_precision(options.engine, spec, torch_device, machine, catalog)
+        else default_precision(engine, spec, torch_device, machine, catalog)
     )
-    layout = layout_for(options.engine, chosen, catalog, spec)
+    layout = layout_for(engine, chosen, catalog, spec)
     workloads = _distinct(workload_for(spec, resolved, context, count) for count in sequences for context in contexts)
     check_input(spec.kind, options.input, options.prompt)
     estimates = tuple(
         estimate_for(
-            spec, chosen, workload, machine, catalog, engine=options.engine,
+            spec, chosen, workload, machine, catalog, engine=engine,
             prompt_tokens=max(1, workload.context_tokens - decode_steps(workload)),
         )
         for workload in workloads
@@ -127,6 +142,7 @@ def plan_trial(
     return Plan(
         resolved=resolved,
         catalog=catalog,
+        engine=engine,
         config=config,
         spec=spec,
         machine=machine,
@@ -143,11 +159,13 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
 
     Raises FmkitError where the model can't be loaded or the first workload fails.
     """
-    require_libraries(LIBRARIES, "fmkit try")
-    quantiser = quantiser_for(plan.layout)
+    extra, libraries = LIBRARIES[plan.engine]
+    require_libraries(libraries, f"fmkit try with {plan.engine}", extra=extra)
+    on_gguf = plan.engine == "llama.cpp"
+    quantiser = None if on_gguf else quantiser_for(plan.layout)
     warnings = _config_warnings(plan.config, random_weights=options.random_weights)
-    folder = None
-    if not options.random_weights:
+    folder = plan.resolved.path if on_gguf else None
+    if not on_gguf and not options.random_weights:
         folder = weights_folder(
             plan.resolved, offline=options.offline, yes=options.yes, confirm=options.confirm, say=options.progress
         )
@@ -158,8 +176,8 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
         kind=plan.spec.kind,
         config=plan.config,
         folder=None if folder is None else str(folder.resolve()),
-        engine=options.engine,
-        dtype=plan.layout.rest_dtype_for(plan.spec.config_dtype),
+        engine=plan.engine,
+        dtype=plan.config["file_type"] if on_gguf else plan.layout.rest_dtype_for(plan.spec.config_dtype),
         quantiser=quantiser,
         device=plan.torch_device,
         **msgspec.structs.asdict(cells[0]),
@@ -186,7 +204,7 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
                 plan.resolved, request.at(cells[index]), outcome, found, estimate, plan.machine, options.layers, plan.catalog,
                 (*estimate.warnings, *warnings),
             )  # fmt: skip
-            answers.append(_kept(result) if options.keep else result)
+            answers.append(kept(result) if options.keep else result)
     return answers
 
 
@@ -221,12 +239,8 @@ def _too_large(estimate: Estimate, machine: Machine) -> str:
 
 def _check_options(options: TrialOptions, model: str | None) -> None:
     engine, layers, repeat = options.engine, options.layers, options.repeat
-    if engine.startswith(("http://", "https://")) or engine in LATER_ENGINES:
-        raise UsageError(
-            f"this version tries models in transformers only; {engine} comes with a later one", where="--engine"
-        )
-    if engine != "transformers":
-        raise UsageError.unknown("engine", engine, ("transformers",), where="--engine")
+    if engine not in ENGINES:
+        raise UsageError.unknown("engine", engine, ENGINES, where="--engine")
     if layers is not None and not options.random_weights:
         raise UsageError(
             "--layers cuts the model short, which makes sense with --random-weights only", where="--layers"
@@ -278,7 +292,7 @@ def _config_warnings(config: dict[str, Any], *, random_weights: bool) -> list[st
     )
 
 
-def _kept(result: TrialResult) -> TrialResult:
+def kept(result: TrialResult) -> TrialResult:
     """The result after it was stored; where it can't be, it carries a warning instead."""
     try:
         TrialStore().add(result)

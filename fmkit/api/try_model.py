@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
+from fmkit.api.try_endpoint import is_address, try_endpoint
 from fmkit.api.trial_run import TrialOptions, plan_trial, run_plan
 from fmkit.errors import DoesNotFitError, TrialFailedError
 from fmkit.results.trial import SweepResult, TrialResult, Unmeasured
@@ -68,6 +69,10 @@ def try_one(
     model: str | None, precision: str | None, context: str | int | None, sequences: int, options: TrialOptions
 ) -> TrialResult:
     """One workload, as `try_model`."""
+    if is_address(options.engine):
+        (answer,) = try_endpoint(model, (precision,), (context,), (sequences,), options)
+        assert isinstance(answer, TrialResult)  # where the only workload fails, it raises
+        return answer
     plan = plan_trial(model, precision, (context,), (sequences,), options)
     (result,) = run_plan(plan, options)
     assert isinstance(result, TrialResult)  # where the only workload fails, run_plan raises
@@ -88,6 +93,13 @@ def try_sweep(
     it is the only one. Other parameters are those of `try_model`.
     """
     chosen = options or TrialOptions()
+    if is_address(chosen.engine):
+        found = try_endpoint(model, precision, context, sequences, chosen)
+        return _sweep(
+            model,
+            [one for one in found if isinstance(one, TrialResult)],
+            [one for one in found if isinstance(one, Unmeasured)],
+        )
     trials: list[TrialResult] = []
     failed: list[Unmeasured] = []
     for name in precision:
@@ -104,6 +116,10 @@ def try_sweep(
                 trials.append(answer)
             else:
                 failed.append(_unmeasured(plan, index, answer))
+    return _sweep(model, trials, failed)
+
+
+def _sweep(model: str | None, trials: Sequence[TrialResult], failed: Sequence[Unmeasured]) -> SweepResult:
     return SweepResult(
         fmkit=__version__,
         date=datetime.now(UTC).isoformat(timespec="seconds"),

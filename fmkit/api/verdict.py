@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.sizing.fit import MOST_TOKENS, largest, smallest_device
+from fmkit.api.sizing import several_devices
+from fmkit.sizing.fit import MOST_TOKENS, smallest_device
+from fmkit.sizing.search import largest
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -63,7 +65,16 @@ def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate)
 
 
 def _rescue(sizer: ModelSizer, estimate: Estimate) -> str:
+    if estimate.host is not None and estimate.host.short_bytes:
+        return f"{format_bytes(estimate.host.bytes)} of main memory are needed beside the device"
+    if estimate.host_is_used:
+        option = "gpu_layers=auto" if estimate.engine == "llama.cpp" else "max_memory=SIZE"
+        return f"a shorter context or --engine-option {option} leaves more room on the device"
     holder = smallest_device(sizer, estimate.precision, estimate.context_tokens, estimate.sequences, sizer.devices())
     if holder is None:
-        return "no single device of the catalog holds it"
+        several = several_devices(sizer, estimate)
+        if several is None:
+            return "no single device of the catalog holds it"
+        device, _, count = several.partition(":")
+        return f"no device alone holds it; {count} x {sizer.catalog.devices[device].name} do (--gpu {several})"
     return f"smallest device that holds it: {sizer.catalog.devices[holder].name} (--gpu {holder})"

@@ -8,22 +8,26 @@ import msgspec
 
 from fmkit import __version__
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
+from fmkit.api.attention_shares import attention_shares
+from fmkit.api.division import degree, offload_target, possible_degrees
+from fmkit.api.quantisers import QUANTISERS
 from fmkit.api.resolve import ResolvedModel, resolve_machine, resolve_model
-from fmkit.api.sizing import ModelSizer, estimate_for, find_inverse, layout_for, stores_quantised
+from fmkit.api.sizing import ModelSizer, find_inverse, has_stored, layout_for
+from fmkit.api.train import TrainingOptions, training_answer
 from fmkit.api.verdict import verdict
+from fmkit.api.vram_files import VariantSizer, chosen_labels, files_answer, stored_files
+from fmkit.api.vram_precisions import precision_notes, quality_losses
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
-from fmkit.model.precision import DTYPE_BYTES
 from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
 from fmkit.sizing.estimate import Workload
 from fmkit.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
-    from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.engine import EngineSpec
     from fmkit.sizing.estimate import Attention
@@ -46,29 +50,65 @@ def vram(
     engine_option: str | Sequence[str] | None = None,
     kv_dtype: str | None = None,
     tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    expert_parallel: int = 1,
+    offload: str | bool | None = None,
     attention: str = "sdpa",
     gpu: str | None = None,
     memory: str | None = None,
     free: bool = False,
     fit: bool = False,
+    trace: bool = False,
+    train: str | None = None,
+    optimizer: str | None = None,
+    lora_rank: int | None = None,
+    lora_targets: str | Sequence[str] | None = None,
+    checkpointing: bool = False,
+    train_batch: int | Sequence[int] | None = None,
     offline: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> VramResult:
     """The memory that `model` needs, per precision, context and number of sequences, and whether it fits.
 
     Parameters are the long options of `fmkit vram`; those that may be repeated take one value or a list. Lengths take
-    `32k`; sizes `24GiB`. Raises FmkitError subclasses for unknown names and values, unreadable files and models that
+    `32k`; sizes `24GiB`. `progress` is told what takes long. Raises FmkitError subclasses for unknown names and values, unreadable files and models that
     can't be understood.
     """
     catalog = load_catalog()
-    resolved = resolve_model(model, catalog, offline=offline)
-    machine = resolve_machine(gpu, memory, catalog, free=free)
+    resolved = resolve_model(model, catalog, offline=offline, say=progress)
+    away = offload_target(offload)
+    beside = away is not None or any(str(given).startswith("gpu_layers") for given in engine_option or ())
+    machine = resolve_machine(gpu, memory, catalog, free=free, memory_beside=beside)
+    if resolved.spec is None and resolved.files is not None:
+        return files_answer(resolved, catalog, _machine_summary(machine))
     if resolved.spec is None:
         return _api_answer(resolved, catalog)
     spec = resolved.spec
+    training = TrainingOptions(
+        train=train, optimizer=optimizer, lora_rank=lora_rank, lora_targets=lora_targets, checkpointing=checkpointing,
+        train_batch=train_batch,
+    )  # fmt: skip
+    if train is not None:
+        for option, given in (
+            ("--engine", engine != "transformers"), ("--sequences", sequences), ("--kv-dtype", kv_dtype), ("--engine-option", engine_option),
+            ("--images", images), ("--trace", trace), ("--tensor-parallel", tensor_parallel != 1),
+        ):  # fmt: skip
+            if given:
+                raise UsageError(
+                    f"{option} has no meaning in training", where=option, next_command="--train-batch N for sequences"
+                )
+        return _training_result(
+            resolved, spec, catalog, machine, training, precision=precision, context=context, encoder_tokens=encoder_tokens,
+            attention=attention, fit=fit,
+        )  # fmt: skip
+    training.check_unused()
     engine, precisions = text(engine, "--engine"), one_or_many(precision, "--precision")
     if resolved.engine is not None:
-        engine, precisions = _engine_of_file(resolved.engine, engine), precisions or ("stored",)
-    precisions = _precisions(precisions, engine, catalog, spec)
+        engine, precisions = engine_of_file(resolved.engine, engine), precisions or ("stored",)
+    if resolved.variants:
+        precisions = chosen_labels(one_or_many(precision, "--precision"), resolved.variants)
+    else:
+        precisions = _precisions(precisions, engine, catalog, spec)
     contexts = _contexts(one_or_many(context, "--context"), spec, resolved)
     counts = _counts(one_or_many(sequences, "--sequences"))
     shape = Workload(
@@ -77,15 +117,29 @@ def vram(
         images=None if images is None else whole(images, "--images", at_least=0),
         attention=_attention(attention),
         options=engine_options(catalog.engines[engine], one_or_many(engine_option, "--engine-option"), kv_dtype),
-        tensor_parallel=_ranks(tensor_parallel, catalog.engines[engine]),
+        tensor_parallel=degree(tensor_parallel, "tensor", catalog.engines, engine),
+        pipeline_parallel=degree(pipeline_parallel, "pipeline", catalog.engines, engine),
+        expert_parallel=degree(expert_parallel, "expert", catalog.engines, engine),
+        offload=away,
     )
+    sizer = (
+        VariantSizer(resolved.variants, catalog, engine, shape)
+        if resolved.variants
+        else ModelSizer(spec, catalog, engine, shape)
+    )
+    layouts = {} if resolved.variants else {name: layout_for(engine, name, catalog, spec) for name in precisions}
+    workloads = [_at(shape, length, count) for length in contexts for count in counts]
+    if trace:
+        from fmkit.api.trace import trace_all  # noqa: PLC0415  only where it is asked for
+
+        traced = trace_all(
+            resolved, spec, catalog, workloads, layouts, machine, engine=engine, offline=offline, progress=progress
+        )
     estimates = tuple(
-        estimate_for(spec, name, _at(shape, length, count), machine, catalog, engine=engine)
-        for length in contexts
-        for count in counts
+        sizer.estimate(name, traced(workload, name) if trace else workload, machine)
+        for workload in workloads
         for name in precisions
     )
-    sizer = ModelSizer(spec, catalog, engine, shape)
     answer = find_inverse(sizer, precisions, contexts[0], counts[0], machine) if fit else None
     return VramResult(
         fmkit=__version__,
@@ -97,9 +151,56 @@ def vram(
         fit=answer,
         warnings=(
             *_warnings(spec, resolved),
-            *_untouched(spec, {name: layout_for(engine, name, catalog, spec) for name in precisions}),
+            *precision_notes(spec, engine, layouts, catalog),
         ),
+        stored=stored_files(resolved.files, spec) if resolved.files is not None else None,
+        quality_loss=quality_losses(layouts, catalog),
+        attention=attention_shares(spec, engine, next(iter(layouts.values())), workloads) if layouts else (),
+        degrees=possible_degrees(spec, engine, shape, machine),
         next=_next(resolved, estimates, fit=fit),
+    )
+
+
+def _training_result(
+    resolved: ResolvedModel,
+    spec: ModelSpec,
+    catalog: Catalog,
+    machine: Machine,
+    options: TrainingOptions,
+    *,
+    precision: str | Sequence[str] | None,
+    context: str | int | Sequence[str | int] | None,
+    encoder_tokens: int | str | None,
+    attention: str,
+    fit: bool,
+) -> VramResult:
+    """The answer about fine-tuning, in the same form."""
+    workload = Workload(
+        context_tokens=1,
+        encoder_tokens=tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
+        attention=_attention(attention),
+    )
+    answer = training_answer(
+        resolved,
+        catalog,
+        machine,
+        workload,
+        options,
+        precisions=one_or_many(precision, "--precision"),
+        contexts=one_or_many(context, "--context"),
+        limit=context_limit(spec, resolved),
+        fit=fit,
+    )
+    return VramResult(
+        fmkit=__version__,
+        catalog=catalog.date,
+        model=_model_summary(resolved, spec),
+        machine=_machine_summary(machine),
+        verdict=answer.verdict,
+        estimates=answer.estimates,
+        fit=answer.fit,
+        warnings=(*_warnings(spec, resolved), *answer.warnings),
+        next=answer.next,
     )
 
 
@@ -107,7 +208,7 @@ def _at(workload: Workload, context_tokens: int, sequences: int) -> Workload:
     return msgspec.structs.replace(workload, context_tokens=context_tokens, sequences=sequences)
 
 
-def _engine_of_file(needed: str, asked: str) -> str:
+def engine_of_file(needed: str, asked: str) -> str:
     """The engine that a file is made for; the default is not taken as a wish."""
     if asked not in {needed, "transformers"}:
         raise UsageError(f"a GGUF file is run by {needed}, not by {asked}", where="--engine")
@@ -117,7 +218,7 @@ def _engine_of_file(needed: str, asked: str) -> str:
 def _precisions(asked: Sequence[str], engine: str, catalog: Catalog, spec: ModelSpec) -> tuple[str, ...]:
     """What was asked, else the default precisions, before them `stored` for weights that the repository keeps quantised."""
     layout_for(engine, "fp16", catalog)
-    default = ("stored", *DEFAULT_PRECISIONS) if stores_quantised(engine, catalog, spec) else DEFAULT_PRECISIONS
+    default = ("stored", *DEFAULT_PRECISIONS) if has_stored(engine, catalog, spec) else DEFAULT_PRECISIONS
     names = tuple(dict.fromkeys(precision_id(name, catalog) for name in asked or default))
     for name in names:
         layout_for(engine, name, catalog, spec)
@@ -159,13 +260,6 @@ def engine_options(engine: EngineSpec, given: Sequence[str] | None, kv_dtype: st
             raise UsageError(f"{engine.id} is sized with a cache in the model's type only", where="--kv-dtype")
         options |= dict.fromkeys(engine.kv_dtype_options, text(kv_dtype, "--kv-dtype"))
     return options
-
-
-def _ranks(count: int, engine: EngineSpec) -> int:
-    """The degree of tensor parallel, for an engine whose rules divide a model."""
-    if whole(count, "--tensor-parallel") > 1 and not engine.tensor_parallel:
-        raise UsageError(f"{engine.id} is not sized in tensor parallel by this version", where="--tensor-parallel")
-    return count
 
 
 def _attention(name: str) -> Attention:
@@ -213,31 +307,18 @@ def _warnings(spec: ModelSpec, resolved: ResolvedModel) -> tuple[str, ...]:
     return (*warnings, *spec.notes)
 
 
-def _untouched(spec: ModelSpec, layouts: Mapping[str, Layout]) -> Iterator[str]:
-    """A word where a layout leaves most of the model as it was: its column looks like a mistake otherwise."""
-    for precision, layout in layouts.items():
-        if layout.weight_bits is None or layout.file_type is not None:
-            continue
-        rest = layout.rest_dtype_for(spec.config_dtype)
-        total = sum(group.elements for group in spec.tensors)
-        wide = sum(
-            group.elements
-            for group in spec.tensors
-            if not layout.touches(group) and DTYPE_BYTES.get(group.dtype or rest, 0) >= 2
-        )
-        if wide > total / 2:
-            share = wide / total
-            yield (
-                f"{precision.upper()}: {layout.name} leaves {share:.0%} of the weights in {rest}; "
-                f"it quantises {', '.join(layout.modules)} only"
-            )
-
-
 def _next(resolved: ResolvedModel, estimates: Sequence[Estimate], *, fit: bool) -> tuple[str, ...]:
-    best = next((estimate for estimate in estimates if estimate.fits and estimate.valid), None)
+    best = next((found for found in estimates if found.fits and found.valid and _can_be_tried(found)), None)
     if resolved.engine is None and best is not None:
         return (f"fmkit try {resolved.ref} --random-weights --precision {best.precision}",)
     return () if fit else (f"fmkit vram {resolved.ref} --fit",)
+
+
+def _can_be_tried(estimate: Estimate) -> bool:
+    """Whether `fmkit try` runs this precision: what other engines load it makes of transformers' own."""
+    return estimate.layout in QUANTISERS or (
+        estimate.engine != "transformers" and estimate.precision in DEFAULT_PRECISIONS
+    )
 
 
 def _api_answer(resolved: ResolvedModel, catalog: Catalog) -> VramResult:

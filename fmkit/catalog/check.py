@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from fmkit.catalog.check_measurements import measurement_faults
 from fmkit.catalog.compile import read_spec
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.links import Links, link
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_ROUNDING = 1e-6
 _NEEDED = ("NOTICE.md", "licences.yaml", "tasks.yaml", "precisions.yaml", "configs/INDEX.csv")
 
 
@@ -31,6 +33,7 @@ def check(folder: Path) -> list[Fault]:
     for rule in (_ids, _licences, _tasks, _benchmarks, _engines, _models, _prices, _sourced_models, _sourced_devices):
         faults += rule(sources, links)
     faults += _configs(sources, links)
+    faults += measurement_faults(sources, links)
     return sorted(set(faults))
 
 
@@ -119,8 +122,14 @@ def _engines(sources: Sources, _: Links) -> Iterator[Fault]:
         file = f"engines/{engine_id}.yaml"
         yield from _unknown("precision", engine.layouts, precisions, file, "$.layouts")
         yield from _unknown("layout", engine.layouts.values(), layouts, file, "$.layouts")
-        for place, row in enumerate(engine.speed):
-            yield from _unknown("precision", row.precisions, precisions, file, f"$.speed[{place}].precisions")
+    for line, loss in sources.quality_losses:
+        yield from _unknown(
+            "precision", loss.precisions.split(), precisions, "quality/loss.csv", f"line {line}, precisions"
+        )
+        if loss.at_16_bit is None or loss.quantised is None:
+            continue
+        if abs(loss.quantised - loss.at_16_bit - loss.difference) > _ROUNDING:
+            yield Fault("quality/loss.csv", f"line {line}, difference", "is not quantised less 16 bit")
     names = [*precisions, *(alias for precision in precisions.values() for alias in precision.aliases)]
     yield from _twice("precision", names, "precisions.yaml", "$.precisions")
 

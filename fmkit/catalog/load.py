@@ -30,6 +30,7 @@ from fmkit.errors import CatalogInvalidError, UsageError
 from fmkit.machine import Device
 from fmkit.model.precision import Layout, Precision
 from fmkit.selection.facts import Candidate, CloudPrice, Licence, Task
+from fmkit.speed.efficiency import SpeedFit
 
 T = TypeVar("T")
 
@@ -85,6 +86,11 @@ class Catalog:
     def cloud_prices(self) -> tuple[CloudPrice, ...]:
         """What clouds ask for the catalog's devices."""
         return _decode(self._compiled.cloud_prices, tuple[CloudPrice, ...])
+
+    @cached_property
+    def speed(self) -> SpeedFit:
+        """What hardware was measured to reach, fitted."""
+        return _decode(self._compiled.speed, SpeedFit)
 
     def model_ids(self) -> tuple[str, ...]:
         """All catalog ids, open-weight models first, in the order of the files."""

@@ -9,7 +9,7 @@ import msgspec
 from fmkit.model.spec import ModelSpec
 from fmkit.selection.facts import Candidate
 
-FORMAT = 1
+FORMAT = 2
 """The version of the compiled file's layout; a file of another version is compiled anew."""
 
 CHECKSUM_BYTES = 4
@@ -65,3 +65,4 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     layouts: msgspec.Raw  # dict[str, Layout]
     precisions: msgspec.Raw  # dict[str, Precision]
     cloud_prices: msgspec.Raw  # tuple[CloudPrice, ...]
+    speed: msgspec.Raw  # SpeedFit

@@ -3,7 +3,8 @@
 YAML files that people edit:   families/<family>.yaml -> FamilyFile      api/<provider>.yaml -> ApiFile
                                hardware/<vendor>.yaml -> HardwareFile    engines/<engine>.yaml -> EngineFile
                                licences.yaml -> LicenceFile, tasks.yaml -> TaskFile, precisions.yaml -> PrecisionFile
-CSV files counted in thousands: scores/<benchmark>.csv -> ScoreRow (the file name is the benchmark), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow
+CSV files: quality/loss.csv -> LossRow; counted in thousands: scores/<benchmark>.csv -> ScoreRow (the file name is the benchmark), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow,
+                               speed/effects.csv -> EffectRow, speed/spreads.csv -> SpreadRow (fitted: benchmarks/fit_speed.py)
 The file name or the key is the id; no id is written inside a file (the loader fills it in).
 """
 
@@ -14,9 +15,11 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.precision import Layout, Precision
+from fmkit.model.quality import QualityLoss
 from fmkit.selection.facts import Licence, Modality, ReportedBy, Task, Tuning
 from fmkit.sizing.engine import EngineSpec
-from fmkit.speed.efficiency import CoreRates, SpeedClass
+from fmkit.speed.efficiency import CoreRates, Part, Phase, Quantity
+from fmkit.speed.estimate import SpeedBasis
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -164,10 +167,15 @@ class PrecisionFile(Entry, frozen=True, kw_only=True):
     layouts: dict[str, Layout]
 
 
-class EngineFile(EngineSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One engine: its memory rules' data, and the efficiencies it was measured to reach."""
+class LossRow(QualityLoss, frozen=True, kw_only=True):
+    """One line of quality/loss.csv; `precisions` are the catalog's, with spaces between."""
 
-    speed: tuple[SpeedClass, ...] = ()
+    precisions: str
+
+
+class EngineFile(EngineSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine: its memory rules' data, and the rates assumed for a core of a CPU that nobody measured."""
+
     cpu_core: CoreRates | None = None
 
 
@@ -200,3 +208,37 @@ class ScoreRow(Entry, frozen=True, kw_only=True):
     source_date: str
     reported_by: ReportedBy
     notes: str = ""
+
+
+class EffectRow(Entry, frozen=True, kw_only=True):
+    """One line of speed/effects.csv: how much longer (as a logarithm) a part of a pass takes in a scope than nominal rates say.
+
+    `points` is how many measurements lie in the scope.
+    """
+
+    phase: Phase
+    part: Part
+    scope: str
+    effect: float
+    points: int
+
+
+class SpreadRow(Entry, frozen=True, kw_only=True):
+    """One line of speed/spreads.csv: 80 % of `points` held-out speeds lay between `low` and `high` times the prediction."""
+
+    quantity: Quantity
+    basis: SpeedBasis
+    engine: str = ""
+    low: float
+    high: float
+    points: int
+
+
+class SpeedFile(Entry, frozen=True, kw_only=True):
+    """speed/fit.yaml: when the speed model was fitted, to how many measurements, and which were left out, by reason."""
+
+    date: str
+    rows: int
+    script: str
+    source: str
+    left_out: dict[str, int] = {}

@@ -16,12 +16,15 @@ from fmkit.catalog.schema import (
     FamilyFile,
     HardwareFile,
     LicenceFile,
+    LossRow,
     PrecisionFile,
     ScoreRow,
     TaskFile,
 )
+from fmkit.catalog.speed import read_speed
 from fmkit.catalog.yaml_file import read_yaml
 from fmkit.selection.facts import CloudPrice
+from fmkit.speed.efficiency import SpeedFit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +48,11 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     licences: LicenceFile
     tasks: TaskFile
     precisions: PrecisionFile
+    quality_losses: list[tuple[int, LossRow]]
     configs: dict[str, ConfigRow]
     scores: dict[str, list[tuple[int, ScoreRow]]]
     cloud_prices: list[tuple[int, CloudPrice]]
+    speed: SpeedFit
     faults: tuple[Fault, ...]
 
     def read_config(self, file: str) -> dict[str, Any]:
@@ -69,12 +74,14 @@ def read_sources(folder: Path) -> Sources:
         licences=_read_one(folder, "licences.yaml", LicenceFile, faults) or _NO_LICENCES,
         tasks=_read_one(folder, "tasks.yaml", TaskFile, faults) or _NO_TASKS,
         precisions=_read_one(folder, "precisions.yaml", PrecisionFile, faults) or _NO_PRECISIONS,
+        quality_losses=_read_losses(folder, faults),
         configs=_read_index(folder, faults),
         scores={
             path.stem: read_csv(path, f"scores/{path.name}", ScoreRow, faults)
             for path in sorted(folder.glob("scores/*.csv"))
         },
         cloud_prices=_read_prices(folder, faults),
+        speed=read_speed(folder, faults),
         faults=tuple(faults),
     )
 
@@ -98,6 +105,11 @@ def _read_folder(folder: Path, name: str, kind: type[T], faults: list[Fault]) ->
         for path in sorted(folder.glob(f"{name}/*.yaml"))
     }
     return {stem: value for stem, value in read.items() if value is not None}
+
+
+def _read_losses(folder: Path, faults: list[Fault]) -> list[tuple[int, LossRow]]:
+    path, name = folder / "quality" / "loss.csv", "quality/loss.csv"
+    return read_csv(path, name, LossRow, faults) if path.is_file() else []
 
 
 def _read_index(folder: Path, faults: list[Fault]) -> dict[str, ConfigRow]:

@@ -13,6 +13,7 @@ import typer
 
 from fmkit.cli.output import OutputError, discard_stdout
 from fmkit.errors import ExitCode, FmkitError, UsageError, nearest_phrase
+from fmkit.report.common import printable
 
 
 class ErrorMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +72,6 @@ def _print_for_people(error: FmkitError) -> None:
     if error.next_command:
         lines.append(f"  next:  {printable(error.next_command)}")
     sys.stderr.write("\n".join(lines) + "\n")
-
-
-def printable(text: str) -> str:
-    r"""The text with control characters escaped: a file or the Hub must not drive the terminal.
-
-    >>> printable("red \x1b[31m")
-    'red \\x1b[31m'
-    """
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
 def _in_our_words(error: Exception) -> FmkitError:

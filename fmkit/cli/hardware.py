@@ -1,4 +1,4 @@
-"""`fmkit hardware`: what is in this machine, and which devices the catalog knows."""
+"""`fmkit hardware`: what is in this machine, what it reaches, and which devices the catalog knows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Annotated
 import typer
 
 from fmkit.api.hardware import list_devices, show_hardware
+from fmkit.api.measure import measure_hardware
 from fmkit.cli.options import CsvOption, JsonOption, OfflineOption, QuietOption, one_output
-from fmkit.cli.output import emit, write
+from fmkit.cli.output import emit, note, write
 from fmkit.report.hardware import devices_csv, print_devices, print_hardware
+from fmkit.report.measure import print_measured
 
-app = typer.Typer(help="Show this machine, or the devices of the catalog.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Show or measure this machine, or list the devices of the catalog.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command("show")
@@ -40,3 +46,28 @@ def list_command(
         write(devices_csv(result))
     else:
         emit(result, print_devices, as_json=as_json)
+
+
+@app.command("measure")
+def measure_command(
+    *,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="cpu, cuda, mps or xpu. Default: all that torch can use."),
+    ] = None,
+    light: Annotated[
+        bool, typer.Option("--light", help="Memory bandwidth of the processor only, without torch.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the rates for later estimates.")] = True,
+    as_json: JsonOption = False,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure what this machine reaches, about 10 seconds per device; later estimates for it use the result."""
+    del offline
+    result = measure_hardware(
+        light=light, device=device, keep=keep, say=lambda text: note(f"measuring: {text} ...", quiet=quiet)
+    )
+    for warning in result.rates.warnings:
+        note(f"warning: {warning}", quiet=quiet)
+    emit(result, print_measured, as_json=as_json)

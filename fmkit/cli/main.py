@@ -19,8 +19,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("fmkit.cli.recommend", "recommend_command"),
     "vram": ("fmkit.cli.vram", "vram_command"),
     "try": ("fmkit.cli.try_", "try_command"),
+    "trials": ("fmkit.cli.trials", "app"),
     "catalog": ("fmkit.cli.catalog", "app"),
     "hardware": ("fmkit.cli.hardware", "app"),
+    "accuracy": ("fmkit.cli.accuracy", "accuracy_command"),
 }
 """Each command, where it is written, and the function or group of commands to register."""
 

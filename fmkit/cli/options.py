@@ -21,6 +21,14 @@ ModelArgument = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Catalog id, Hub id (org/name[@revision]), or a path.", show_default=False),
 ]
+OptionalModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Catalog id, Hub id (org/name[@revision]), or a path; a log may name it.",
+        show_default=False,
+    ),
+]
 GpuOption = Annotated[
     str | None,
     typer.Option(
@@ -35,7 +43,12 @@ MemoryOption = Annotated[
 EngineOption = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="The engine that runs the model.")]
 PrecisionOption = Annotated[
     list[str] | None,
-    typer.Option("--precision", "-p", metavar="NAME", help="fp16, int8, int4; comma-separated or repeated."),
+    typer.Option(
+        "--precision",
+        "-p",
+        metavar="NAME",
+        help="fp16, int8, int4, or a quantiser's: int4-awq, int8-torchao; comma-separated or repeated.",
+    ),
 ]
 ContextOption = Annotated[
     list[str] | None,

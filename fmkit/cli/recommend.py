@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fmkit.api.live import with_live
 from fmkit.api.recommend import DEFAULT_TOP, recommend
 from fmkit.cli.options import (
     CheckOption,
@@ -113,7 +114,9 @@ def recommend_command(
     ] = None,
     exclude: Annotated[Texts, typer.Option("--exclude", metavar="FAMILY", help="Leave these families out.")] = None,
     only: Annotated[Texts, typer.Option("--only", metavar="FAMILY", help="These families only.")] = None,
-    live: Annotated[bool, typer.Option("--live", hidden=True)] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the Hub about what is proposed: licence, gate, downloads.")
+    ] = False,
     search: Annotated[str | None, typer.Option("--search", hidden=True)] = None,
     interactive: Annotated[bool, typer.Option("--interactive", hidden=True)] = False,
     check: CheckOption = False,
@@ -124,9 +127,8 @@ def recommend_command(
     quiet: QuietOption = False,
 ) -> None:
     """Recommend models for a task: ranked under your constraints, each with its evidence, each exclusion with its reason."""
-    del offline  # the catalog answers; nothing here asks the network
     one_output(as_json=as_json, csv=csv, markdown=markdown)
-    _refuse_later_options({"--live": live, "--search": search is not None, "--interactive": interactive})
+    _refuse_later_options({"--search": search is not None, "--interactive": interactive})
     result = recommend(
         task, gpu=gpu, memory=memory, context=context, sequences=sequences, licence=licence, use=use, region=region,
         monthly_users=monthly_users, train_on_outputs=train_on_outputs, language=language, modality=modality,
@@ -135,6 +137,8 @@ def recommend_command(
         requests_per_day=requests_per_day, requests_per_s=requests_per_s, prompt_tokens=prompt_tokens,
         output_tokens=output_tokens, weight=weight, top=top, why_not=why_not, exclude=exclude, only=only,
     )  # fmt: skip
+    if live:
+        result = with_live(result, offline=offline)
     for warning in result.warnings:
         note(f"note: {warning}", quiet=quiet)
     if csv or markdown:

@@ -30,23 +30,30 @@ def try_command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="Catalog id, Hub id (org/name[@revision]), or a folder. Default: the small model that ships with fmkit.",
+            help="Catalog id, Hub id (org/name[@revision]), a folder, or a .gguf file. Default: the small model that ships with fmkit.",
             show_default=False,
         ),
     ] = None,
     *,
-    engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help="transformers.")] = "transformers",
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="transformers, llama.cpp (for .gguf files), or the address of a server: http://host:port/v1.",
+        ),
+    ] = "transformers",
     precision: Annotated[
         list[str] | None,
         typer.Option(
             "--precision",
             "-p",
             metavar="NAME",
-            help="fp32, fp16, int8 or int4; comma-separated. Default: fp16; on a CPU fp32 for float16.",
+            help="fp32, fp16, int8 or int4; comma-separated. Default: fp16; on a CPU fp32 for float16. A .gguf file runs as it is.",
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda. Default: the best this machine has.")
+        str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda; for a server the device it runs on. Default: the best here.")
     ] = None,
     context: Annotated[
         list[str] | None,

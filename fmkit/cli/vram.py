@@ -17,8 +17,8 @@ from fmkit.cli.options import (
     JsonOption,
     MarkdownOption,
     MemoryOption,
-    ModelArgument,
     OfflineOption,
+    OptionalModelArgument,
     PrecisionOption,
     QuietOption,
     SequencesOption,
@@ -27,14 +27,23 @@ from fmkit.cli.options import (
     whole_number,
     whole_numbers,
 )
-from fmkit.cli.output import emit, write
-from fmkit.errors import ExitCode
+from fmkit.cli.output import emit, note, write
+from fmkit.cli.paste_log import emit_log, one_value, paste_log_answer, refuse_beside_log
+from fmkit.cli.training import (
+    CheckpointingOption,
+    LoraRankOption,
+    LoraTargetsOption,
+    OptimizerOption,
+    TrainBatchOption,
+    TrainOption,
+)
+from fmkit.errors import ExitCode, UsageError
 from fmkit.report.vram import csv_table, markdown_text, print_vram
 from fmkit.units import parse_tokens
 
 
 def vram_command(
-    model: ModelArgument,
+    model: OptionalModelArgument = None,
     *,
     precision: PrecisionOption = None,
     context: ContextOption = None,
@@ -56,8 +65,20 @@ def vram_command(
         typer.Option("--kv-dtype", metavar="TYPE", help="Type of the KV cache: fp8 (vllm), q8_0 (llama.cpp) ..."),
     ] = None,
     tensor_parallel: Annotated[
-        str | None, typer.Option("--tensor-parallel", metavar="N", help="Devices the layers are divided over (vllm).")
+        str | None,
+        typer.Option("--tensor-parallel", metavar="N", help="Devices that share each layer (vllm, transformers)."),
     ] = None,
+    pipeline_parallel: Annotated[
+        str | None,
+        typer.Option("--pipeline-parallel", metavar="N", help="Devices over which whole layers are divided."),
+    ] = None,
+    expert_parallel: Annotated[
+        str | None, typer.Option("--expert-parallel", metavar="N", help="Devices over which experts are spread (vllm).")
+    ] = None,
+    offload: Annotated[
+        bool,
+        typer.Option("--offload", help="Weights without room on the device go to main memory (--memory beside --gpu)."),
+    ] = False,
     attention: Annotated[
         str, typer.Option("--attention", metavar="KIND", help="sdpa, eager or flash: how attention is computed.")
     ] = "sdpa",
@@ -65,6 +86,24 @@ def vram_command(
     memory: MemoryOption = None,
     free: Annotated[bool, typer.Option("--free", help="Count what is free on this machine now.")] = False,
     fit: Annotated[bool, typer.Option("--fit", help="Also what fits at most: context, sequences, device.")] = False,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Activations from a run of the real model without weights (needs fmkit[try])."),
+    ] = False,
+    paste_log: Annotated[
+        str | None,
+        typer.Option(
+            "--paste-log",
+            metavar="FILE",
+            help="A start-up log of vLLM, llama.cpp or SGLang (- reads stdin): predicted and actual memory by part.",
+        ),
+    ] = None,
+    train: TrainOption = None,
+    optimizer: OptimizerOption = None,
+    lora_rank: LoraRankOption = None,
+    lora_targets: LoraTargetsOption = None,
+    checkpointing: CheckpointingOption = False,
+    train_batch: TrainBatchOption = None,
     check: CheckOption = False,
     detail: DetailOption = False,
     as_json: JsonOption = False,
@@ -74,8 +113,29 @@ def vram_command(
     quiet: QuietOption = False,
 ) -> None:
     """Size a model: memory by part for each precision and context, and whether it fits."""
-    del quiet  # nothing is said beside the answer
     one_output(as_json=as_json, csv=csv, markdown=markdown)
+    if paste_log is not None:
+        told = {
+            "--context": context,
+            "--sequences": sequences,
+            "--engine-option": engine_option,
+            "--kv-dtype": kv_dtype,
+            "--tensor-parallel": tensor_parallel,
+            "--pipeline-parallel": pipeline_parallel,
+            "--expert-parallel": expert_parallel,
+            "--offload": offload,
+            "--encoder-tokens": encoder_tokens,
+            "--images": images,
+            "--fit": fit,
+            "--free": free,
+            "--check": check,
+        }
+        refuse_beside_log([name for name, value in told.items() if value])
+        shown = paste_log_answer(paste_log, model, one_value(precision, "--precision"), gpu, memory, offline=offline)
+        emit_log(shown, as_json=as_json, csv=csv, markdown=markdown)
+        return
+    if model is None:
+        raise UsageError("Missing argument 'MODEL'.", next_command="fmkit vram --help")
     lengths = split_values(context)
     result = vram(
         model,
@@ -87,13 +147,24 @@ def vram_command(
         engine=engine,
         engine_option=engine_option,
         kv_dtype=kv_dtype,
-        tensor_parallel=1 if tensor_parallel is None else whole_number(tensor_parallel, where="--tensor-parallel"),
+        tensor_parallel=_count(tensor_parallel, "--tensor-parallel"),
+        pipeline_parallel=_count(pipeline_parallel, "--pipeline-parallel"),
+        expert_parallel=_count(expert_parallel, "--expert-parallel"),
+        offload=offload,
         attention=attention,
         gpu=gpu,
         memory=memory,
         free=free,
         fit=fit,
+        trace=trace,
+        train=train,
+        optimizer=optimizer,
+        lora_rank=None if lora_rank is None else whole_number(lora_rank, where="--lora-rank", at_most=65_536),
+        lora_targets=split_values(lora_targets),
+        checkpointing=checkpointing,
+        train_batch=whole_numbers(train_batch, where="--train-batch", at_most=MOST_SEQUENCES),
         offline=offline,
+        progress=None if quiet else note,
     )
     if csv or markdown:
         write(csv_table(result) if csv else markdown_text(result))
@@ -101,3 +172,7 @@ def vram_command(
         emit(result, lambda found, console: print_vram(found, console, detail=detail), as_json=as_json)
     if check and result.estimates and not any(found.fits and found.valid for found in result.estimates):
         raise typer.Exit(ExitCode.DOES_NOT_FIT)
+
+
+def _count(given: str | None, option: str) -> int:
+    return 1 if given is None else whole_number(given, where=option)

@@ -23,6 +23,24 @@ def cached_file(hub_id: str, revision: str | None, name: str) -> tuple[Path, str
     return (file, commit) if file.is_file() else None
 
 
+def cached_snapshots(hub_id: str, revision: str | None) -> list[Path]:
+    """The folders of a repository that could be its `revision`, the likeliest first.
+
+    That is the one that the reference names. Where none is asked for and the reference leads nowhere, all snapshots count, the newest
+    first: a download of a pinned commit writes no reference, and a mere look-up can move it to a commit that nobody downloaded.
+    """
+    repository = cache_folder() / f"models--{hub_id.replace('/', '--')}" / "snapshots"
+    commit = _commit(repository.parent, revision or "main")
+    named = [repository / commit] if commit is not None and (repository / commit).is_dir() else []
+    if revision is not None:
+        return named
+    try:
+        others = [path for path in repository.iterdir() if COMMIT.fullmatch(path.name) and path.is_dir()]
+        return [*named, *sorted(others, key=lambda path: -path.stat().st_mtime)]
+    except OSError:
+        return named
+
+
 def cache_folder() -> Path:
     """Where huggingface_hub keeps files: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME or ~/.cache, in this order."""
     explicit = os.environ.get("HF_HUB_CACHE")

@@ -11,6 +11,8 @@ MAX_BYTES = 10_000_000
 """The limit the Hub's own tools put on a config.json."""
 
 MAX_DEPTH = 32
+MAX_VALUES = 500_000
+"""Values in one document, counted before it is parsed: 10 MB of JSON can make objects of 300 MB."""
 
 
 def parse_object(data: bytes, *, where: str) -> dict[str, Any]:
@@ -21,6 +23,8 @@ def parse_object(data: bytes, *, where: str) -> dict[str, Any]:
     """
     if len(data) > MAX_BYTES:
         raise UnsafeInputError(f"more than {MAX_BYTES:,} bytes, too much for a config.json", where=where)
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise UnsafeInputError(f"more than {MAX_VALUES:,} values, too many for a config.json", where=where)
     try:
         document = json.loads(data.decode("utf-8-sig"))
     except RecursionError:

@@ -252,18 +252,18 @@ def _converted(group: TensorGroup, spec: ModelSpec, lineage: Lineage) -> list[Gg
     if inner == "self_attn.kv_b_proj.weight":
         return _latent_projections(group, spec, layers)
     stem, kind = _split(inner)
-    name = lineage.renames.get(stem) or _BLOCK_NAMES.get(stem)
+    found = lineage.renames.get(stem) or _BLOCK_NAMES.get(stem)
     if stem == "post_attention_layernorm":
-        name = lineage.after_attention
-    if name is None:
+        found = lineage.after_attention
+    if found is None:
         raise _unknown(group, lineage)
     bare = {"ssm_a", "ssm_d", "ffn_norm"} if lineage.state_groups else {"ssm_a", "ssm_d"}  # as Falcon-H1 is converted
-    ending = "" if name in bare else f".{kind}"
+    ending = "" if found in bare else f".{kind}"
     return [
         GgufTensor(
-            name=f"blk.*.{name.removesuffix('.')}{ending}",
-            part="router" if name == "exp_probs_b" else group.part,
-            dims=_state_dims(name, group, spec) if lineage.state_groups else _dims(group),
+            name=f"blk.*.{found.removesuffix('.')}{ending}",
+            part="router" if found == "exp_probs_b" else group.part,
+            dims=_state_dims(found, group, spec) if lineage.state_groups else _dims(group),
             layers=layers,
         )
     ]

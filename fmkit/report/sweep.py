@@ -38,7 +38,8 @@ def headline(result: SweepResult) -> str:
     count = len(result.trials)
     ran = f"{result.model}: {count} workload{'' if count == 1 else 's'} measured"
     left = f", {len(result.failed)} not" if result.failed else ""
-    errors = sorted(abs(one.error.get("allocated_peak_bytes", 0.0)) for one in result.trials)
+    known = [one for one in result.trials if "allocated_peak_bytes" in one.measured]
+    errors = sorted(abs(one.error.get("allocated_peak_bytes", 0.0)) for one in known)
     return f"{ran}{left}{_worst(errors)}."
 
 
@@ -56,12 +57,12 @@ def _worst(errors: list[float]) -> str:
 def row(trial: TrialResult) -> tuple[str, ...]:
     """The cells of one workload."""
     speed, error = trial.speed, trial.error.get("allocated_peak_bytes")
-    process = trial.measured.get("process_peak_bytes")
+    process, allocated = (trial.measured.get(part) for part in ("process_peak_bytes", "allocated_peak_bytes"))
     return (
         trial.precision,
         format_tokens(trial.workload["context_tokens"]),
         str(trial.workload["sequences"]),
-        format_bytes(trial.measured["allocated_peak_bytes"]),
+        "unknown" if allocated is None else format_bytes(allocated),
         "-" if error is None else signed_percent(error),
         "unknown" if process is None else format_bytes(process),
         "-" if speed.ttft_s is None else format_seconds(speed.ttft_s.mean),

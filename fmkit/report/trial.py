@@ -28,9 +28,12 @@ def print_trial(result: TrialResult, console: Console) -> None:
     """Draw the whole answer on a rich console of any width from 40 columns."""
     say(console, headline(result), style="bold")
     say(console, setting(result))
+    for line in server_lines(result):
+        say(console, line)
     console.print()
     _print_memory(result, console)
-    say(console, unaccounted(result))
+    if result.unaccounted_bytes is not None:
+        say(console, unaccounted(result.unaccounted_bytes))
     console.print()
     for line in speed_lines(result):
         say(console, line)
@@ -54,6 +57,8 @@ def headline(result: TrialResult) -> str:
     off = "" if error is None else f" (estimate {signed_percent(error)})"
     failed = [check.name for check in result.checks if check.passed is False]
     behaved = f"; failed: {', '.join(failed)}" if failed else ""
+    if "allocated_peak_bytes" not in result.measured:
+        return f"{result.model} answered from {result.machine['name']}{_rates(result)}{behaved}."
     peak = format_bytes(result.measured["allocated_peak_bytes"])
     return f"{result.model} ran at {result.precision} and took {peak}{off}{behaved}."
 
@@ -61,6 +66,10 @@ def headline(result: TrialResult) -> str:
 def setting(result: TrialResult, *, sweep: bool = False) -> str:
     """What was run on what, in one line; for a sweep without what differs from row to row."""
     work = result.workload
+    if result.server is not None:
+        size = "" if sweep else f", {work['sequences']} x {format_tokens(work['context_tokens'])} tokens"
+        precision = "" if result.precision == "unknown" else f", {result.precision}"
+        return f"{work['task']}{size}{precision}; {result.engine.name} {result.engine.version} at {result.server.address}"
     count = work.get("layers")
     layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
     weights = "random weights" if result.random_weights else "its own weights"
@@ -72,28 +81,62 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
     )
 
 
-def unaccounted(result: TrialResult) -> str:
+def unaccounted(missed_bytes: int) -> str:
     """What no prediction explains, with its sign in words."""
-    missed = result.unaccounted_bytes
-    if missed == 0:
+    if missed_bytes == 0:
         return "unaccounted: 0 B: the estimate explains every byte allocated"
-    side = "more" if missed > 0 else "less"
-    return f"unaccounted: {format_bytes(abs(missed))} {side} than the estimate"
+    side = "more" if missed_bytes > 0 else "less"
+    return f"unaccounted: {format_bytes(abs(missed_bytes))} {side} than the estimate"
+
+
+def server_lines(result: TrialResult) -> list[str]:
+    """What a server said of itself and how its tokens were counted; nothing for a model that ran here."""
+    server, work = result.server, result.workload
+    if server is None:
+        return []
+    prompt = work["timed_prompt_tokens"]
+    read = "an unknown number of" if prompt is None else f"{prompt:,}"
+    counted = "as the server counts" if server.token_count == "usage" else "counted as the chunks that came"
+    lines = [f"{server.api}: {read} tokens read, {work['timed_decode_tokens']} written in each stream, {counted}"]
+    told = [
+        *([f"weights {server.weights_type}"] if server.weights_type else []),
+        *([f"a limit of {format_tokens(server.max_context_tokens)} tokens"] if server.max_context_tokens else []),
+        *([f"{server.slots} sequences at once"] if server.slots else []),
+        *([f"a cache of {format_tokens(server.cache_tokens)} tokens"] if server.cache_tokens else []),
+        *([f"{server.cache_usage_peak:.1%} of it used"] if server.cache_usage_peak is not None else []),
+        *([f"{format_bytes(server.memory_bytes)} in memory"] if server.memory_bytes else []),
+        *([f"{format_bytes(server.device_memory_bytes)} on the device"] if server.device_memory_bytes else []),
+    ]
+    lines.append(f"the server says: {', '.join(told)}" if told else "the server says nothing of its memory")
+    return lines
+
+
+def _rates(result: TrialResult) -> str:
+    """First token and rate for a headline."""
+    wait, rate = result.speed.ttft_s, result.speed.decode_tokens_per_s
+    first = "" if wait is None else f": first token after {format_seconds(wait.mean)}"
+    return f"{first}{'' if rate is None else f', then {format_rate(rate.mean)} tokens/s in each stream'}"
 
 
 def speed_lines(result: TrialResult) -> list[str]:
     """Load time, time to the first token and decoding speed, with the predicted range where there is one."""
     speed = result.speed
     predicted = speed.predicted
-    lines = [f"load {format_seconds(speed.load_s)}"]
+    lines = [] if speed.load_s is None else [f"load {format_seconds(speed.load_s)}"]
     if speed.ttft_s is not None:
         name = "first token" if speed.decode_tokens_per_s is not None else "one pass"
         wait = f"{format_seconds(speed.ttft_s.mean)} +- {format_seconds(speed.ttft_s.sd)} (n = {speed.ttft_s.n})"
         lines.append(f"{name} after {wait}{_range(predicted.get('ttft_s'), seconds=True)}")
+    if speed.prefill_tokens_per_s is not None:
+        rate = with_deviation(speed.prefill_tokens_per_s)
+        lines.append(f"prompt {rate} tokens/s{_range(predicted.get('prefill_tokens_per_s'))}")
     if speed.decode_tokens_per_s is not None:
         rate = with_deviation(speed.decode_tokens_per_s)
         lines.append(f"decoding {rate} tokens/s per sequence{_range(predicted.get('decode_tokens_per_s'))}")
-    if not predicted:
+    if speed.throughput_tokens_per_s is not None:
+        total = with_deviation(speed.throughput_tokens_per_s)
+        lines.append(f"all together {total} tokens/s, the reading of the prompts included")
+    if not predicted and result.server is None:
         lines.append("no speed was predicted: nobody measured this kind of device at this number format")
     return lines
 
@@ -144,6 +187,9 @@ def _print_memory(result: TrialResult, console: Console) -> None:
         for part, name in PARTS.items()
         if part in result.predicted or part in result.measured
     ]
+    if not rows:
+        say(console, "memory: unknown (the server does not say it, and nothing was predicted)")
+        return
     print_table(console, ("memory", "predicted", "measured", "error"), rows, right=(1, 2, 3))
 
 

@@ -194,7 +194,9 @@ def _totals(estimate: Estimate) -> str:
 
 def _training(training: TrainingFacts) -> str:
     """How the step was sized, and its three moments."""
-    rank = f", rank {training.lora_rank} on {', '.join(training.lora_targets)}" if training.lora_rank is not None else ""
+    rank = (
+        f", rank {training.lora_rank} on {', '.join(training.lora_targets)}" if training.lora_rank is not None else ""
+    )
     checkpointing = ", checkpointing" if training.checkpointing else ""
     return (
         f"{training.recipe}{rank}; {training.optimizer}, batch {training.batch}{checkpointing}; "

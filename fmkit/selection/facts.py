@@ -130,6 +130,23 @@ class ApiTerms(Fact, frozen=True, kw_only=True):
     data_policy: str | None = None
 
 
+class HubFacts(Fact, frozen=True, kw_only=True):
+    """What the Hub said of a model on `asked_on`: counts of the last 30 days, `licence` as tagged, `evaluations` published with it."""
+
+    hub_id: str
+    asked_on: str
+    commit: str | None
+    licence: str | None
+    gated: bool
+    disabled: bool
+    downloads: int | None
+    likes: int | None
+    trending: float | None
+    last_change: str | None
+    base_models: tuple[str, ...] = ()
+    evaluations: int = 0
+
+
 class Candidate(Fact, frozen=True, kw_only=True):
     """One model that may be proposed: open weights (`api` is None) or an API model (`hub_id` is None).
 

@@ -1,7 +1,7 @@
 """Totals of one model at many precisions and workloads, without the words: for a table of a whole catalog, or a plot.
 
-What lies beside the weights depends on the precision only by the type in which the engine computes and caches. So the engine's own
-rules are asked once for each such type and workload, and the weights are added. Equal to `fmkit.sizing.memory.estimate` to the byte
+What lies beside the weights depends on the precision only by the type in which the engine computes and caches, and by what its products
+take. So the engine's own rules are asked once for each such pair and workload, and the weights are added. Equal to `fmkit.sizing.memory.estimate` to the byte
 (tests/sizing/test_totals.py).
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmkit.sizing.engines.plan import cache_dtype, total
+from fmkit.sizing.engines.transformers import IN_INT8, UNPACKED
 from fmkit.sizing.memory import RULES, runtime_cost
 
 if TYPE_CHECKING:
@@ -42,14 +43,14 @@ def totals(
 
     For a whole model on one device: ValueError where the workload or the machine divides it.
     """
-    beside: dict[str, list[tuple[int, int, int]]] = {}
+    beside: dict[tuple[str, str | None], list[tuple[int, int, int]]] = {}
     for layout in layouts:
-        dtype = cache_dtype(spec, layout)
-        if dtype not in beside:
+        key = cache_dtype(spec, layout), layout.id if layout.id in (*UNPACKED, *IN_INT8) else None
+        if key not in beside:
             plans = (_plan(spec, engine, layout, workload, machine) for workload in workloads)
-            beside[dtype] = [_beside_weights(plan, engine, machine) for plan in plans]
+            beside[key] = [_beside_weights(plan, engine, machine) for plan in plans]
         weights = total(_plan(spec, engine, layout, workloads[0], machine).weights)
-        for cache_bytes, steady_bytes, peak_bytes in beside[dtype]:
+        for cache_bytes, steady_bytes, peak_bytes in beside[key]:
             yield Totals(weights, cache_bytes, weights + steady_bytes, weights + peak_bytes)
 
 

@@ -1,8 +1,46 @@
-"""What hardware really reaches: measured efficiency by engine, device class, memory kind and precision (catalog data)."""
+"""What hardware really reaches of its nominal rates, as fitted to published measurements (catalog/speed/, benchmarks/fit_speed.py).
+
+A pass is made of parts, each with a nominal time: launching its layers, reading weights, reading the cache, multiplying, attending,
+and exchanging between devices. A part takes its nominal time times exp(sum of effects). An effect belongs to a scope: all engines,
+one engine, an engine on a kind of memory, with a kernel, on a device ... A scope that nobody measured has no effect, so that what is
+unknown falls back on what it has in common with the known; the range widens with the basis.
+"""
 
 from __future__ import annotations
 
+from math import exp
+from typing import TYPE_CHECKING, Literal
+
 import msgspec
+
+from fmkit.speed.estimate import SpeedBasis
+from fmkit.speed.kernels import Kernel, kernel_of, matrix_rate, memory_group
+
+if TYPE_CHECKING:
+    from fmkit.machine import Device
+    from fmkit.model.precision import Layout
+    from fmkit.speed.operations import TowerPass
+
+Phase = Literal["prefill", "decode"]
+Quantity = Literal["prefill", "decode", "throughput"]
+Part = Literal["launch", "weights", "cache", "linear", "attention", "exchange"]
+PARTS: tuple[Part, ...] = ("launch", "weights", "cache", "linear", "attention", "exchange")
+
+LAYER_S = 1e-5
+"""Nominal time to launch one layer: what effects of `launch` are relative to."""
+
+EXCHANGE_S = 8e-6
+"""Nominal latency of one all-reduce; every layer has two."""
+
+LINK_BYTES_PER_S = {"datacentre": 250e9}
+OTHER_LINK_BYTES_PER_S = 20e9
+"""Nominal rate between devices in tensor parallel: NVLink and its kin in a data centre, else PCIe 4.0 x16."""
+
+OVERLAP_POWER = 4.0
+"""What overlaps takes (a ** p + b ** p) ** (1 / p) together, nearly the longer of both: reading and computing do."""
+
+LAUNCH_OVERLAPS = frozenset(("transformers", "autoawq", "autogptq", "pytorch-lightning", "deepspeed"))
+"""Engines that launch kernel after kernel from Python: a GPU works while the next one is launched. Others launch whole graphs."""
 
 
 class CoreRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,44 +56,176 @@ class CoreRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     source: str
 
 
-class SpeedClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Measured efficiency of one engine on one class of hardware and weights.
+RELEASES = {"transformers": "5"}
+"""The major release that estimates are for, where measurements of older ones tell of another way to keep the cache."""
 
-    `decode_efficiency` is the share of the bandwidth that weight and cache bytes are read at; `prefill_efficiency` is
-    2 * active parameters * tokens per second over the dense peak. `token_overhead_s` is the cost of launching one step of a model
-    of `overhead_layers` layers, and in proportion for others. With `overlaps` the device reads while the next operation is
-    launched (asynchronous kernels): a decode step takes the longer of the two, otherwise their sum.
 
-    `mixture` says whether the row holds for mixtures of experts (True), dense models (False) or both (None). `low_factor` and
-    `high_factor` bound the median speed; `points` is how many measurements stand behind the row.
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """Who computes on what: all that an effect can depend on. `build` is an engine's backend or major release where it is known."""
+
+    engine: str
+    device: Device
+    kernel: Kernel
+    mixture: bool
+    ranks: int = 1
+    stages: int = 1
+    build: str | None = None
+
+
+def setting_of(engine: str, device: Device, layout: Layout, *, mixture: bool, ranks: int, stages: int) -> Setting:
+    """The setting of an estimate, with the release that fmkit's rules are those of where older ones were measured too."""
+    return Setting(
+        engine=engine,
+        device=device,
+        kernel=kernel_of(layout),
+        mixture=mixture,
+        ranks=ranks,
+        stages=stages,
+        build=RELEASES.get(engine),
+    )
+
+
+def launch_overlaps(setting: Setting) -> bool:
+    """Whether launching a layer hides behind the work of the one before; on a processor it is work itself."""
+    return setting.engine in LAUNCH_OVERLAPS and setting.device.device_class != "cpu"
+
+
+class Nominal(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds that the parts of one pass would take at nominal rates, in the order of PARTS; None: the matrix rate is unknown."""
+
+    launch: float
+    weights: float
+    cache: float
+    linear: float | None
+    attention: float | None
+    exchange: float
+
+
+def nominal(tower: TowerPass, setting: Setting) -> Nominal:
+    """Nominal seconds of the parts of a pass; weights, cache and operations are divided over the ranks of tensor parallel."""
+    device, ranks = setting.device, setting.ranks
+    bandwidth = float(device.bandwidth_bytes_per_s or 0)
+    rate = matrix_rate(device, setting.kernel, setting.engine)
+    exchange = 0.0
+    if ranks > 1:
+        link = LINK_BYTES_PER_S.get(device.device_class, OTHER_LINK_BYTES_PER_S)
+        moved = 4.0 * tower.tokens * tower.hidden_dim * (ranks - 1) / ranks
+        exchange = 2 * tower.layers * (EXCHANGE_S + moved / link)
+    return Nominal(
+        launch=tower.layers * LAYER_S,
+        weights=tower.weight_bytes / ranks / bandwidth,
+        cache=tower.cache_bytes / min(ranks, 8) / bandwidth,
+        linear=None if rate is None else (tower.operations - tower.attention_operations) / ranks / rate,
+        attention=None if rate is None else tower.attention_operations / ranks / rate,
+        exchange=exchange,
+    )
+
+
+def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
+    """The scopes whose effects count for a part of a pass, from the widest to the narrowest.
+
+    This is the path that an estimate falls back on: what the fit has no effect for is left out.
+    """
+    engine, device, kernel = setting.engine, setting.device, setting.kernel
+    memory, kind = memory_group(device), f"{device.vendor} {device.memory_kind}"
+    if part == "exchange":
+        return ("all", engine, f"{engine} on {device.id}")
+    release = (f"{engine}, release {setting.build}",) if engine in RELEASES and setting.build else ()
+    if part in ("attention", "cache"):
+        return ("all", engine, f"{engine}, {memory}", *release)
+    mixture = "mixture" if setting.mixture else "dense"
+    found: tuple[str, ...] = (
+        "all",
+        engine,
+        f"{engine}, {memory}",
+        f"{engine}, {kernel}",
+        f"{engine}, {mixture}",
+        f"{engine} on {device.id}",
+        *release,
+    )
+    if part == "launch" or (part == "weights" and phase == "prefill"):
+        return found
+    found += (f"{engine}, {kind}", f"{engine}, {memory}, {kernel}", f"{engine} on {device.id}, {kernel}")
+    if setting.build is not None and not release:
+        found += (f"{engine} on {device.id}, {setting.build}, {mixture}",)
+    if phase == "prefill" and part == "linear" and setting.stages > 1:
+        found += (f"{engine}, {setting.stages} stages",)
+    return found
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """How far measured speeds lay from held-out predictions: 80 % of them between `low` and `high` times the prediction."""
+
+    low: float
+    high: float
+    points: int
+
+
+class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
+    """The fitted effects and spreads.
+
+    `effects` by "phase part", then by scope; `measured` counts the measurements behind "phase scope"; `spreads` by "quantity basis",
+    with the engine behind it where it has enough of its own.
     """
 
-    device_classes: tuple[str, ...]
-    memory_kinds: tuple[str, ...] = ()
-    vendors: tuple[str, ...] = ()
-    precisions: tuple[str, ...] = ()
-    mixture: bool | None = None
-    decode_efficiency: float
-    prefill_efficiency: float
-    token_overhead_s: float
-    overhead_layers: int = 32
-    overlaps: bool = False
-    low_factor: float
-    high_factor: float
-    points: int
-    source: str
+    date: str
+    rows: int
+    effects: dict[str, dict[str, float]]
+    measured: dict[str, int]
+    spreads: dict[str, Spread]
 
-    def layers_s(self, layers: int) -> float:
-        """Seconds to launch one step of a stack of `layers` layers."""
-        return self.token_overhead_s * layers / self.overhead_layers
+    def coefficient(self, setting: Setting, phase: Phase, part: Part) -> float:
+        """The factor on the nominal time of a part."""
+        effects = self.effects.get(f"{phase} {part}", {})
+        return exp(sum(effects.get(scope, 0.0) for scope in scopes(setting, phase, part)))
 
-    def step_s(self, layers: int, work_s: float) -> float:
-        """Seconds of one decode step of `layers` layers whose weights and cache take `work_s` to read.
+    def pass_s(self, tower: TowerPass, setting: Setting, phase: Phase) -> float | None:
+        """Seconds of one pass; None where it is a prompt's, and the device's matrix rate is unknown."""
+        parts = nominal(tower, setting)
+        if parts.linear is None and phase == "prefill":
+            return None
+        seconds = [(getattr(parts, part) or 0.0) * self.coefficient(setting, phase, part) for part in PARTS]
+        return joined(*seconds, overlaps=launch_overlaps(setting))
 
-        >>> facts = dict(device_classes=("cpu",), decode_efficiency=1, prefill_efficiency=1, token_overhead_s=0.032,
-        ...              low_factor=1, high_factor=1, points=0, source="made up")
-        >>> SpeedClass(**facts).step_s(4, 0.5), SpeedClass(**facts, overlaps=True).step_s(4, 0.5)
-        (0.504, 0.5)
-        """
-        launch_s = self.layers_s(layers)
-        return max(launch_s, work_s) if self.overlaps else launch_s + work_s
+    def launch_s(self, layers: int, setting: Setting, phase: Phase) -> float:
+        """Seconds of a pass that are spent on launching layers."""
+        return layers * LAYER_S * self.coefficient(setting, phase, "launch")
+
+    def points(self, setting: Setting, phase: Phase) -> int:
+        """Measurements of this engine on this device with this kernel."""
+        return self.measured.get(f"{phase} {setting.engine} on {setting.device.id}, {setting.kernel}", 0)
+
+    def basis(self, setting: Setting, phase: Phase) -> SpeedBasis:
+        """What a prediction rests on: measurements on this device, of its kind of memory and kernel, or of something else."""
+        if setting.device.device_class == "cpu" and not setting.device.verified:
+            return "extrapolated"  # its rates are assumed from its cores
+        if setting.mixture and not self.measured.get(f"{phase} {setting.engine}, mixture", 0):
+            return "extrapolated"
+        if self.points(setting, phase):
+            return "measured-device"
+        group = f"{phase} {setting.engine}, {memory_group(setting.device)}, {setting.kernel}"
+        return "class" if self.measured.get(group, 0) else "extrapolated"
+
+    def knows(self, engine: str) -> bool:
+        """Whether anything was measured of the engine."""
+        return any(self.measured.get(f"{phase} {engine}", 0) for phase in ("decode", "prefill"))
+
+    def spread(self, quantity: Quantity, basis: SpeedBasis, engine: str) -> Spread:
+        """The range for a quantity on a basis: the engine's own where it has enough measurements, else that of all engines."""
+        own = self.spreads.get(f"{quantity} {basis} {engine}")
+        return own or self.spreads[f"{quantity} {basis}"]
+
+
+def joined(
+    launch: float, weights: float, cache: float, linear: float, attention: float, exchange: float, *, overlaps: bool
+) -> float:
+    """Seconds of a pass from those of its parts: the longer of reading and computing, and what does not hide behind it.
+
+    >>> round(joined(0.002, 0.010, 0.001, 0.0001, 0.0, 0.0, overlaps=False), 4)
+    0.013
+    >>> round(joined(0.002, 0.010, 0.001, 0.0001, 0.0, 0.0, overlaps=True), 4)
+    0.011
+    """
+    side_by_side = [weights + cache, linear + attention, *([launch] if overlaps else [])]
+    core: float = sum(time**OVERLAP_POWER for time in side_by_side) ** (1 / OVERLAP_POWER)
+    return core + exchange + (0.0 if overlaps else launch)

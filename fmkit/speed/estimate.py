@@ -25,6 +25,8 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     counts generated tokens of all sequences; `images_per_s` is what the image tower takes in, of all sequences. A figure that does
     not apply to the kind of model is None. For a model that does not decode, `ttft_s` is one pass of all its towers.
     `bound` says what the decode step waits for. `reason` names the efficiency used and where it was measured.
+    `energy_j_per_1k_tokens` is what the devices take for 1,000 generated tokens of all sequences (joules; the host is not counted), None
+    where their power is not known.
     """
 
     ttft_s: Range | None
@@ -35,3 +37,24 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     bound: Literal["bandwidth", "compute", "overhead"]
     reason: str
     images_per_s: Range | None = None
+    energy_j_per_1k_tokens: Range | None = None
+
+
+class AttentionShare(msgspec.Struct, frozen=True, kw_only=True):
+    """Operations of one workload: of reading the prompt (every tower) and of one decode step, all of them and attention's own.
+
+    A share is attention's part, from 0 to 1; `decode_share` is None for a model that does not decode. `score_bytes` are the matrices of
+    tokens x tokens that are in memory at once: 0 with a fused kernel, None where that is not known. `order` says how attention grows with the tokens n.
+    """
+
+    context_tokens: int
+    sequences: int
+    prefill_operations: float
+    prefill_attention_operations: float
+    prefill_share: float
+    decode_operations: float | None
+    decode_attention_operations: float | None
+    decode_share: float | None
+    score_bytes: int | None
+    order: str
+    formula: str

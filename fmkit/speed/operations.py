@@ -45,12 +45,20 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TowerPass(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of all sequences through one tower: floating-point operations, and bytes of weights read once."""
+    """One run of all sequences through one tower: floating-point operations, and bytes of weights read once.
+
+    `attention_operations` are those of `operations` that grow with the square of the tokens; `cache_bytes` are read beside the
+    weights (decoding); `tokens` of all sequences pass through together.
+    """
 
     role: StackRole
     layers: int
     operations: float
     weight_bytes: int
+    hidden_dim: int = 0
+    tokens: int = 1
+    attention_operations: float = 0.0
+    cache_bytes: int = 0
 
 
 def reading_passes(spec: ModelSpec, layout: Layout, reading: Reading) -> tuple[TowerPass, ...]:
@@ -64,12 +72,51 @@ def _passes(spec: ModelSpec, layout: Layout, reading: Reading) -> Iterator[Tower
         if tokens == 0:
             continue
         runs = reading.sequences * (reading.images if stack.role in ("vision", "qformer") else 1)
+        memory_tokens = _memory_tokens(spec, stack, reading)
         yield TowerPass(
             role=stack.role,
             layers=stack.layers,
-            operations=runs * tower_operations(spec, stack, tokens, _memory_tokens(spec, stack, reading)),
+            operations=runs * tower_operations(spec, stack, tokens, memory_tokens),
             weight_bytes=weight_bytes(spec, layout, stack.role, runs * tokens),
+            hidden_dim=stack.hidden_dim,
+            tokens=runs * tokens,
+            attention_operations=runs * attention_operations(stack, tokens, memory_tokens),
         )
+
+
+def decode_pass(
+    spec: ModelSpec, layout: Layout, context_tokens: int, sequences: int, cache_bytes: int
+) -> TowerPass | None:
+    """One decode step of all sequences, each holding `context_tokens`; None for a model that does not decode.
+
+    Every weight is multiplied once per sequence, the head too; attention goes over the tokens held, of the decoder and of another
+    tower's through `cache_bytes` only.
+    """
+    stack = spec.cached_stack
+    if stack is None:
+        return None
+    attention = 2.0 * sum(
+        attention_width(mixer) * mixer.attended_tokens(context_tokens) * block.count
+        for block in stack.blocks
+        for mixer in parts_of(block.mixer)
+    )
+    weights = sum(
+        group.active_elements
+        for group in spec.tensors
+        if group.part not in ("embedding", "buffer", "projector") and tower_of(group, spec) == "decoder"
+    )
+    head = _largest_embedding(spec) if spec.tied_head else None
+    weights += head.elements if head is not None else 0
+    return TowerPass(
+        role="decoder",
+        layers=stack.layers,
+        operations=sequences * (2.0 * weights + attention),
+        weight_bytes=decode_weight_bytes(spec, layout, sequences),
+        hidden_dim=stack.hidden_dim,
+        tokens=sequences,
+        attention_operations=sequences * attention,
+        cache_bytes=cache_bytes,
+    )
 
 
 def stack_tokens(spec: ModelSpec, stack: Stack, reading: Reading) -> int:
@@ -213,6 +260,6 @@ def _pairs(mixer: SimpleMixer, tokens: int) -> float:
     return tokens * reach - (reach * reach / 2 if causal else 0)
 
 
-def _largest_embedding(spec: ModelSpec) -> object:
+def _largest_embedding(spec: ModelSpec) -> TensorGroup | None:
     embeddings = [group for group in spec.tensors if group.part == "embedding"]
     return max(embeddings, key=lambda group: group.elements, default=None)

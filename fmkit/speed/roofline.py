@@ -1,53 +1,33 @@
-"""A plain roofline with measured efficiency: a step costs launching its layers, and reading or computing what they hold.
+"""How long a prompt and a step take on a machine: operations and bytes of a pass, and what the machine reaches of its rates.
 
-The efficiency belongs to the engine, the class of device and the precision (catalog data, `SpeedClass`), and so does the
-width of the range. A device class that was never measured borrows a row and widens the range.
+What it reaches is measured on this machine (`fmkit hardware measure`), or fitted to published measurements (`SpeedFit`); the basis
+says which, and decides the width of the range.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from fmkit.speed.estimate import Range, SpeedEstimate
-from fmkit.speed.operations import Reading, decode_weight_bytes, reading_passes
+from fmkit.speed.kernels import WEIGHTS_NAMED, kernel_of, not_native, refused
+from fmkit.speed.operations import Reading, decode_pass, reading_passes
+from fmkit.speed.timing import converts, timing_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fmkit.machine import Device, Machine
+    from fmkit.machine import Machine
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import MemoryEstimate
-    from fmkit.speed.efficiency import SpeedClass
+    from fmkit.speed.efficiency import Setting, SpeedFit
     from fmkit.speed.operations import TowerPass
+    from fmkit.speed.rates import MachineRates
+    from fmkit.speed.timing import Timing
 
-BORROWED_FACTOR = 1.6
-"""How much wider each side of the range is where the efficiency of another class of device is borrowed (assumed)."""
-
-
-class Rated(msgspec.Struct, frozen=True, kw_only=True):
-    """One device with the rates its row of efficiencies leaves it: bytes and operations per second (None: unknown)."""
-
-    row: SpeedClass
-    bytes_per_s: float
-    operations_per_s: float | None
-
-    def pass_s(self, tower: TowerPass) -> float | None:
-        """Seconds of one pass: launching, and the larger of operations over the reached rate and one reading of the weights.
-
-        A sum even where launching overlaps, for nobody measured short passes apart: an upper bound by at most a factor of two.
-        """
-        if self.operations_per_s is None:
-            return None
-        work_s = max(tower.operations / self.operations_per_s, tower.weight_bytes / self.bytes_per_s)
-        return self.row.layers_s(tower.layers) + work_s
-
-    def passes_s(self, towers: Sequence[TowerPass]) -> float | None:
-        """Seconds of several passes, one after the other; None for none, or where the matrix rate is unknown."""
-        seconds = [found for tower in towers if (found := self.pass_s(tower)) is not None]
-        return sum(seconds) if seconds else None
+POWER_SHARE = Range(low=0.50, median=0.76, high=0.93)
+"""Power drawn while decoding over the device's limit: 218 runs of vLLM on H100 and B200, tenth and ninetieth percentile
+(ml-energy/leaderboard; batch 8 to 16: 0.64 to 0.75, above 64: 0.8 to 0.9)."""
 
 
 def estimate(
@@ -55,65 +35,54 @@ def estimate(
     memory: MemoryEstimate,
     layout: Layout,
     machine: Machine | None,
-    classes: Sequence[SpeedClass],
+    fit: SpeedFit,
     prompt_tokens: int | None = None,
     images: int | None = None,
+    rates: MachineRates | None = None,
 ) -> SpeedEstimate | None:
     """Speed of `spec` on `machine` at the workload of `memory`; None where it can't be told: `missing_reason` says why.
 
     `prompt_tokens` defaults to all that the workload holds; `images` per sequence, to one for a model that takes images, as memory
     does. Rates are tokens per second; `throughput` counts the generated tokens of all sequences. An encoder has no decode rate;
-    its `prefill_tokens_per_s` is the rate at which it reads.
+    its `prefill_tokens_per_s` is the rate at which it reads. `rates` are what was measured on this machine.
     """
-    device = machine.device if machine is not None else None
-    if device is None or device.bandwidth_bytes_per_s is None or _converts(memory, device):
+    timing = timing_on(spec, memory, layout, machine, fit, rates)
+    if timing is None:
         return None
-    found = _match(classes, device, memory.precision, mixture=spec.is_mixture)
-    if found is None:
-        return None
-    row, borrowed = found[0], found[1] or (device.device_class == "cpu" and not device.verified)
-    # layers spread over devices run one after the other: one device's bandwidth and rate
-    peak = _peak_flops(device, memory.cache_dtype)
-    rated = Rated(
-        row=row,
-        bytes_per_s=row.decode_efficiency * device.bandwidth_bytes_per_s,
-        operations_per_s=None if peak is None else row.prefill_efficiency * peak,
-    )
     reading, read_tokens = _reading(spec, memory, prompt_tokens, images)
     towers = reading_passes(spec, layout, reading)
-    read_s = rated.passes_s(towers)
-    images_s = rated.passes_s([tower for tower in towers if tower.role in ("vision", "qformer")])
-    step_s = _step_s(spec, memory, layout, rated)
-    widen = BORROWED_FACTOR if borrowed else 1.0
-    low, high = row.low_factor / widen, row.high_factor * widen
+    read_s = timing.reading_s(towers)
+    images_s = timing.reading_s([tower for tower in towers if tower.role in ("vision", "qformer")])
+    step = decode_pass(spec, layout, memory.context_tokens, memory.sequences, memory.cache_bytes)
+    step_s = None if step is None else timing.step_s(step)
+    count = memory.sequences
+    throughput = timing.range("throughput" if count > 1 else "decode", count / step_s) if step_s else None
     return SpeedEstimate(
-        ttft_s=_range(read_s, 1 / high, 1 / low) if read_s else None,
-        prefill_tokens_per_s=_range(read_tokens * memory.sequences / read_s, low, high) if read_s else None,
-        decode_tokens_per_s=_range(1 / step_s, low, high) if step_s else None,
-        throughput_tokens_per_s=_range(memory.sequences / step_s, low, high) if step_s else None,
-        images_per_s=_range(reading.images * memory.sequences / images_s, low, high) if images_s else None,
-        basis="extrapolated" if borrowed or not row.points else "class",
-        bound=_bound(spec, towers, rated, step_s, read_s),
-        reason=_reason(row, device, _launched_layers(spec), borrowed=borrowed),
+        ttft_s=_inverse(timing.range("prefill", 1 / read_s)) if read_s else None,
+        prefill_tokens_per_s=timing.range("prefill", read_tokens * count / read_s) if read_s else None,
+        decode_tokens_per_s=timing.range("decode", 1 / step_s) if step_s else None,
+        throughput_tokens_per_s=throughput,
+        images_per_s=timing.range("prefill", reading.images * count / images_s) if images_s else None,
+        basis=timing.basis("decode" if step is not None else "prefill"),
+        bound=_bound(timing, towers, step, step_s, read_s),
+        reason=_reason(timing, towers, step, layout),
+        energy_j_per_1k_tokens=_energy(timing.setting, throughput),
     )
 
 
-def missing_reason(memory: MemoryEstimate, machine: Machine | None) -> str:
+def missing_reason(memory: MemoryEstimate, machine: Machine | None, layout: Layout | None = None) -> str:
     """Why `estimate` gave no speed for this memory on this machine. `machine` is the one that was handed to `estimate`."""
     device = machine.device if machine is not None else None
     if device is None:
         return "no device is named, and a size of memory says nothing about speed"
-    if _converts(memory, device):
-        return "PyTorch converts float16 on this CPU; not measured"
+    if layout is not None and (why := refused(device, kernel_of(layout))) is not None:
+        return why
+    if converts(memory, device):
+        return "PyTorch converts float16 on this CPU; not measured: run fmkit hardware measure"
     if device.bandwidth_bytes_per_s is None:
         return f"the memory bandwidth of {device.name} is unknown"
     kind = "a CPU" if device.device_class == "cpu" else "an accelerator"
     return f"nobody measured {memory.engine} at {memory.precision.upper()} on {kind} for us"
-
-
-def _converts(memory: MemoryEstimate, device: Device) -> bool:
-    """PyTorch converts float16 to float32 and back on most CPUs; how slow that is was not measured."""
-    return device.device_class == "cpu" and memory.cache_dtype == "float16" and memory.engine == "transformers"
 
 
 def _reading(
@@ -136,76 +105,57 @@ def _reading(
     return reading, prompt
 
 
-def _step_s(spec: ModelSpec, memory: MemoryEstimate, layout: Layout, rated: Rated) -> float | None:
-    """Seconds of one decode step of all sequences; None for a model that does not decode."""
-    stack = spec.cached_stack
-    if stack is None:
-        return None
-    read = decode_weight_bytes(spec, layout, memory.sequences) + memory.cache_bytes
-    return rated.row.step_s(stack.layers, read / rated.bytes_per_s)
-
-
-def _launched_layers(spec: ModelSpec) -> int:
-    """Layers of the step that the reason tells of: the decoder's, or all towers' of a model that does not decode."""
-    return spec.cached_stack.layers if spec.cached_stack is not None else sum(stack.layers for stack in spec.stacks)
-
-
 def _bound(
-    spec: ModelSpec, towers: Sequence[TowerPass], rated: Rated, step_s: float | None, read_s: float | None
+    timing: Timing, towers: Sequence[TowerPass], step: TowerPass | None, step_s: float | None, read_s: float | None
 ) -> Literal["bandwidth", "compute", "overhead"]:
     """What a decode step (a pass, where nothing decodes) mostly waits for."""
-    if step_s is not None:
-        return "overhead" if rated.row.layers_s(_launched_layers(spec)) > step_s / 2 else "bandwidth"
-    launch_s = sum(rated.row.layers_s(tower.layers) for tower in towers)
+    if step is not None and step_s is not None:
+        return "overhead" if timing.launch_s(step, decoding=True) > step_s / 2 else "bandwidth"
+    launch_s = sum(timing.launch_s(tower, decoding=False) for tower in towers)
     return "overhead" if read_s is not None and launch_s > read_s / 2 else "compute"
 
 
-def _peak_flops(device: Device, dtype: str) -> float | None:
-    """Dense peak of the device for the type computed in; bfloat16 and float16 share a rate where only one is stated."""
-    rates = device.flops_per_s
-    order = {"bfloat16": ("bfloat16", "float16"), "float16": ("float16", "bfloat16"), "float32": ("float32",)}
-    return next((rates[name] for name in order.get(dtype, (dtype,)) if name in rates), None)
+def _reason(timing: Timing, towers: Sequence[TowerPass], step: TowerPass | None, layout: Layout) -> str:
+    """The rates used, where they come from, and what the device can't do natively."""
+    setting, layers = timing.setting, step.layers if step is not None else sum(tower.layers for tower in towers)
+    phase: Literal["decode", "prefill"] = "decode" if step is not None else "prefill"
+    launch = timing.launch_s(step or towers[0], decoding=step is not None) * layers / (step or towers[0]).layers
+    if timing.here is not None:
+        text = f"torch calls timed on this machine, {launch * 1000:.3g} ms of them to launch {layers} layers"
+    else:
+        share = 1 / timing.fit.coefficient(setting, phase, "weights" if phase == "decode" else "linear")
+        what = "bandwidth" if phase == "decode" else "matrix rate"
+        text = f"{share:.0%} of {setting.device.name}'s {what}, {launch * 1000:.3g} ms to launch {layers} layers"
+        text += f"; {_where(timing, phase)} (fit of {timing.fit.date} to {timing.fit.rows:,} measurements)"
+    if timing.host_s:
+        text += f"; {timing.host_s:.3g} s a step for weights outside of the device (assumed rates)"
+    caution = not_native(setting.device, setting.kernel, layout.rest_dtype)
+    return f"{text}; {caution}" if caution else text
 
 
-def _match(
-    classes: Sequence[SpeedClass], device: Device, precision: str, *, mixture: bool
-) -> tuple[SpeedClass, bool] | None:
-    """The row to use, and whether it is borrowed from another class of device.
-
-    Only rows for this precision and for this kind of model (mixture of experts or dense) count; None without one. Of these the
-    first in the file that was measured on this device's class, vendor and memory kind; without one the first of the same side,
-    CPU or accelerator, whatever its class, vendor and memory: the file's order decides, nothing looks for the nearest.
-    """
-
-    def measured(row: SpeedClass) -> bool:
-        return (
-            device.device_class in row.device_classes
-            and (not row.vendors or device.vendor in row.vendors)
-            and (not row.memory_kinds or device.memory_kind in row.memory_kinds)
-        )
-
-    cpu = device.device_class == "cpu"
-    rows = [
-        row for row in classes if (not row.precisions or precision in row.precisions) and row.mixture in (None, mixture)
-    ]
-    exact = next((row for row in rows if measured(row)), None)
-    if exact is not None:
-        return exact, False
-    lent = next((row for row in rows if ("cpu" in row.device_classes) == cpu), None)
-    return None if lent is None else (lent, True)
+def _where(timing: Timing, phase: Literal["decode", "prefill"]) -> str:
+    setting, basis = timing.setting, timing.fit.basis(timing.setting, phase)
+    if basis == "measured-device":
+        count = timing.fit.points(setting, phase)
+        return f"{count} measurements of {setting.engine} on this device with {WEIGHTS_NAMED[setting.kernel]} weights"
+    if basis == "class":
+        return f"measured on others with this kind of memory and {WEIGHTS_NAMED[setting.kernel]} weights"
+    return "extrapolated from other devices and kernels"
 
 
-def _range(median: float, low: float, high: float) -> Range:
-    return Range(low=median * low, median=median, high=median * high)
+def _energy(setting: Setting, throughput: Range | None) -> Range | None:
+    """Joules that all devices take for 1,000 tokens: their power limit, the share of it that is drawn, and the time."""
+    limit = setting.device.power_w
+    if throughput is None or limit is None or setting.device.device_class == "cpu":
+        return None
+    joules = 1000 * limit * setting.ranks * setting.stages
+    return Range(
+        low=joules * POWER_SHARE.low / throughput.high,
+        median=joules * POWER_SHARE.median / throughput.median,
+        high=joules * POWER_SHARE.high / throughput.low,
+    )
 
 
-def _reason(row: SpeedClass, device: Device, layers: int, *, borrowed: bool) -> str:
-    bandwidth = f"{row.decode_efficiency:.0%} of {device.name}'s bandwidth"
-    launch = f"{row.layers_s(layers) * 1000:.3g} ms to launch {layers} layers"
-    share = f"the longer of {bandwidth} and {launch}" if row.overlaps else f"{bandwidth} plus {launch}"
-    where = f"{row.points} measurements of this class" if row.points else "assumed"
-    if borrowed:
-        where = (
-            "rates assumed from its cores" if device.device_class == "cpu" else "borrowed from another class of device"
-        )
-    return f"{share}, {where} ({row.source})"
+def _inverse(rate: Range) -> Range:
+    """The time that a rate means: the fastest rate is the shortest time."""
+    return Range(low=1 / rate.high, median=1 / rate.median, high=1 / rate.low)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from fmkit.errors import UsageError
 from fmkit.results.trial import Check
 from fmkit.trial.evidence import Evidence
@@ -18,6 +20,14 @@ LEAST_TOKENS = 16
 SYMMETRY_TOLERANCE = 1e-3
 CHANCE_SHARE = 0.75
 PARAPHRASE_MARGIN = 0.05
+TOOL_MARKS = ("<tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "get_weather")
+"""What a call looks like where nobody parsed it."""
+
+
+class ToolArguments(msgspec.Struct, forbid_unknown_fields=True):
+    """What the tool that is offered takes."""
+
+    city: str
 
 
 def finite_logits(seen: Evidence) -> Check:
@@ -31,6 +41,9 @@ def finite_logits(seen: Evidence) -> Check:
 def deterministic(seen: Evidence) -> Check:
     """The same input gives the same output at temperature 0."""
     name = "deterministic"
+    if seen.differing_share is not None:
+        detail = "share of the output after the first difference between two answers"
+        return _judged(name, seen.differing_share == 0, seen.differing_share, 0.0, detail)
     if seen.repeat_difference is None:
         return _not_applicable(name, "the output has no logits")
     return _judged(
@@ -134,6 +147,37 @@ def chat_template(seen: Evidence) -> Check:
     return Check(name=name, passed=seen.has_chat_template, value=None, threshold=None, detail=detail)
 
 
+def valid_json(seen: Evidence) -> Check:
+    """Asked for a JSON object and told to give nothing else, the model gives one."""
+    name = "valid-json"
+    if seen.json_text is None:
+        return _not_applicable(name, "the trial did not ask for JSON")
+    text = seen.json_text.strip()
+    try:
+        passed = isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.MsgspecError, RecursionError):
+        passed = False
+    detail = "one JSON object, and nothing else" if passed else f"no JSON object, or not alone: {text[:60]!r}"
+    return Check(name=name, passed=passed, value=None, threshold=None, detail=detail)
+
+
+def tool_call(seen: Evidence) -> Check:
+    """A call of a tool arrives as one, with arguments that fit the tool; the model need not call it."""
+    name = "tool-call"
+    if seen.tool_arguments is None:
+        if seen.tool_text is not None and any(mark in seen.tool_text for mark in TOOL_MARKS):
+            detail = "the model's call came as text: the server does not parse its format"
+            return Check(name=name, passed=False, value=None, threshold=None, detail=detail)
+        reason = "the trial offered no tool" if seen.tool_text is None else "the model answered in words"
+        return _not_applicable(name, reason)
+    try:
+        msgspec.json.decode(seen.tool_arguments, type=ToolArguments)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        detail = f"the arguments do not fit the tool: {str(error)[:100]}"
+        return Check(name=name, passed=False, value=None, threshold=None, detail=detail)
+    return Check(name=name, passed=True, value=None, threshold=None, detail="the call was parsed, and its arguments fit the tool")
+
+
 CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "finite-logits": finite_logits,
     "deterministic": deterministic,
@@ -143,6 +187,8 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "embedding-symmetry": embedding_symmetry,
     "paraphrase-closer": paraphrase_closer,
     "chat-template": chat_template,
+    "valid-json": valid_json,
+    "tool-call": tool_call,
 }
 """Every check by the name that `--checks` takes."""
 
@@ -161,7 +207,9 @@ def check_names(asked: Sequence[str] | None) -> tuple[str, ...]:
 
 def run_checks(names: Sequence[str], seen: Evidence) -> tuple[Check, ...]:
     """Judge the evidence by the checks named."""
-    return tuple(CHECKS[name](seen) for name in names)
+    return tuple(
+        _not_applicable(name, seen.unseen[name]) if name in seen.unseen else CHECKS[name](seen) for name in names
+    )
 
 
 def _needs_text(seen: Evidence) -> str | None:

@@ -7,8 +7,11 @@ from typing import Literal
 from fmkit.errors import FmkitError, MissingExtraError, UnsafeInputError, UsageError
 from fmkit.trial.request import Phase, TrialFailure
 
-LIBRARIES = {"torch", "transformers", "accelerate", "safetensors", "numpy"}
-"""What the extra `try` installs: one of these missing is no bug."""
+LIBRARIES = {
+    **dict.fromkeys(("torch", "transformers", "accelerate", "safetensors", "numpy"), "try"),
+    "xllamacpp": "llama-cpp",
+}
+"""The extra that installs each library: one of these missing is no bug."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 
@@ -20,8 +23,9 @@ def failure_of(error: Exception, phase: Phase) -> TrialFailure:
     """What an exception means for the user."""
     if isinstance(error, FmkitError):
         return TrialFailure(kind=_kind(error), phase=phase, message=error.message, next_command=error.next_command)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in LIBRARIES:
-        missing = MissingExtraError.for_extra("try", "fmkit try", str(error.name))
+    extra = LIBRARIES.get((error.name or "").split(".")[0]) if isinstance(error, ModuleNotFoundError) else None
+    if extra is not None and isinstance(error, ModuleNotFoundError):
+        missing = MissingExtraError.for_extra(extra, "fmkit try", str(error.name))
         return TrialFailure(
             kind="missing-extra", phase=phase, message=missing.message, next_command=missing.next_command
         )

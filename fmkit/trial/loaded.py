@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 
+from fmkit.trial.given_text import INPUTS, given_text
 from fmkit.trial.request import TrialRequest
-
-INPUTS = Path(__file__).parent / "inputs"
-"""The example inputs that the project made itself (examples/inputs/make_inputs.py)."""
 
 NO_MEANING = "(random weights: the output means nothing)"
 
@@ -80,12 +78,7 @@ class Loaded:
 
     def text(self, packaged: str) -> str:
         """The text to work on: `--prompt`, else the file of `--input`, else the packaged example of that name."""
-        if self.request.prompt is not None:
-            return self.request.prompt
-        path = self.request.input_path
-        if path is not None and Path(path).suffix.lower() in (".txt", ".md"):
-            return Path(path).read_text(encoding="utf-8").strip()
-        return (INPUTS / packaged).read_text(encoding="utf-8").strip()
+        return given_text(self.request, packaged)
 
     def file(self, packaged: str, suffixes: tuple[str, ...]) -> Path:
         """The file to work on: that of `--input` if its kind suits, else the packaged example."""

@@ -27,6 +27,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One trial. Weights come from `folder`, or are random if it is None; `config` is the model's config.json either way.
 
+    For llama.cpp `folder` is a GGUF file, `config` holds `vocab_size` and `chat_template` (whether it has one) from its header, and
+    `dtype` is the file's type, such as Q4_K_M.
+
     `dtype` is PyTorch's name of the type of whatever is not quantised. `context_tokens` are held per sequence in the decoder's
     cache (for an encoder: its input); `encoder_tokens` is the input of an encoder-decoder. `image_tokens` is what one image
     takes of the context. `held_out_path` is text the model has not seen, for the check that asks whether it knows language.
@@ -65,9 +68,13 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Single measurements: seconds to the first token, and tokens per second of one sequence while decoding."""
+    """Single measurements: seconds to the first token, and tokens per second of one sequence while decoding.
+
+    `prefill_tokens_per_s` are prompt tokens of all sequences per second, where the engine says them.
+    """
 
     ttft_s: tuple[float, ...] = ()
+    prefill_tokens_per_s: tuple[float, ...] = ()
     decode_tokens_per_s: tuple[float, ...] = ()
 
 

@@ -24,8 +24,8 @@ from fmkit.trial.child import PHASE_MARK
 from fmkit.trial.request import ChildResult, TrialFailure, TrialOutcome, TrialRequest
 
 PHASES = {
-    "start": "importing PyTorch and transformers",
-    "warm-up": "warming up with one layer",
+    "start": "importing the engine's libraries",
+    "warm-up": "warming up",
     "load": "loading the model",
     "prefill": "processing the input, counting memory",
     "decode": "decoding one token, counting memory",

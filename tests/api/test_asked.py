@@ -32,7 +32,13 @@ def test_a_count_has_limits(value: object) -> None:
 
 def test_aliases_of_precisions() -> None:
     catalog = load_catalog()
-    assert [precision_id(name, catalog) for name in ("INT4", "nf4", "bf16", "fp32")] == ["int4", "int4", "fp16", "fp32"]
+    assert [precision_id(name, catalog) for name in ("INT4", "4bit", "int4-bnb", "bf16", "fp32")] == [
+        "int4",
+        "int4",
+        "nf4",
+        "fp16",
+        "fp32",
+    ]
     with pytest.raises(UsageError, match="nearest: fp16"):
         precision_id("fp17", catalog)
     with pytest.raises(UsageError):

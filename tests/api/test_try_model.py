@@ -26,7 +26,7 @@ from fmkit.errors import (
 )
 from fmkit.machine import Machine, memory_machine
 from fmkit.results.trial import EngineVersion, TrialResult
-from fmkit.trial import hub_files
+from fmkit.hub import download as hub_files
 from fmkit.trial.embedded import MODEL_PATH
 from fmkit.trial.request import CellOutcome, Timing, TrialOutcome, TrialRequest
 from fmkit.trial.store import TrialStore
@@ -320,8 +320,7 @@ def test_a_full_disk_is_noticed_before_the_download(
 
 def test_cached_models_need_no_network(child: Child, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The Hub library's own cache is found, offline, if its weights are complete."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     snapshot = tmp_path / "models--openai-community--gpt2" / "snapshots" / ("b" * 40)
     shutil.copytree(MODEL_PATH, snapshot)
     refs = tmp_path / "models--openai-community--gpt2" / "refs"

@@ -56,7 +56,7 @@ def test_a_price_without_a_source_borrows_none() -> None:
 @pytest.mark.parametrize(
     ("one", "several"),
     [
-        ({"precision": "int4"}, {"precision": ["int4"]}), ({"precision": "nf4"}, {"precision": ("int4",)}),
+        ({"precision": "int4"}, {"precision": ["int4"]}), ({"precision": "4bit"}, {"precision": ("int4",)}),
         ({"context": "32k"}, {"context": [32768]}), ({"context": 32768}, {"context": ["32k"]}),
         ({"sequences": 4}, {"sequences": [4]}),
         ({"engine": "vllm", "engine_option": "block_size=32"}, {"engine": "vllm", "engine_option": ["block_size=32"]}),
@@ -113,7 +113,7 @@ def test_tensor_parallel_divides_and_sums() -> None:
     [
         {"engine": "vllm", "tensor_parallel": 3}, {"engine": "transformers", "tensor_parallel": 2},
         {"engine": "vllm", "engine_option": ["nonsense"]}, {"engine": "vllm", "engine_option": ["blok_size=16"]},
-        {"engine": "transformers", "engine_option": ["a=b"]}, {"engine": "transformers", "kv_dtype": "fp8"},
+        {"engine": "transformers", "engine_option": ["a=b"]}, {"engine": "transformers", "kv_dtype": "q8_0"},
         {"engine": "llama.cpp", "kv_dtype": "fp8"}, {"engine": "sglang"}, {"precision": ["int3"]}, {"context": ["1.5"]},
         {"context": [0]}, {"sequences": [0]}, {"attention": "fast"}, {"gpu": "rtx-4090", "memory": "24GiB"},
         {"free": True, "gpu": "rtx-4090"}, {"memory": "24"}, {"memory": "-1GiB"},

@@ -18,7 +18,11 @@ from fmkit.errors import ExitCode
 from tests.cli.running import fmkit as shell
 from tests.cli.running import here
 
-SUBCOMMANDS = {"hardware": ("show", "list"), "trials": ("list", "show", "export", "import"), "catalog": ("list", "show", "check")}
+SUBCOMMANDS = {
+    "hardware": ("show", "list"),
+    "trials": ("list", "show", "export", "import"),
+    "catalog": ("list", "show", "check"),
+}
 LEAVES = [
     [name, *rest]
     for name in COMMANDS

@@ -47,9 +47,9 @@ def test_names_shapes_types_and_bytes() -> None:
     found = {one.name: one for one in read_gguf(FIXTURES / "llama-q4_0.gguf").tensors}
     assert len(found) == 21
     down = found["blk.1.ffn_down.weight"]
-    assert (down.dims, down.kind.name, down.bytes) == ((96, 64), "Q4_0", 96 * 64 // 32 * 18)
-    assert (found["output.weight"].kind.name, found["output.weight"].bytes) == ("Q8_0", 300 * 64 // 32 * 34)
-    assert (found["output_norm.weight"].kind.name, found["output_norm.weight"].bytes) == ("F32", 256)
+    assert (down.shape, down.dtype, down.bytes) == ((64, 96), "Q4_0", 96 * 64 // 32 * 18)
+    assert (found["output.weight"].dtype, found["output.weight"].bytes) == ("Q8_0", 300 * 64 // 32 * 34)
+    assert (found["output_norm.weight"].dtype, found["output_norm.weight"].bytes) == ("F32", 256)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -61,7 +61,7 @@ def test_agrees_with_the_gguf_package(file: Path) -> None:
         for one in reader.tensors
     ]
     found = read_gguf(file)
-    ours = [(one.name, one.dims, one.kind.name, one.bytes, found.data_offset + one.offset) for one in found.tensors]
+    ours = [(one.name, one.shape[::-1], one.dtype, one.bytes, found.data_offset + one.offset) for one in found.tensors]
     assert ours == theirs
 
 

@@ -9,8 +9,7 @@ from fmkit.selection.request import Request
 from fmkit.selection.task_units import task_units
 
 PRECISIONS = {
-    name: Precision(id=name, name=name, bits=bits, quality_loss="one point")
-    for name, bits in (("fp16", 16), ("int4", 4))
+    name: Precision(id=name, name=name, bits=bits, lossless="one point") for name, bits in (("fp16", 16), ("int4", 4))
 }
 
 

@@ -97,7 +97,7 @@ def speed_of(
         facts = catalog.engines[engine]
         memory = memory_of(model, device, precision, context, engine, sequences)
         layout = catalog.layouts[facts.layouts[precision]]
-        found = estimate(spec_of(model), memory, layout, machine_of(device), facts.speed, prompt, images)
+        found = estimate(spec_of(model), memory, layout, machine_of(device), catalog.speed, prompt, images)
         assert found is not None
         return found
 

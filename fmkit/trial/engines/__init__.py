@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from fmkit.trial.engines.base import Engine
     from fmkit.trial.request import TrialRequest
 
-ENGINES = {"transformers": "fmkit.trial.engines.transformers:TransformersEngine"}
+ENGINES = {
+    "transformers": "fmkit.trial.engines.transformers:TransformersEngine",
+    "llama.cpp": "fmkit.trial.engines.llama_cpp:LlamaCppEngine",
+}
 """Where each engine's class is."""
 
 

@@ -1,0 +1,60 @@
+"""What `fmkit try` needs to know of a GGUF file before llama.cpp loads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fmkit.errors import UsageError
+from fmkit.model.ggml import FILE_TYPE_NAMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fmkit.api.resolve import ResolvedModel
+    from fmkit.model.spec import ModelSpec
+
+STORED = "stored"
+RUNNABLE = ("decoder", "state-space", "hybrid")
+"""The kinds of model that continue a text: what the llama.cpp engine asks of a file."""
+
+
+def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
+    """The GGUF file to run; UsageError where llama.cpp has none to load."""
+    if random_weights:
+        raise UsageError("llama.cpp loads a file: --random-weights is for transformers", where="--random-weights")
+    if resolved.path is None or resolved.path.suffix != ".gguf":
+        raise UsageError(
+            f"llama.cpp runs GGUF files, and {resolved.ref} is none: give the path of one",
+            where="MODEL",
+            next_command=f"fmkit catalog variants {resolved.hub_id or resolved.ref}, then fmkit try ./FILE.gguf",
+        )
+    if resolved.spec is not None and resolved.spec.kind not in RUNNABLE:
+        raise UsageError(
+            f"this version runs GGUF files of models that continue text; {resolved.id} is of kind {resolved.spec.kind}",
+            where="MODEL",
+            next_command=f"fmkit vram {resolved.ref}",
+        )
+    return resolved.path
+
+
+def stored_only(precision: str | None) -> str:
+    """The precision of a GGUF file, which runs as it is; UsageError for any other."""
+    if precision not in (None, STORED):
+        raise UsageError(
+            f"a GGUF file runs as it is stored, not at {precision}: leave out --precision, or give another file",
+            where="--precision",
+        )
+    return STORED
+
+
+def gguf_facts(path: Path, spec: ModelSpec) -> dict[str, Any]:
+    """Facts of the file's header that the engine needs: `vocab_size`, `chat_template` (whether it has one), `file_type` by its name."""
+    from fmkit.hub.gguf import read_gguf_set  # noqa: PLC0415  file access only when a file is run
+
+    header, _ = read_gguf_set(path)
+    number = header.keys.get("general.file_type")
+    return {
+        "vocab_size": spec.vocab_size,
+        "chat_template": bool(header.keys.get("tokenizer.chat_template")),
+        "file_type": FILE_TYPE_NAMES.get(number, f"type {number}") if isinstance(number, int) else "its own mix",
+    }

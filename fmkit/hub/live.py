@@ -1,0 +1,131 @@
+"""What the Hub says of a model today: licence, gate, downloads, likes, last change, evaluations. One request a model, kept with its date."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fmkit.errors import FmkitError, NetworkNeededError, UnsafeInputError
+from fmkit.hub.cache import COMMIT
+from fmkit.hub.client import HubClient, endpoint, switched_off
+from fmkit.hub.metadata_cache import write_whole
+from fmkit.hub.refusals import refusal
+from fmkit.hub.repository import HUB_ID, check_name
+from fmkit.selection.facts import HubFacts
+
+EXPANDED = (
+    "sha",
+    "gated",
+    "disabled",
+    "downloads",
+    "likes",
+    "trendingScore",
+    "lastModified",
+    "tags",
+    "baseModels",
+    "evalResults",
+)
+MAX_BYTES = 4_000_000
+REFRESH_DEADLINE_S = 120.0
+
+
+class _Base(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Bases(msgspec.Struct, frozen=True):
+    relation: str | None = None
+    models: list[_Base] | None = None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    id: str
+    sha: str | None = None
+    gated: bool | str | None = None
+    disabled: bool | None = None
+    downloads: int | None = None
+    likes: int | None = None
+    trendingScore: float | None = None  # noqa: N815  the Hub's name
+    lastModified: str | None = None  # noqa: N815
+    tags: list[str] | None = None
+    baseModels: _Bases | None = None  # noqa: N815
+    evalResults: list[Any] | None = None  # noqa: N815
+
+
+def live_facts(hub_ids: Sequence[str], *, offline: bool, folder: Path) -> dict[str, HubFacts | FmkitError]:
+    """What the Hub says of each model; an error in its place where it says no.
+
+    Offline the last answers count, each with the date it was asked on. Raises NetworkNeededError where there is neither.
+    """
+    if offline or switched_off():
+        kept = {hub_id: _load(folder, hub_id) for hub_id in hub_ids}
+        if any(facts is None for facts in kept.values()):
+            missing = next(hub_id for hub_id, facts in kept.items() if facts is None)
+            raise NetworkNeededError(
+                f"the Hub was never asked about {missing}, and the network is off",
+                where=missing,
+                next_command="leave out --offline (and HF_HUB_OFFLINE), or --live",
+            )
+        return {hub_id: facts for hub_id, facts in kept.items() if facts is not None}
+    client = HubClient(REFRESH_DEADLINE_S)
+    found = client.get_all(lambda hub_id: _ask(client, hub_id), list(hub_ids), "the Hub")
+    answers = dict(zip(hub_ids, found, strict=True))
+    for hub_id, facts in answers.items():
+        if isinstance(facts, HubFacts):
+            write_whole(folder, _name(hub_id), msgspec.msgpack.encode(facts))
+    return answers
+
+
+def _ask(client: HubClient, hub_id: str) -> HubFacts | FmkitError:
+    """One model's facts; a refusal is returned, a lost network raised. An older server does not know all we ask for: then without."""
+    check_name(hub_id, None)
+    expand = "&".join(f"expand={name}" for name in EXPANDED)
+    answer = client.get(f"/api/models/{hub_id}?{expand}", limit=MAX_BYTES, where=hub_id)
+    if answer.status == 400:
+        answer = client.get(f"/api/models/{hub_id}", limit=MAX_BYTES, where=hub_id)
+    if answer.status != 200:
+        error = refusal(answer, hub_id, None, hub_id)
+        if isinstance(error, NetworkNeededError):
+            raise error
+        return error
+    try:
+        return _facts(msgspec.json.decode(answer.body, type=_Answer))
+    except (ValueError, RecursionError) as error:
+        return UnsafeInputError(f"the answer is none of a Hub ({str(error)[:120]})", where=hub_id)
+
+
+def _facts(found: _Answer) -> HubFacts:
+    tags = found.tags or []
+    bases = found.baseModels.models if found.baseModels is not None else None
+    return HubFacts(
+        hub_id=found.id if HUB_ID.fullmatch(found.id) else "unknown",
+        asked_on=datetime.fromtimestamp(time.time(), UTC).date().isoformat(),
+        commit=found.sha if found.sha is not None and COMMIT.fullmatch(found.sha) else None,
+        licence=next((tag.removeprefix("license:")[:80] for tag in tags if tag.startswith("license:")), None),
+        gated=bool(found.gated),
+        disabled=bool(found.disabled),
+        downloads=found.downloads,
+        likes=found.likes,
+        trending=found.trendingScore,
+        last_change=(found.lastModified or "")[:10] or None,
+        base_models=tuple(base.id for base in bases or () if HUB_ID.fullmatch(base.id)),
+        evaluations=len(found.evalResults or ()),
+    )
+
+
+def _load(folder: Path, hub_id: str) -> HubFacts | None:
+    try:
+        return msgspec.msgpack.decode((folder / _name(hub_id)).read_bytes(), type=HubFacts)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _name(hub_id: str) -> str:
+    digest = hashlib.sha256(f"{endpoint()}\n{hub_id.casefold()}".encode()).hexdigest()
+    return f"facts-{digest[:40]}.msgpack"

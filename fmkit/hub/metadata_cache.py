@@ -1,0 +1,80 @@
+"""What the Hub answered, kept on this disk with its date and commit: used offline, and for a day instead of asking again.
+
+One file per question, written beside its place and moved there in one step: a reader sees the old answer or the new one, two writers
+do not mix, and a write that is cut short leaves nothing. What can't be written or read is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from fmkit.hub.files import ModelFiles
+
+VERSION = 1
+"""Of the form of the files; those of another version are not read."""
+
+FRESH_S = 24 * 3600
+"""How long an answer about a branch stands without asking again; one about a commit stands for ever."""
+
+_MOST_BYTES = 64 * 1024**2
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer: the model's files at `commit`, asked for at `asked_at` (seconds since 1970, UTC)."""
+
+    version: int
+    endpoint: str
+    hub_id: str
+    revision: str | None
+    commit: str
+    asked_at: float
+    files: ModelFiles
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the answer stands without asking again."""
+        return self.revision == self.commit or 0 <= now - self.asked_at < FRESH_S
+
+
+def load(folder: Path, endpoint: str, hub_id: str, revision: str | None, label: str | None) -> Kept | None:
+    """The answer kept for that question; None if there is none, or it can't be read."""
+    file = _file(folder, endpoint, hub_id, revision, label)
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            return None
+        found = msgspec.msgpack.decode(file.read_bytes(), type=Kept)
+    except (OSError, ValueError, RecursionError):
+        return None
+    asked = (VERSION, endpoint, revision)
+    return found if (found.version, found.endpoint, found.revision) == asked else None
+
+
+def store(folder: Path, kept: Kept, asked_for: str, label: str | None) -> None:
+    """Keep an answer to a question about `asked_for`; a folder that can't be written to is no error."""
+    file = _file(folder, kept.endpoint, asked_for, kept.revision, label)
+    write_whole(folder, file.name, msgspec.msgpack.encode(kept))
+
+
+def write_whole(folder: Path, name: str, data: bytes) -> None:
+    """Write a file of the cache in one step, beside its place and then moved there; what can't be written is left."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=folder, prefix=".writing-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            Path(beside).replace(folder / name)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+
+
+def _file(folder: Path, endpoint: str, hub_id: str, revision: str | None, label: str | None) -> Path:
+    """One file per question; the name is a digest, for a revision can hold any character."""
+    question = "\n".join((endpoint, hub_id.casefold(), revision or "", (label or "").casefold()))
+    return folder / f"{hashlib.sha256(question.encode()).hexdigest()[:40]}.msgpack"

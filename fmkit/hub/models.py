@@ -1,0 +1,131 @@
+"""Any model of the Hub as files describe it: from this disk where it is complete there, from what was asked before, else from the Hub."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from fmkit.errors import FmkitError, NetworkNeededError
+from fmkit.hub import metadata_cache
+from fmkit.hub.cache import cached_file, cached_snapshots
+from fmkit.hub.client import HubClient, endpoint, switched_off
+from fmkit.hub.files import ModelFiles
+from fmkit.hub.local import CONFIG, read_folder
+from fmkit.hub.metadata_cache import Kept
+from fmkit.hub.remote import fetch_files
+from fmkit.hub.repository import check_name, fetch_repository
+
+_DAY_S = 24 * 3600
+
+
+class HubModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the Hub: its files at one commit, and where that is known from."""
+
+    hub_id: str
+    commit: str
+    files: ModelFiles
+    source: str
+
+
+def find_model(
+    hub_id: str,
+    revision: str | None,
+    label: str | None,
+    *,
+    offline: bool,
+    folder: Path,
+    say: Callable[[str], None] | None = None,
+) -> HubModel:
+    """The files of `hub_id` at `revision` (default: main); `label` names a quantisation of a repository of GGUF files.
+
+    Looked for in this order: the Hub library's cache, if configuration and weights are there whole; an earlier answer in `folder`,
+    if it still stands; the Hub; an older answer, where the Hub can't be reached. `say` hears when the Hub is asked. Raises UsageError, ModelNotFoundError,
+    NetworkNeededError, UnsafeInputError.
+    """
+    check_name(hub_id, revision)
+    home = endpoint()
+    off = offline or switched_off()
+    local = None if label is not None else _on_this_disk(hub_id, revision, any_commit=off)
+    if local is not None and local.files.weights is not None:
+        return local
+    kept = metadata_cache.load(folder, home, hub_id, revision, label)
+    now = time.time()
+    if kept is not None and kept.is_fresh(now):
+        return _from_kept(kept, now)
+    before = _from_kept(kept, now) if kept is not None else local
+    if off:
+        if before is not None:
+            return before
+        raise NetworkNeededError(
+            f"{hub_id} is neither in the catalog nor among what was asked or downloaded before, and the network is off",
+            where=hub_id if revision is None else f"{hub_id}@{revision}",
+            next_command="leave out --offline (and HF_HUB_OFFLINE), or give the path of a folder or config.json",
+        )
+    try:
+        return _ask(hub_id, revision, label, home, folder, say)
+    except NetworkNeededError:
+        if before is None:
+            raise
+        return before
+
+
+def _ask(
+    hub_id: str, revision: str | None, label: str | None, home: str, folder: Path, say: Callable[[str], None] | None
+) -> HubModel:
+    if say is not None:
+        say(f"asking {home} about {hub_id} ...")
+    client = HubClient(say=say)
+    repository = fetch_repository(client, hub_id, revision)
+    files = fetch_files(client, repository, revision, label)
+    kept = Kept(
+        version=metadata_cache.VERSION,
+        endpoint=home,
+        hub_id=repository.hub_id,
+        revision=revision,
+        commit=repository.commit,
+        asked_at=time.time(),
+        files=files,
+    )
+    metadata_cache.store(folder, kept, hub_id, label)
+    return HubModel(
+        hub_id=kept.hub_id, commit=kept.commit, files=files, source=f"{kept.hub_id} at commit {kept.commit}, asked now"
+    )
+
+
+def _from_kept(kept: Kept, now: float) -> HubModel:
+    """An earlier answer, with its age."""
+    age_s = max(0.0, now - kept.asked_at)
+    date = datetime.fromtimestamp(kept.asked_at, UTC).date().isoformat()
+    age = f"{age_s / _DAY_S:.0f} days" if age_s >= 2 * _DAY_S else f"{age_s / 3600:.0f} hours"
+    files = kept.files
+    if not kept.is_fresh(now):
+        note = f"the Hub was asked on {date}, {age} ago; what changed since is not known"
+        files = msgspec.structs.replace(files, notes=(*files.notes, note))
+    return HubModel(
+        hub_id=kept.hub_id,
+        commit=kept.commit,
+        files=files,
+        source=f"{kept.hub_id} at commit {kept.commit}, asked on {date} ({age} ago)",
+    )
+
+
+def _on_this_disk(hub_id: str, revision: str | None, *, any_commit: bool) -> HubModel | None:
+    """What the Hub library has downloaded, if it can be read; damaged files are as if they were not there.
+
+    `any_commit` takes what is there where nothing says which commit the branch is at.
+    """
+    folders = cached_snapshots(hub_id, revision)
+    if not any_commit and cached_file(hub_id, revision, CONFIG) is None:
+        return None
+    for folder in folders:
+        try:
+            files = read_folder(folder)
+        except FmkitError:
+            continue
+        where = f"{hub_id} at commit {folder.name}, in the Hub's cache on this disk"
+        return HubModel(hub_id=hub_id, commit=folder.name, files=files, source=where)
+    return None

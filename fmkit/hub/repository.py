@@ -1,0 +1,106 @@
+"""A repository on the Hub: what it holds, pinned to a commit, in one request. Names are checked before anything is asked."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import msgspec
+
+from fmkit.errors import ModelNotFoundError, UnsafeInputError, UsageError
+from fmkit.hub.cache import COMMIT
+from fmkit.hub.client import HubClient
+from fmkit.hub.refusals import refusal
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
+MAX_INFO_BYTES = 24_000_000
+MAX_FILES = 100_000
+
+
+class _Sibling(msgspec.Struct, frozen=True):
+    rfilename: str
+    size: int | None = None
+
+
+class _Info(msgspec.Struct, frozen=True):
+    """What is read of the Hub's answer about a repository."""
+
+    id: str
+    sha: str
+    gated: bool | str | None = None
+    disabled: bool | None = None
+    siblings: list[_Sibling] | None = None
+
+
+class Repository(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository at one commit: `hub_id` is the name the Hub answers with, `sizes` are bytes by file name."""
+
+    hub_id: str
+    commit: str
+    gated: bool
+    sizes: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def check_name(hub_id: str, revision: str | None) -> None:
+    """Refuse what is no id or revision before anything is asked."""
+    if not HUB_ID.fullmatch(hub_id) or ".." in hub_id:
+        raise UsageError(f"{hub_id!r} is no Hub id: write org/name", where=hub_id)
+    if revision is not None and (not REVISION.fullmatch(revision) or ".." in revision):
+        raise UsageError(f"{revision!r} is no revision: write a branch, tag or commit", where=f"{hub_id}@{revision}")
+
+
+def fetch_repository(client: HubClient, hub_id: str, revision: str | None) -> Repository:
+    """What the repository holds at `revision` (default: main). One request.
+
+    Raises ModelNotFoundError, NetworkNeededError, UnsafeInputError.
+    """
+    where = hub_id if revision is None else f"{hub_id}@{revision}"
+    at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    answer = client.get(f"/api/models/{hub_id}{at}?blobs=true", limit=MAX_INFO_BYTES, where=where)
+    if answer.status != 200:
+        raise refusal(answer, hub_id, revision, where)
+    info = _info(answer.body, where)
+    if info.disabled:
+        raise ModelNotFoundError(f"{hub_id} is disabled on the Hub", where=where)
+    siblings = info.siblings or []
+    names = [one for one in siblings if _is_plain(one.rfilename)]
+    notes = []
+    if len(names) < len(siblings):
+        notes.append(
+            f"{len(siblings) - len(names):,} files have names that no repository should have, and were left out"
+        )
+    if info.id != hub_id:
+        notes.append(f"the Hub answers {hub_id} with {info.id}: it was renamed, or is written so")
+    if names and all(one.size is None for one in names):
+        notes.append("this Hub gives no file sizes")
+    return Repository(
+        hub_id=info.id,
+        commit=info.sha,
+        gated=bool(info.gated),
+        sizes={one.rfilename: one.size for one in names if one.size is not None and one.size >= 0},
+        notes=tuple(notes),
+    )
+
+
+def _info(body: bytes, where: str) -> _Info:
+    if body.count(b"{") > 2 * MAX_FILES or body.count(b",") > 20 * MAX_FILES:
+        raise UnsafeInputError(f"the repository claims more than {MAX_FILES:,} files", where=where)
+    try:
+        info = msgspec.json.decode(body, type=_Info)
+    except (ValueError, RecursionError) as error:
+        raise UnsafeInputError(
+            f"the answer is none of a Hub ({str(error)[:120]}); is HF_ENDPOINT right?", where=where
+        ) from None
+    if not COMMIT.fullmatch(info.sha):
+        raise UnsafeInputError("the answer names no commit; is HF_ENDPOINT a Hub?", where=where)
+    if not HUB_ID.fullmatch(info.id) or ".." in info.id:
+        raise UnsafeInputError(f"the Hub answers with {info.id[:80]!r}, which is no Hub id", where=where)
+    return info
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a file name stays inside the repository and can be put into an address."""
+    parts = name.split("/")
+    return bool(name) and name.isprintable() and "\\" not in name and not any(part in {"", ".", ".."} for part in parts)

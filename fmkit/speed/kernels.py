@@ -1,0 +1,124 @@
+"""What a device does natively: the kernel a layout of weights runs in, its peak rate, and the kind of memory it is fed from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from fmkit.model.quantised.loading import unpacks
+
+if TYPE_CHECKING:
+    from fmkit.machine import Device
+    from fmkit.model.precision import Layout
+
+Kernel = Literal["32", "16", "fp8", "int8", "int4", "bnb8", "bnb4", "mxfp4", "nvfp4", "q8", "q4"]
+"""How weights are multiplied: by width, and by the family of kernels (`q8` and `q4` are llama.cpp's block formats,
+`bnb8` and `bnb4` those of bitsandbytes, which unpack before they multiply)."""
+
+WEIGHTS_NAMED = {
+    "32": "32-bit", "16": "16-bit", "fp8": "FP8", "int8": "8-bit", "int4": "4-bit", "bnb8": "LLM.int8", "bnb4": "nf4", "mxfp4": "MXFP4",
+    "nvfp4": "NVFP4", "q8": "8-bit block", "q4": "2- to 6-bit block",
+}  # fmt: skip
+"""What weights of a kernel are called."""
+
+MemoryGroup = Literal["hbm", "gddr", "apple", "unified", "cpu"]
+"""Kinds of memory that reach different shares of their nominal bandwidth."""
+
+FIRST_TENSOR_CORES = 2018
+"""GeForce cards from this year on have matrix units, at half the rate where they accumulate in float32."""
+
+NEEDS_UNITS = {"fp8": "float8", "nvfp4": "float4"}
+"""The number format whose matrix units a kernel is made for."""
+
+
+NAMED_KERNELS: tuple[tuple[str, Kernel], ...] = (("fp8", "fp8"), ("mxfp4", "mxfp4"), ("nvfp4", "nvfp4"))
+"""Kernels told by a word in a layout's id."""
+
+
+def kernel_of(layout: Layout) -> Kernel:
+    """The family of kernels that multiplies weights in this layout."""
+    if layout.file_type is not None:
+        return _ggml_kernel(layout.file_type)
+    if unpacks(layout):
+        return "16"
+    named = next((kernel for word, kernel in NAMED_KERNELS if word in layout.id), None)
+    if named is not None:
+        return named
+    if layout.weight_bits is None:
+        return "32" if layout.rest_dtype == "float32" else "16"
+    if layout.id.startswith("bnb"):
+        return "bnb8" if layout.weight_bits > 4 else "bnb4"
+    return "int8" if layout.weight_bits > 4 else "int4"
+
+
+def _ggml_kernel(file_type: str) -> Kernel:
+    if "MXFP4" in file_type:
+        return "mxfp4"
+    if file_type in ("F16", "BF16"):
+        return "16"
+    if file_type == "F32":
+        return "32"
+    return "q8" if file_type.startswith("Q8") else "q4"
+
+
+def memory_group(device: Device) -> MemoryGroup:
+    """The kind of memory that a device reads weights from."""
+    kind = (device.memory_kind or "").upper()
+    if device.device_class == "cpu":
+        return "cpu"
+    if device.unified_memory or "LPDDR" in kind:
+        return "apple" if device.vendor == "apple" else "unified"
+    return "hbm" if "HBM" in kind else "gddr"
+
+
+def matrix_rate(device: Device, kernel: Kernel, engine: str) -> float | None:
+    """Dense peak operations per second of the kernel on the device, one definition per kernel; None where it is unknown.
+
+    Weight-only formats are computed in 16 bit. llama.cpp multiplies its block formats as int8 on NVIDIA cards, and 16-bit weights
+    with 16-bit accumulation, for which a GeForce has twice the rate that the catalog states (float32 accumulation).
+    """
+    rates = device.flops_per_s
+    half = max(rates.get("float16", 0.0), rates.get("bfloat16", 0.0)) or None
+    if kernel == "32":
+        return rates.get("float32")
+    if kernel == "fp8":
+        return rates.get("float8") or half
+    if engine == "llama.cpp":
+        return _ggml_rate(device, kernel, half)
+    if kernel in ("mxfp4", "nvfp4"):
+        return rates.get("float4") or rates.get("float8") or half
+    return half
+
+
+def _ggml_rate(device: Device, kernel: Kernel, half: float | None) -> float | None:
+    """What llama.cpp's kernels are measured against, `half` being the stated 16-bit rate."""
+    if device.vendor != "nvidia" or half is None:
+        return half
+    if kernel != "16":
+        return max(device.flops_per_s.get("int8", 0.0), half)
+    doubled = device.device_class == "consumer" and (device.release_year or 0) >= FIRST_TENSOR_CORES
+    return half * (2 if doubled else 1)
+
+
+def not_native(device: Device, kernel: Kernel, dtype: str) -> str | None:
+    """What the device has no units for, in words; None where it has them or nothing is known of its rates.
+
+    `dtype` is what is computed in: bfloat16 on a card without it is computed in float32 or refused by the engine.
+    """
+    rates = device.flops_per_s
+    if not rates:
+        return None
+    wanted = NEEDS_UNITS.get(kernel)
+    if wanted is not None and wanted not in rates:
+        return f"{device.name} has no {wanted} matrix units: weights are unpacked and multiplied in 16 bit"
+    if dtype == "bfloat16" and device.vendor == "nvidia" and "bfloat16" not in rates:
+        return f"{device.name} has no bfloat16 units: vLLM refuses the type, PyTorch emulates it slowly; use float16"
+    return None
+
+
+def refused(device: Device, kernel: Kernel) -> str | None:
+    """Why no engine runs this kernel on the device; None where one does."""
+    if device.device_class == "cpu" and kernel in ("nvfp4", "fp8"):
+        return f"no engine multiplies {kernel} weights on a CPU"
+    if kernel == "nvfp4" and device.vendor != "nvidia":
+        return f"NVFP4 weights run on NVIDIA cards only, not on {device.name}"
+    return None

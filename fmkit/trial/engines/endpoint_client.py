@@ -1,0 +1,328 @@
+"""A careful HTTP client for one OpenAI-compatible server: deadlines, limits on every answer, the key only where it is asked for.
+
+The standard library's client, on a connection of its own for each request: a token's time of arrival must not wait for a buffer or
+a pool. No proxy is used and no redirect is followed, so that a key reaches the origin that was named and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fmkit import __version__
+from fmkit.errors import NetworkNeededError, TrialFailedError, UsageError
+from fmkit.units import KIB, MIB
+
+MOST_ANSWER_BYTES = 4 * MIB
+MOST_LINE_BYTES = 1 * MIB
+MOST_ERROR_BYTES = 64 * KIB
+READ_BYTES = 64 * KIB
+WATCH_S = 0.2
+"""How often a watch looks at its deadline."""
+
+KEY_VARIABLES = ("FMKIT_ENDPOINT_KEY", "OPENAI_API_KEY")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds to wait for a connection, for a whole short answer, for the first token (a long prompt on a CPU) and for each next one."""
+
+    connect_s: float = 10.0
+    answer_s: float = 30.0
+    first_token_s: float = 600.0
+    next_token_s: float = 60.0
+
+
+class RefusedError(TrialFailedError):
+    """The server answered with an error; `status` is its HTTP status."""
+
+    def __init__(self, status: int, message: str, *, where: str, next_command: str | None = None) -> None:
+        super().__init__(message, where=where, next_command=next_command)
+        self.status = status
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server listens; `base` is the path of its OpenAI-compatible interface, `root` the one its own pages are under."""
+
+    secure: bool
+    host: str
+    port: int
+    base: str
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a key belongs to."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+    @property
+    def root(self) -> str:
+        """The path that /metrics, /props and the like are under."""
+        return self.base.removesuffix("/v1")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this computer's own loopback address."""
+        return self.host in LOOPBACK
+
+
+def is_address(engine: str) -> bool:
+    """Whether an engine is named by the address of a server.
+
+    >>> is_address("http://localhost:8000/v1"), is_address("vllm")
+    (True, False)
+    """
+    return "://" in engine
+
+
+def parse_address(text: str) -> Address:
+    """The address of a server; without a path, /v1 is meant.
+
+    >>> parse_address("http://localhost:8000").base, parse_address("https://api.example.org/openai/v1/").origin
+    ('/v1', 'https://api.example.org:443')
+    """
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise _no_address(text) from None
+    plain = not (parts.query or parts.fragment) and text.isascii() and not any(char.isspace() for char in text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise _no_address(text)
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            f"an address takes no name or password: set {KEY_VARIABLES[0]} instead", where="--engine"
+        )  # and is not repeated here, for it holds a secret
+    secure = parts.scheme == "https"
+    return Address(
+        secure=secure, host=parts.hostname, port=port or (443 if secure else 80), base=parts.path.rstrip("/") or "/v1"
+    )
+
+
+def _no_address(text: str) -> UsageError:
+    shown = text.rpartition("@")[2][:80]
+    return UsageError(f"no address of a server: {shown!r}; write one such as http://localhost:8000/v1", where="--engine")
+
+
+class EndpointClient:
+    """Asks one server. Thread-safe; `cancel` ends every request that is under way."""
+
+    def __init__(self, address: Address, deadlines: Deadlines | None = None) -> None:
+        self.address = address
+        self.deadlines = deadlines or Deadlines()
+        self._key_asked_for = False
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """End what is under way, and take no more requests."""
+        self._cancelled.set()
+
+    def get(self, path: str) -> bytes:
+        """The body at `path`; RefusedError, NetworkNeededError, TrialFailedError for what is no answer."""
+        with self._exchange("GET", path, None, self.deadlines.answer_s) as (response, watch):
+            return _body(response, watch, MOST_ANSWER_BYTES, self.address.origin + path)
+
+    def stream(self, path: str, body: object, take: Callable[[float, bytes], bool], *, most_bytes: int) -> bool:
+        """Give server-sent events to `take` as they come: seconds since the request was sent, and the data. Whether `[DONE]` came.
+
+        `take` says whether the event brought a token: only that starts the wait for the next one. Raises TrialFailedError where the
+        stream breaks off, brings nothing for too long or exceeds `most_bytes`.
+        """
+        where = self.address.origin + path
+        data = msgspec.json.encode(body)
+        with self._exchange("POST", path, data, self.deadlines.first_token_s) as (response, watch):
+            kind = response.headers.get_content_type()
+            if kind != "text/event-stream":
+                raise TrialFailedError(
+                    f"the server answers with {kind[:60]} where a stream of events was asked for", where=where
+                )
+            for line in _lines(response, watch, most_bytes, where):
+                if not line.startswith(b"data:"):
+                    continue
+                payload = line[5:].strip()
+                if payload == b"[DONE]":
+                    return True
+                if take(time.perf_counter() - watch.sent_at, payload):
+                    watch.allow(self.deadlines.next_token_s)
+        return False
+
+    @contextmanager
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, allowed_s: float
+    ) -> Iterator[tuple[HTTPResponse, _Watch]]:
+        """One request and its answer, whose status is good; once more with the key where the server asks for one."""
+        where = self.address.origin + path
+        key = _key_for(self.address)
+        with_key = self._key_asked_for and key is not None
+        while True:
+            connection = self._connected(where)
+            watch = _Watch(connection.sock, allowed_s, self._cancelled)
+            try:
+                response = self._sent(connection, watch, method, path, body, key if with_key else None)
+                if response.status in (401, 403) and key is not None and not with_key:
+                    with_key = self._key_asked_for = True
+                    continue
+                if response.status != 200:
+                    raise _refusal(response, watch, where, with_key=with_key)
+                yield response, watch
+                return
+            except (HTTPException, OSError, ValueError) as error:
+                raise watch.reason(error, where) from error
+            finally:
+                watch.stop()
+                connection.close()
+
+    def _connected(self, where: str) -> HTTPConnection:
+        make = HTTPSConnection if self.address.secure else HTTPConnection
+        connection = make(self.address.host, self.address.port, timeout=self.deadlines.connect_s)
+        try:
+            connection.connect()
+        except (OSError, ValueError) as error:  # ValueError: a name that is none
+            raise NetworkNeededError(
+                f"can't reach the server: {_words(error)}",
+                where=where,
+                next_command=f"start it, or check the address: curl {self.address.origin}{self.address.base}/models",
+            ) from error
+        return connection
+
+    def _sent(
+        self, connection: HTTPConnection, watch: _Watch, method: str, path: str, body: bytes | None, key: str | None
+    ) -> HTTPResponse:
+        headers = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": f"fmkit/{__version__}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        watch.sent_at = time.perf_counter()
+        connection.request(method, path, body=body, headers=headers)
+        return connection.getresponse()
+
+
+class _Watch:
+    """Shuts a socket at its deadline: a server that sends a byte now and then meets every timeout of a single read."""
+
+    def __init__(self, sock: socket.socket, allowed_s: float, cancelled: threading.Event) -> None:
+        self.sent_at = time.perf_counter()
+        self.expired = False
+        self._sock = sock
+        self._cancelled = cancelled
+        self._done = threading.Event()
+        sock.settimeout(None)
+        self.allow(allowed_s)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def allow(self, seconds: float) -> None:
+        """So long from now on."""
+        self._allowed_s = seconds
+        self._ends_at = time.monotonic() + seconds
+
+    def stop(self) -> None:
+        self._done.set()
+
+    def reason(self, error: Exception, where: str) -> TrialFailedError:
+        """What broke a connection: us at the deadline, or the server."""
+        if self.expired:
+            return TrialFailedError(f"the server did not go on within {self._allowed_s:g} s", where=where)
+        return TrialFailedError(f"the connection was lost: {_words(error)}", where=where)
+
+    def _run(self) -> None:
+        while not self._done.wait(WATCH_S):
+            late = time.monotonic() >= self._ends_at
+            if late or self._cancelled.is_set():
+                self.expired = late
+                try:
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)  # of TLS too: SSLSocket.shutdown forgets its state
+                except OSError:  # closed already
+                    return
+                return
+
+
+def _lines(response: HTTPResponse, watch: _Watch, most_bytes: int, where: str) -> Iterator[bytes]:
+    """Lines as they arrive, without their ends."""
+    received, rest = 0, b""
+    while chunk := response.read1(READ_BYTES):
+        received += len(chunk)
+        if received > most_bytes:
+            raise TrialFailedError(f"the stream is longer than {most_bytes:,} bytes", where=where)
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MOST_LINE_BYTES:
+            raise TrialFailedError(f"a line of the stream is longer than {MOST_LINE_BYTES:,} bytes", where=where)
+        yield from whole
+    if watch.expired:
+        raise watch.reason(OSError(), where)
+
+
+def _body(response: HTTPResponse, watch: _Watch, most_bytes: int, where: str) -> bytes:
+    body = bytearray()
+    while chunk := response.read1(READ_BYTES):
+        body += chunk
+        if len(body) > most_bytes:
+            raise TrialFailedError(f"the answer is longer than {most_bytes:,} bytes", where=where)
+    if watch.expired:
+        raise watch.reason(OSError(), where)
+    return bytes(body)
+
+
+def _refusal(response: HTTPResponse, watch: _Watch, where: str, *, with_key: bool) -> RefusedError:
+    """What a status other than 200 means."""
+    status = response.status
+    if 300 <= status < 400:
+        target = response.headers.get("Location", "nowhere")[:120]
+        return RefusedError(status, f"the server redirects to {target}, which is not followed: give its address", where=where)
+    if status in (401, 403):
+        said = "refuses the key" if with_key else "wants a key"
+        return RefusedError(
+            status, f"the server {said} ({status})", where=where, next_command=f"export {KEY_VARIABLES[0]}=..., and try again"
+        )
+    said = _message(_body(response, watch, MOST_ERROR_BYTES, where))
+    return RefusedError(status, f"the server answers {status} {response.reason[:40]}{f': {said}' if said else ''}", where=where)
+
+
+class _ErrorBody(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw()
+    message: str = ""
+    detail: msgspec.Raw = msgspec.Raw()
+
+
+class _ErrorText(msgspec.Struct):
+    message: str
+
+
+def _message(body: bytes) -> str:
+    """The sentence in an error's body, in the forms that servers use; nothing where there is none."""
+    try:
+        found = msgspec.json.decode(body, type=_ErrorBody)
+        raw = bytes(found.error) or bytes(found.detail)
+        if not raw:
+            return _short(found.message)
+        try:
+            return _short(msgspec.json.decode(raw, type=_ErrorText).message)
+        except msgspec.MsgspecError:
+            return _short(raw.decode(errors="replace").strip('"'))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _key_for(address: Address) -> str | None:
+    """The key in the environment. OPENAI_API_KEY, which is set for other programs, does not go unencrypted over a network."""
+    named = os.environ.get(KEY_VARIABLES[0], "").strip()
+    if named:
+        return named
+    return os.environ.get(KEY_VARIABLES[1], "").strip() or None if address.secure or address.is_local else None
+
+
+def _words(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _short(str(text))
+
+
+def _short(text: str, most: int = 300) -> str:
+    return " ".join(text.split())[:most]

@@ -1,0 +1,281 @@
+"""llama.cpp through xllamacpp, its server without HTTP: loads a GGUF file, and reads memory in what llama.cpp says of its own buffers.
+
+Everything is allocated when the file is loaded, for the context and the sequences asked for. Another workload is another load.
+"""
+
+from __future__ import annotations
+
+import platform
+import random
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import xllamacpp
+
+from fmkit.errors import TrialFailedError, UsageError
+from fmkit.results.trial import EngineVersion
+from fmkit.trial.engines.llama_cpp_log import LAST_BUFFER, LoggedBuffers, captured_log, load_error, logged_buffers, threads_in
+from fmkit.trial.evidence import Evidence
+from fmkit.trial.given_text import given_text
+from fmkit.trial.request import Timing, TrialRequest
+
+ALL_LAYERS = -2
+"""`n_gpu_layers` for all of them, the output matrix included, as the estimate assumes; -1 would take as many as fit."""
+
+LOG_BUFFERS = 4
+"""The verbosity from which llama.cpp prints the size of each buffer."""
+
+UNSEEN = {
+    "finite-logits": "llama.cpp's server shows the likeliest tokens, not all logits",
+    "held-out-text": "llama.cpp's server scores no text that it was given",
+}
+"""Checks that can't be made from outside of the server, and why."""
+
+TOO_LONG = "exceed_context_size_error"
+"""The type of the server's error for a prompt that does not fit."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One sequence through the server: seconds from the start to its first and to its last token, and tokens of both phases.
+
+    `prompt_s` is the part of the time to the first token in which the server worked on the prompt.
+    """
+
+    first_s: float
+    last_s: float
+    prompt_s: float
+    prompt_tokens: int
+    tokens: int
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A generated text: `steps` has the id and the log-probability of each token, `stopped` whether the model ended it itself."""
+
+    text: str
+    steps: tuple[tuple[int, float], ...]
+    stopped: bool
+
+
+class LlamaCppEngine:
+    """One trial in llama.cpp. The facts of the file's header are the request's `config`."""
+
+    task = "text generation"
+
+    def __init__(self, request: TrialRequest) -> None:
+        self.request = request
+        self.warnings: list[str] = []
+        self._server: Any = None
+        self._buffers: LoggedBuffers | None = None
+        self._seen: Evidence | None = None
+        self._gpus = [each["description"] for each in xllamacpp.get_device_info() if "GPU" in each["type"].name]
+        self.device = ", ".join(self._gpus) if request.device == "cuda" else "CPU"
+        if request.device == "cuda" and not self._gpus:
+            raise UsageError(
+                "this xllamacpp was built for the CPU only",
+                next_command="use --device cpu, or install the wheel for your GPU that xllamacpp's README names",
+            )
+
+    def version(self) -> EngineVersion:
+        """The build of llama.cpp, which is the last part of xllamacpp's version."""
+        package = version("xllamacpp")
+        libraries = {"python": platform.python_version(), "xllamacpp": package}
+        return EngineVersion(name="llama.cpp", version=f"b{package.rpartition('.')[2]}", libraries=libraries)
+
+    def warm_up(self) -> None:
+        """Nothing: importing the library, which is done by now, allocates all that is not the model's."""
+
+    def load(self) -> None:
+        """Load the file for the request's context and sequences."""
+        assert self.request.folder is not None
+        with captured_log() as log:
+            try:
+                self._server = xllamacpp.Server(self._settings(self.request.folder))
+            except RuntimeError:  # says no more than that it failed
+                raise load_error(log.text()) from None
+            text = log.text_with(LAST_BUFFER)
+        on_cpu = self.request.device == "cpu"
+        self._buffers = logged_buffers(text, on_host=on_cpu)
+        if on_cpu:
+            self.device = f"CPU, {threads_in(text) or 'unknown'} threads"
+
+    def use(self, request: TrialRequest) -> None:
+        """Load the file again: the cache was allocated for the workload before."""
+        self.request = request
+        self._server = None  # frees it
+        self.load()
+
+    def recover(self) -> None:
+        """Free what the failed workload left, so that the next one starts from nothing."""
+        self._server = None
+
+    def reserved_bytes(self) -> int:
+        """All buffers on the device; llama.cpp keeps nothing beside them."""
+        return self._found.total_bytes if self.request.device == "cuda" else 0
+
+    def prefill_memory(self) -> dict[str, int]:
+        """Buffers as logged, after the context was filled once, so that the process has touched its pages."""
+        self._together(max(1, self.request.context_tokens - 2), 2)
+        found = self._found
+        on_device = {"reserved_peak_bytes": found.total_bytes} if self.request.device == "cuda" else {}
+        return {"weights": found.weights_bytes, "prefill_peak_bytes": found.total_bytes, **on_device}
+
+    def decode_memory(self) -> dict[str, int]:
+        """The same buffers: nothing grows."""
+        return {"decode_peak_bytes": self._found.total_bytes, "cache": self._found.cache_bytes}
+
+    def timing(self) -> Timing:
+        """The server's own times of `repeat` runs, all sequences at once; the run that counted memory has warmed the server up."""
+        steps = self.request.decode_steps
+        prompt = max(1, self.request.context_tokens - steps)
+        runs = [self._together(prompt, steps) for _ in range(self.request.repeat)]
+        decoding = [decode_rate(run) for run in runs]
+        return Timing(
+            ttft_s=tuple(max(one.first_s for one in run) for run in runs),
+            prefill_tokens_per_s=tuple(prefill_rate(run) for run in runs),
+            decode_tokens_per_s=tuple(rate for rate in decoding if rate is not None),
+        )
+
+    def answer(self) -> str:
+        """The continuation of the prompt or, where the file has a chat template, the answer to it; greedy."""
+        chat = bool(self.request.config.get("chat_template"))
+        seen = self._seen = Evidence(
+            task=self.task, random_weights=False, has_chat_template=chat, unseen=UNSEEN,
+            instruction_tuned=chat or "instruct" in self.request.model.casefold(),
+        )  # fmt: skip
+        text = given_text(self.request, "text.txt")
+        said = self._say(text, chat=chat)
+        if said is None:
+            return "(the prompt and its answer do not fit in the context: ask for a longer one)"
+        seen.tokens = [token for token, _ in said.steps]
+        seen.stopped = said.stopped
+        if "deterministic" in self.request.checks:
+            again = self._say(text, chat=chat)
+            seen.repeat_difference = None if again is None else difference(said, again)
+        return said.text
+
+    def evidence(self, checks: tuple[str, ...]) -> Evidence:
+        """What the trial observed."""
+        del checks
+        return self._seen or Evidence(task=self.task, random_weights=False, unseen=UNSEEN)
+
+    @property
+    def _found(self) -> LoggedBuffers:
+        """The buffers of what is loaded; `load` comes first."""
+        assert self._buffers is not None
+        return self._buffers
+
+    def _settings(self, path: str) -> Any:  # noqa: ANN401
+        """What the estimate assumes: whole layers on the device or none, no caches of old prompts beside the buffers."""
+        request = self.request
+        settings = xllamacpp.CommonParams()
+        settings.model.path = path
+        settings.n_ctx = request.context_tokens * request.sequences
+        settings.n_parallel = request.sequences
+        settings.n_gpu_layers = ALL_LAYERS if request.device == "cuda" else 0
+        settings.fit_params = False  # else it changes what does not fit
+        settings.warmup = False
+        settings.cache_ram_mib = 0
+        settings.n_ctx_checkpoints = 0
+        settings.verbosity = LOG_BUFFERS
+        return settings
+
+    def _together(self, prompt_tokens: int, new_tokens: int) -> list[Run]:
+        """A prompt of random but fixed tokens in every sequence at once, and so many new tokens after it, whatever they are."""
+        vocabulary = int(self.request.config["vocab_size"])
+        started = time.perf_counter()
+
+        def one(sequence: int) -> Run:
+            prompt = random.Random(sequence).choices(range(vocabulary), k=prompt_tokens)  # noqa: S311  any tokens do
+            answer = self._asked(
+                prompt=prompt, n_predict=new_tokens, id_slot=sequence, ignore_eos=True, temperature=0, cache_prompt=False
+            )
+            return run_of(answer["timings"], time.perf_counter() - started)
+
+        with ThreadPoolExecutor(self.request.sequences) as pool:
+            return list(pool.map(one, range(self.request.sequences)))
+
+    def _asked(self, **body: Any) -> Mapping[str, Any]:  # noqa: ANN401  JSON
+        return _answered(self._server.handle_completions(body))
+
+    def _say(self, text: str, *, chat: bool) -> Said | None:
+        """The model's greedy answer; None where it does not fit in the context."""
+        room = {"max_tokens": self.request.output_tokens, "temperature": 0, "cache_prompt": False}
+        if chat:
+            turns = [{"role": "user", "content": text}]
+            answer = self._server.handle_chat_completions({"messages": turns, "logprobs": True, "top_logprobs": 1, **room})
+        else:
+            answer = self._server.handle_completions({"prompt": text, "logprobs": 1, **room})
+        if (answer.get("error") or {}).get("type") == TOO_LONG:
+            return None
+        (choice,) = _answered(answer)["choices"]
+        message = choice.get("message") or {"content": choice.get("text")}
+        words = (message.get("reasoning_content"), message.get("content"))
+        return Said(
+            text="\n".join(part for part in words if part),
+            steps=tuple((step["id"], step["logprob"]) for step in (choice.get("logprobs") or {}).get("content", ())),
+            stopped=choice["finish_reason"] == "stop",
+        )
+
+
+def _answered(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The server's answer; TrialFailedError where it is an error."""
+    if "error" in answer:
+        raise TrialFailedError(f"llama.cpp's server answers: {answer['error'].get('message', answer['error'])}")
+    return answer
+
+
+def run_of(timings: Mapping[str, Any], last_s: float) -> Run:
+    """A run from the server's timings and the seconds after which its answer was there.
+
+    The first token was there as long before the end as the server decoded.
+
+    >>> run_of({"prompt_n": 496, "prompt_ms": 800.0, "predicted_n": 16, "predicted_ms": 300.0}, last_s=1.125)
+    Run(first_s=0.825, last_s=1.125, prompt_s=0.8, prompt_tokens=496, tokens=16)
+    """
+    return Run(
+        first_s=last_s - timings["predicted_ms"] / 1000,
+        last_s=last_s,
+        prompt_s=timings["prompt_ms"] / 1000,
+        prompt_tokens=timings["prompt_n"],
+        tokens=timings["predicted_n"],
+    )
+
+
+def prefill_rate(runs: Sequence[Run]) -> float:
+    """Prompt tokens per second of all sequences together, from the first one's beginning to the last one's first token.
+
+    >>> one = Run(first_s=0.5, last_s=0.8, prompt_s=0.5, prompt_tokens=100, tokens=16)
+    >>> prefill_rate([one, one])
+    400.0
+    """
+    began_s = min(run.first_s - run.prompt_s for run in runs)
+    return sum(run.prompt_tokens for run in runs) / (max(run.first_s for run in runs) - began_s)
+
+
+def decode_rate(runs: Sequence[Run]) -> float | None:
+    """Tokens per second of one sequence, from the one whose prompt was done last: the others' prompts no longer slow it down.
+
+    The first token comes out of the prompt: n tokens are n - 1 steps of decoding. None where there is no step.
+
+    >>> early = Run(first_s=0.1, last_s=0.9, prompt_s=0.1, prompt_tokens=100, tokens=16)
+    >>> decode_rate([early, Run(first_s=0.3, last_s=0.8, prompt_s=0.2, prompt_tokens=100, tokens=16)])
+    30.0
+    """
+    last = max(runs, key=lambda run: run.first_s)
+    return (last.tokens - 1) / (last.last_s - last.first_s) if last.tokens > 1 else None
+
+
+def difference(one: Said, other: Said) -> float:
+    """How far two runs on the same prompt are apart: the largest difference of a log-probability, at least 1 where tokens differ.
+
+    >>> a, b = Said(text="", steps=((7, -0.5),), stopped=True), Said(text="", steps=((8, -0.5),), stopped=True)
+    >>> difference(a, a), difference(a, b)
+    (0.0, 1.0)
+    """
+    largest = max((abs(first[1] - second[1]) for first, second in zip(one.steps, other.steps, strict=False)), default=0.0)
+    same = [token for token, _ in one.steps] == [token for token, _ in other.steps]
+    return largest if same else max(1.0, largest)

@@ -1,0 +1,165 @@
+"""Measured rows as seconds of passes: the traps of published tables, and a fit that finds what it was given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.speed.cases import Case, build_of, cases_of, engine_name, shipped_rows
+from benchmarks.speed.exclusions import split
+from benchmarks.speed.fitting import Problem
+from fmkit.catalog.load import Catalog
+from fmkit.catalog.measurements import LatencyMeasurement
+from fmkit.speed.efficiency import LAYER_S
+
+
+def row(**facts: object) -> LatencyMeasurement:
+    plain = {
+        "measurement_id": "x", "hub_id": "meta-llama/Meta-Llama-3-8B", "quant": "bf16", "engine": "vLLM", "trust": "A",
+        "accelerator_id": "h100-sxm5-80gb", "count": 1, "split_group": "llama-3-8b @ h100",
+    }  # fmt: skip
+    return LatencyMeasurement(**{**plain, **facts})  # type: ignore[arg-type]  # the columns of the table
+
+
+def one(catalog: Catalog, **facts: object) -> Case:
+    (found,), left_out = cases_of((row(**facts),), catalog)
+    assert not left_out
+    return found
+
+
+def test_a_rate_of_one_sequence_is_not_divided_by_the_batch(catalog: Catalog) -> None:
+    found = one(catalog, measures="decode", decode_tok_s_per_seq=50.0, batch=16, prompt_tokens=100, gen_tokens=200)
+    assert found.seconds == pytest.approx(1 / 50)
+    assert found.sequences == 16
+    assert found.context_tokens == 200  # the mean depth: the prompt and half of the answer
+
+
+def test_llama_bench_starts_from_an_empty_cache(catalog: Catalog) -> None:
+    found = one(
+        catalog, measures="decode", engine="llama.cpp", quant="GGUF Q4_K_M", decode_tok_s_per_seq=100.0, prompt_tokens=0,
+        gen_tokens=512,
+    )  # fmt: skip
+    assert found.context_tokens == 256
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("output", 64 * 1024), ("input+output", 64 * 2048)])
+def test_prompt_tokens_count_where_the_table_counts_them(kind: str, tokens: int, catalog: Catalog) -> None:
+    """The same seconds, 18.8 for 64 sequences of 1024 + 1024 tokens, whether the table adds the prompts or not."""
+    found = one(
+        catalog, measures="e2e", throughput_tok_s=tokens / 18.8, throughput_kind=kind, batch=64, prompt_tokens=1024,
+        gen_tokens=1024,
+    )  # fmt: skip
+    assert found.seconds == pytest.approx(18.8)
+    assert found.steps == 1023
+    assert found.answer == tokens
+
+
+def test_a_prompts_rate_is_that_of_all_sequences(catalog: Catalog) -> None:
+    found = one(catalog, measures="prefill", prefill_tok_s=8000.0, batch=4, prompt_tokens=1000)
+    assert found.seconds == pytest.approx(0.5)
+    assert (found.step, found.steps) == (None, 0)
+    assert sum(tower.tokens for tower in found.reads) == 4000
+
+
+def test_long_prompts_take_llama_cpp_several_passes(catalog: Catalog) -> None:
+    short, long = (
+        one(
+            catalog, measures="prefill", engine="llama.cpp", quant="GGUF F16", prefill_tok_s=1e4, prompt_tokens=tokens
+        ).reads[0]
+        for tokens in (512, 2048)
+    )
+    assert long.layers == 4 * short.layers
+
+
+def test_what_is_given_to_many_is_shared_or_split_by_layers(catalog: Catalog) -> None:
+    figures = {"measures": "decode", "decode_tok_s_per_seq": 50.0, "prompt_tokens": 1, "gen_tokens": 64, "count": 4}
+    assert (one(catalog, **figures).setting.ranks, one(catalog, **figures).setting.stages) == (4, 1)
+    split_by_layers = one(catalog, engine="llama.cpp", quant="GGUF F16", **figures).setting
+    assert (split_by_layers.ranks, split_by_layers.stages) == (1, 4)
+
+
+def test_a_saturated_server_runs_what_its_memory_holds(catalog: Catalog) -> None:
+    found = one(
+        catalog,
+        measures="serving",
+        throughput_tok_s=15_220.0,
+        throughput_kind="output",
+        prompt_tokens=1000,
+        gen_tokens=1000,
+    )
+    assert found.saturated
+    assert 150 < found.sequences < 300  # (72 - 16) GB less than 0.26 GB a sequence
+    assert found.read_share == pytest.approx(1 / 2)  # two prompts of 1000 tokens fit a chunk of 2048
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [({"trust": "C", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "trust C"),
+     ({"spec_decode": "mtp", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "speculative"),
+     ({"accelerator_id": "abacus", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "no device"),
+     ({"hub_id": "nobody/nothing", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "no config.json"),
+     ({"measures": "asr"}, "no text")],
+)  # fmt: skip
+def test_rows_that_say_too_little_are_left_out_with_the_reason(
+    facts: dict[str, object], reason: str, catalog: Catalog
+) -> None:
+    found, left_out = cases_of((row(**facts),), catalog)
+    assert found == []
+    assert reason in next(iter(left_out))[1]
+
+
+def test_a_step_faster_than_reading_the_weights_is_another_precision(catalog: Catalog) -> None:
+    found = one(catalog, measures="decode", decode_tok_s_per_seq=400.0, prompt_tokens=1, gen_tokens=64)
+    kept, left_out = split([found])
+    assert kept == []
+    assert "faster than reading the weights once" in next(iter(left_out))[1]
+
+
+def test_engines_and_builds_have_one_name() -> None:
+    assert engine_name(row(engine="TensorRT 10.2.0, CUDA 12.4", measures="serving")) == "tensorrt-llm"
+    assert engine_name(row(engine="ollama", measures="decode")) == "llama.cpp"
+    notes = "llama-bench; flash_attn=True; {'build': 'llama.cpp-vulkan', 'fa': '-fa 1'}"
+    assert build_of(row(notes=notes, measures="decode")) == "vulkan fa"
+
+
+def test_the_fit_finds_the_efficiency_that_it_was_given(catalog: Catalog) -> None:
+    """Models of 0.5B to 70B on one card, made to take 100 us a layer and 70 % of the bandwidth: both are found within 5 %."""
+    made = []
+    names = (
+        "Qwen/Qwen2.5-0.5B",
+        "Qwen/Qwen2.5-1.5B",
+        "Qwen/Qwen2.5-7B",
+        "Qwen/Qwen2.5-14B",
+        "Qwen/Qwen2.5-32B",
+        "Qwen/Qwen2.5-72B",
+    )
+    for name in names:
+        plain = one(catalog, hub_id=name, measures="decode", decode_tok_s_per_seq=1.0, prompt_tokens=1, gen_tokens=64)
+        assert plain.step is not None
+        seconds = plain.step.layers * 1e-4 + (plain.step.weight_bytes + plain.step.cache_bytes) / (0.7 * 3.35e12)
+        made += [
+            one(
+                catalog,
+                hub_id=name,
+                measures="decode",
+                decode_tok_s_per_seq=1 / seconds,
+                prompt_tokens=1,
+                gen_tokens=64,
+            )
+        ] * 5
+    problem = Problem(made)
+    effects = problem.fit(np.ones(len(made), dtype=bool))
+    found = {
+        part: sum(effects[place] for (_, own, _), place in problem.keys.items() if own == part)
+        for part in ("launch", "weights")
+    }
+    assert LAYER_S * np.exp(found["launch"]) == pytest.approx(1e-4, rel=0.05)
+    assert np.exp(-found["weights"]) == pytest.approx(0.7, rel=0.05)
+
+
+def test_most_published_rows_are_read(catalog: Catalog) -> None:
+    rows = shipped_rows()
+    found, _ = cases_of(rows, catalog)
+    read = {case.row.measurement_id for case in found}
+    trusted = [entry for entry in rows if entry.trust in ("A", "B")]
+    assert len(read) > 0.85 * len(trusted)

@@ -1,0 +1,121 @@
+"""Effects by scope, the path that falls back, and peaks of one definition."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import msgspec
+import pytest
+
+from fmkit.catalog.load import Catalog
+from fmkit.speed.efficiency import PARTS, Setting, SpeedFit, Spread, joined, scopes
+from fmkit.speed.kernels import kernel_of, matrix_rate, memory_group, not_native
+from fmkit.speed.operations import TowerPass
+
+STEP = TowerPass(role="decoder", layers=32, operations=16e9, weight_bytes=16_000_000_000, hidden_dim=4096)
+
+
+def fit(**effects: dict[str, float]) -> SpeedFit:
+    return SpeedFit(
+        date="2026-11-27",
+        rows=3,
+        effects={name.replace("_", " "): found for name, found in effects.items()},
+        measured={"decode vllm": 3, "decode vllm on h100-sxm5-80gb, 16": 3, "decode vllm, hbm, 16": 3},
+        spreads={
+            "decode class": Spread(low=0.5, high=2, points=40),
+            "decode class vllm": Spread(low=0.8, high=1.2, points=40),
+        },
+    )
+
+
+def setting(catalog: Catalog, device: str = "h100-sxm5-80gb", **changes: object) -> Setting:
+    plain = Setting(engine="vllm", device=catalog.devices[device], kernel="16", mixture=False)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def test_every_scope_that_is_known_counts_and_no_other(catalog: Catalog) -> None:
+    found = fit(
+        decode_weights={"all": log(2), "vllm, hbm": log(1.5), "llama.cpp": log(10), "vllm on rtx-4090": log(10)}
+    )
+    assert found.coefficient(setting(catalog), "decode", "weights") == pytest.approx(3)
+    assert found.coefficient(setting(catalog), "prefill", "weights") == 1
+
+
+def test_a_step_reads_its_weights_at_the_share_that_was_fitted(catalog: Catalog) -> None:
+    """16 GB at 3.35 TB/s are 4.78 ms; at half of the bandwidth, and 32 launches of 10 us: 9.87 ms."""
+    found = fit(decode_weights={"all": log(2)}, decode_linear={"all": -20.0})
+    assert found.pass_s(STEP, setting(catalog), "decode") == pytest.approx(0.00987, rel=0.002)
+
+
+def test_ranks_share_the_weights_and_pay_for_exchanging(catalog: Catalog) -> None:
+    one, four = (fit().pass_s(STEP, setting(catalog, ranks=ranks), "decode") for ranks in (1, 4))
+    assert one is not None
+    assert four is not None
+    assert one / 4 < four < one
+
+
+def test_the_path_goes_from_all_engines_to_the_kernel_on_the_device(catalog: Catalog) -> None:
+    found = scopes(setting(catalog), "decode", "weights")
+    assert found[0] == "all"
+    assert found[1] == "vllm"
+    assert found[-1] == "vllm on h100-sxm5-80gb, 16"
+    assert len(set(found)) == len(found)
+
+
+def test_what_was_measured_decides_the_basis(catalog: Catalog) -> None:
+    found = fit()
+    assert found.basis(setting(catalog), "decode") == "measured-device"
+    assert found.basis(setting(catalog, "a100-sxm4-80gb"), "decode") == "class"
+    assert found.basis(setting(catalog, "rtx-4090"), "decode") == "extrapolated"
+    assert found.basis(setting(catalog, mixture=True), "decode") == "extrapolated"
+    assert found.basis(setting(catalog), "prefill") == "extrapolated"
+
+
+def test_an_engines_own_spread_goes_before_that_of_all() -> None:
+    assert (fit().spread("decode", "class", "vllm").high, fit().spread("decode", "class", "mlx").high) == (1.2, 2)
+
+
+@pytest.mark.parametrize("overlaps", [True, False])
+def test_a_pass_is_no_shorter_than_its_longest_part(overlaps: bool) -> None:
+    parts = [0.004, 0.003, 0.002, 0.001, 0.0005, 0.0001]
+    assert max(parts) <= joined(*parts, overlaps=overlaps) <= sum(parts)
+
+
+def test_a_geforce_accumulates_in_16_bit_for_llama_cpp_only(catalog: Catalog) -> None:
+    card = catalog.devices["rtx-4090"]
+    assert matrix_rate(card, "16", "llama.cpp") == 2 * (matrix_rate(card, "16", "vllm") or 0)
+    assert matrix_rate(catalog.devices["a100-sxm4-80gb"], "16", "llama.cpp") == 312e12
+
+
+@pytest.mark.parametrize(
+    ("layout", "kernel"),
+    [("plain-16", "16"), ("plain-32", "32"), ("fp8-channel", "fp8"), ("w8a16", "int8"), ("awq-g128", "int4"), ("mxfp4", "mxfp4"),
+     ("gguf-q4-k-m", "q4"), ("gguf-q8-0", "q8"), ("gguf-f16", "16"), ("bnb-nf4-dq", "bnb4")],
+)  # fmt: skip
+def test_kernels_of_layouts(layout: str, kernel: str, catalog: Catalog) -> None:
+    assert kernel_of(catalog.layouts[layout]) == kernel
+
+
+@pytest.mark.parametrize(
+    ("device", "group"),
+    [("h100-sxm5-80gb", "hbm"), ("rtx-4090", "gddr"), ("apple-m2-ultra-64gb", "apple"), ("ryzen-ai-max-395", "unified"),
+     ("cpu-desktop-ddr5-dual", "cpu")],
+)  # fmt: skip
+def test_kinds_of_memory(device: str, group: str, catalog: Catalog) -> None:
+    assert memory_group(catalog.devices[device]) == group
+
+
+def test_what_a_device_has_no_units_for(catalog: Catalog) -> None:
+    assert "bfloat16" in (not_native(catalog.devices["t4"], "16", "bfloat16") or "")
+    assert not_native(catalog.devices["t4"], "16", "float16") is None
+    assert "float8" in (not_native(catalog.devices["a100-sxm4-80gb"], "fp8", "bfloat16") or "")
+    assert not_native(catalog.devices["h100-sxm5-80gb"], "fp8", "bfloat16") is None
+
+
+def test_the_shipped_fit_reaches_no_more_than_the_nominal_rates(catalog: Catalog) -> None:
+    found = catalog.speed
+    assert found.rows > 2500
+    for device in ("rtx-4090", "a100-sxm4-80gb", "h100-sxm5-80gb", "apple-m2-ultra-64gb", "l4", "mi300x"):
+        for engine in ("llama.cpp", "vllm", "transformers"):
+            for part in PARTS[1:2]:
+                assert found.coefficient(setting(catalog, device, engine=engine), "decode", part) > exp(-0.1)

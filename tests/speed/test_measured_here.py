@@ -1,0 +1,112 @@
+"""Speed from calls timed on the machine itself, held against models that were run there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from fmkit.api.sizing import layout_for
+from fmkit.catalog.load import Catalog
+from fmkit.machine import catalog_machine
+from fmkit.model.spec import ModelSpec
+from fmkit.sizing.estimate import Workload
+from fmkit.sizing.memory import estimate as estimate_memory
+from fmkit.speed.estimate import SpeedEstimate
+from fmkit.speed.measured_here import Measured, launch_of
+from fmkit.speed.rates import MachineRates
+from fmkit.speed.roofline import estimate
+
+SpecOf = Callable[[str], ModelSpec]
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module")
+def h100() -> MachineRates:
+    """`fmkit hardware measure --json` on an H100, 2026-11-27."""
+    return msgspec.convert(json.loads((RESULTS / "hardware-measure-h100.json").read_text())["rates"], MachineRates)
+
+
+def trials() -> list[dict[str, Any]]:
+    """What `fmkit try` measured on that machine."""
+    rows: list[dict[str, Any]] = json.loads((RESULTS / "gpu-trials-h100.json").read_text())["rows"]
+    return rows
+
+
+def predicted(row: dict[str, Any], rates: MachineRates | None, catalog: Catalog) -> SpeedEstimate:
+    spec = catalog.model(row["model"]).spec
+    assert spec is not None
+    work, precision, engine = row["workload"], row["precision"], catalog.engines["transformers"]
+    layout = layout_for("transformers", precision, catalog, spec)
+    machine = catalog_machine(catalog.devices["h100-sxm5-80gb"], 1)
+    workload = Workload(context_tokens=work["context_tokens"], sequences=work["sequences"])
+    memory = estimate_memory(spec, engine, layout, precision, workload, machine)
+    found = estimate(spec, memory, layout, machine, catalog.speed, work["timed_prompt_tokens"], rates=rates)
+    assert found is not None
+    return found
+
+
+def errors(h100: MachineRates, catalog: Catalog, quantity: str) -> list[float]:
+    found = []
+    for row in trials():
+        measured = row["speed"][quantity]
+        speed = predicted(row, h100, catalog)
+        if measured is not None and speed.basis == "measured-here":
+            rate = getattr(speed, quantity)
+            found.append(abs(rate.median / measured["mean"] - 1))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("quantity", ["ttft_s", "decode_tokens_per_s"])
+def test_an_h100_is_as_fast_as_its_timed_calls_say(quantity: str, h100: MachineRates, catalog: Catalog) -> None:
+    """Four models, 512 to 65,536 tokens, 1 to 16 sequences, in bfloat16: half within 15 %, nine of ten within 45 %."""
+    found = errors(h100, catalog, quantity)
+    assert len(found) >= 14
+    assert found[len(found) // 2] < 0.15
+    assert found[int(len(found) * 0.9)] < 0.45
+
+
+def test_a_type_that_was_not_timed_is_not_predicted_from_it(h100: MachineRates, catalog: Catalog) -> None:
+    row = next(row for row in trials() if row["precision"] == "int4")
+    assert predicted(row, h100, catalog).basis != "measured-here"
+
+
+def test_another_engine_makes_other_calls(h100: MachineRates, catalog: Catalog, spec_of: SpecOf) -> None:
+    spec, machine = spec_of("llama-3.1-8b"), catalog_machine(catalog.devices["h100-sxm5-80gb"], 1)
+    layout = layout_for("vllm", "fp16", catalog, spec)
+    memory = estimate_memory(spec, catalog.engines["vllm"], layout, "fp16", Workload(context_tokens=512), machine)
+    found = estimate(spec, memory, layout, machine, catalog.speed, rates=h100)
+    assert found is not None
+    assert found.basis == "measured-device"
+
+
+def test_seconds_per_weight_lie_between_the_timed_ones_and_grow_beyond(h100: MachineRates) -> None:
+    torch = h100.on(cpu=False)
+    assert torch is not None
+    found = Measured(rates=torch, dtype="bfloat16")
+    one, sixteen, many, twice = (found.weight_s(tokens) for tokens in (1, 16, 2048, 4096))
+    assert one == pytest.approx(2 / 2598.5e9, rel=0.001)
+    assert one <= found.weight_s(8) <= sixteen < many
+    assert twice == pytest.approx(2 * many)
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"), [("llama-3.1-8b", 2.0), ("qwen3-0.6b", 2.4), ("gemma-3-1b-it", 2.8), ("qwen3-30b-a3b", 3.6)]
+)
+def test_launching_counts_the_norms_of_a_layer(model: str, layers: float, spec_of: SpecOf) -> None:
+    assert launch_of(spec_of(model)) == pytest.approx(layers, abs=0.05)
+
+
+@pytest.mark.parametrize("quantity", ["ttft_s", "decode_tokens_per_s"])
+def test_three_of_four_figures_lie_in_their_range(quantity: str, h100: MachineRates, catalog: Catalog) -> None:
+    inside = []
+    for row in trials():
+        measured, speed = row["speed"][quantity], predicted(row, h100, catalog)
+        if measured is not None and speed.basis == "measured-here":
+            found = getattr(speed, quantity)
+            inside.append(found.low <= measured["mean"] <= found.high)
+    assert sum(inside) >= 0.75 * len(inside)

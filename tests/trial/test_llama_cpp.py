@@ -1,0 +1,227 @@
+"""The llama.cpp engine: files that the tests write, run through xllamacpp in the real child process, beside the estimate."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmkit.api import trial_request
+from fmkit.api.trial_run import TrialOptions
+from fmkit.api.try_model import try_model, try_sweep
+from fmkit.errors import (
+    DoesNotFitError,
+    ExitCode,
+    FmkitError,
+    MissingExtraError,
+    TrialFailedError,
+    UnsafeInputError,
+    UsageError,
+)
+from fmkit.results.trial import TrialResult
+from fmkit.trial.engines.llama_cpp_log import load_error, logged_buffers, threads_in
+from fmkit.trial.request import TrialRequest
+from fmkit.trial.runner import run_in_child
+from fmkit.units import GIB, MIB
+from tests.gguf_file import write_model
+from tests.trial.gguf_models import VOCAB, small_spec, write_running_model
+
+SMOLLM = "HuggingFaceTB--SmolLM2-135M-Instruct"
+QWEN = "Qwen--Qwen3-0.6B"
+GEMMA = "google--gemma-3-1b-it"
+
+PRINTED_MIB = 0.02
+"""llama.cpp prints buffers to 0.01 MiB, and weights as up to two of them."""
+
+
+
+def needs_xllamacpp(test: Any) -> Any:
+    absent = find_spec("xllamacpp") is None
+    skipped = pytest.mark.skipif(absent, reason="xllamacpp is not installed (pip install xllamacpp, 102 MB)")
+    return pytest.mark.slow(skipped(test))
+
+
+@pytest.fixture(scope="module")
+def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_running_model(tmp_path_factory.mktemp("gguf") / "smollm.gguf", small_spec(SMOLLM), "Q8_0")
+
+
+def tried(path: Path, **options: Any) -> TrialResult:
+    return try_model(str(path), engine="llama.cpp", device="cpu", keep=False, offline=True, **options)
+
+
+@needs_xllamacpp
+@pytest.mark.parametrize("file_type", ["F16", "Q8_0", "Q4_K_M"])
+@pytest.mark.parametrize(("config", "context"), [(SMOLLM, 300), (QWEN, 512), (GEMMA, 1536)])
+def test_buffers_are_the_predicted_ones(config: str, context: int, file_type: str, tmp_path: Path) -> None:
+    path = write_running_model(tmp_path / "model.gguf", small_spec(config), file_type)
+    found = tried(path, context=context, checks=["none"], repeat=1)
+    missed = {part: (found.predicted[part] - found.measured[part]) / MIB for part in ("weights", "cache")}
+    assert missed == {part: pytest.approx(0, abs=PRINTED_MIB) for part in missed}
+    assert found.predicted["activations"] == pytest.approx(found.measured["activations"], rel=0.05)
+    assert found.measured["process_peak_bytes"] > found.measured["cache"] + found.measured["process_baseline_bytes"]
+    assert found.precision == "stored"
+    assert len(found.output) > 10
+
+
+@needs_xllamacpp
+def test_a_whole_trial(smollm: Path) -> None:
+    found = tried(smollm, context=128, repeat=2)
+    assert found.engine.name == "llama.cpp"
+    assert found.engine.version.startswith("b")
+    speed = found.speed
+    assert speed.ttft_s is not None
+    assert speed.prefill_tokens_per_s is not None
+    assert speed.decode_tokens_per_s is not None
+    assert speed.ttft_s.n == speed.prefill_tokens_per_s.n == speed.decode_tokens_per_s.n == 2
+    timed = found.workload["timed_prompt_tokens"]
+    # the server's own rate leaves out what passes before it begins
+    assert 0 < timed / speed.prefill_tokens_per_s.mean <= speed.ttft_s.mean * 1.5
+    verdicts = {check.name: check.passed for check in found.checks}
+    assert verdicts["deterministic"] is True
+    assert verdicts["finite-logits"] is verdicts["held-out-text"] is None
+    assert "server" in next(check.detail for check in found.checks if check.name == "finite-logits")
+
+
+@needs_xllamacpp
+def test_a_sweep_loads_again_for_each_workload(smollm: Path) -> None:
+    options = TrialOptions(engine="llama.cpp", device="cpu", keep=False, offline=True, checks=["none"], repeat=1)
+    found = try_sweep(str(smollm), context=["64", "512"], sequences=[1, 3], options=options)
+    assert not found.failed
+    cells = {(one.workload["context_tokens"], one.workload["sequences"]): one for one in found.trials}
+    assert list(cells) == [(64, 1), (512, 1), (64, 3), (512, 3)]
+    for one in cells.values():
+        assert one.measured["cache"] == pytest.approx(one.predicted["cache"], abs=PRINTED_MIB * MIB)
+        assert one.measured["activations"] == pytest.approx(one.predicted["activations"], rel=0.05)
+        assert one.speed.decode_tokens_per_s is not None
+    assert cells[512, 3].measured["cache"] == pytest.approx(6 * cells[64, 1].measured["cache"], rel=0.01)
+
+
+@needs_xllamacpp
+def test_a_prompt_that_does_not_fit_is_said(smollm: Path) -> None:
+    found = tried(smollm, context=64, repeat=1, prompt="word " * 2000)
+    assert "do not fit in the context" in found.output
+    assert all(check.passed is None for check in found.checks)
+
+
+def request(path: Path, **changes: Any) -> TrialRequest:
+    facts = {"vocab_size": VOCAB, "chat_template": False}
+    return TrialRequest(
+        **{"model": path.name, "kind": "decoder", "config": facts, "dtype": "Q8_0", "context_tokens": 64, "folder": str(path),
+           "engine": "llama.cpp", "repeat": 1, **changes}
+    )  # fmt: skip
+
+
+@needs_xllamacpp
+def test_too_much_memory_is_said_to_be_that(smollm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = subprocess.Popen
+
+    def limited(*arguments: Any, **options: Any) -> Any:
+        bound = (4 * GIB, 4 * GIB)
+        return original(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, bound), **options)
+
+    monkeypatch.setattr(subprocess, "Popen", limited)
+    with pytest.raises(TrialFailedError, match="out of memory while loading the model: .*allocate"):
+        run_in_child(request(smollm, context_tokens=4_000_000))
+
+
+@needs_xllamacpp
+def test_an_engine_that_takes_too_long_is_ended(smollm: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(TrialFailedError, match="took longer than 4 s"):
+        run_in_child(request(smollm, context_tokens=4096, decode_steps=2048, repeat=100), timeout_s=4)
+    assert time.monotonic() - started < 4 + 8
+
+
+@needs_xllamacpp
+def test_a_file_without_a_tensor_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, small_spec(SMOLLM), "Q8_0")
+    path.write_bytes(path.read_bytes().replace(b"blk.0.attn_q", b"blk.0.attn_x"))
+    with pytest.raises(UnsafeInputError, match=r"can't load the file: .*blk\.0\.attn_q\.weight"):
+        run_in_child(request(path))
+
+
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util  # noqa: PLC0415
+
+    known = find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "xllamacpp" else known(name))
+
+
+def test_a_missing_library_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, small_spec(SMOLLM), "Q8_0")
+    without_library(monkeypatch)
+    with pytest.raises(MissingExtraError, match="xllamacpp") as caught:
+        tried(path)
+    assert caught.value.exit_code == ExitCode.MISSING_EXTRA
+    assert caught.value.next_command == "pip install 'fmkit[llama-cpp]'"
+
+
+def test_files_and_options_that_make_no_sense(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, small_spec(SMOLLM), "Q8_0")
+    encoder = tmp_path / "encoder.gguf"
+    write_model(encoder, small_spec("sentence-transformers--all-MiniLM-L6-v2"), "F16")
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(path.read_bytes()[:1_000_000])
+    cases: list[tuple[type[FmkitError], str, str, dict[str, Any]]] = [
+        (UsageError, "gpt2", "runs GGUF files", {}),
+        (UsageError, str(path), "as it is stored", {"precision": "int8"}),
+        (UsageError, str(path), "random-weights", {"random_weights": True}),
+        (UsageError, str(encoder), "kind encoder", {}),
+        (UnsafeInputError, str(cut), "beyond the end of the file", {}),
+        (DoesNotFitError, str(path), "What would fit: --context", {"context": 1_000_000_000}),
+    ]
+    for error, model, words, options in cases:
+        with pytest.raises(error, match=words):
+            try_model(model, engine="llama.cpp", device="cpu", keep=False, offline=True, **options)
+
+
+def test_a_gguf_file_needs_no_engine_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.gguf"
+    write_model(path, small_spec(SMOLLM), "Q8_0")
+    without_library(monkeypatch)
+    with pytest.raises(MissingExtraError, match="llama.cpp"):
+        try_model(str(path), keep=False, offline=True)
+
+
+LOG = """
+0.00.004.257 I cmn  common_param: system_info: n_threads = 6 (n_threads_batch = 6) / 12 | CPU : AVX2 = 1 |
+0.00.304.879 I load_tensors:   CPU_Mapped model buffer size =    85.77 MiB
+0.00.304.934 I load_tensors:        CUDA0 model buffer size =    56.95 MiB
+0.00.360.740 I llama_context:  CUDA_Host  output buffer size =     0.19 MiB
+0.00.360.857 I llama_kv_cache:      CUDA0 KV buffer size =    11.25 MiB
+0.00.371.650 I sched_reserve:      CUDA0 compute buffer size =    15.14 MiB
+0.00.371.650 I sched_reserve:  CUDA_Host compute buffer size =     2.14 MiB
+"""
+
+
+def test_buffers_of_a_device_and_of_the_host() -> None:
+    device, host = logged_buffers(LOG, on_host=False), logged_buffers(LOG, on_host=True)
+    assert device.total_bytes / MIB == pytest.approx(56.95 + 11.25 + 15.14)
+    assert host.total_bytes / MIB == pytest.approx(85.77 + 0.19 + 2.14)
+    assert threads_in(LOG) == 6
+    with pytest.raises(TrialFailedError, match="no buffers on the device"):
+        logged_buffers(LOG.replace("CUDA0", "CPU"), on_host=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        ("0.1 E ggml_aligned_malloc: insufficient memory (attempted to allocate 87890.62 MB)", MemoryError, "87890"),
+        ("0.1 E llama_model_load: error loading model: unknown model architecture: 'x'", TrialFailedError, "architecture 'x'"),
+        ("0.1 E llama_model_load: error loading model: tensor 'a' data is not within the file bounds", UnsafeInputError, "bounds"),
+        ("0.1 E srv init: something else", TrialFailedError, "something else"), ("0.1 I nothing wrong", TrialFailedError, "does not say why"),
+    ],
+)  # fmt: skip
+def test_what_a_failed_load_means(line: str, kind: type[Exception], words: str) -> None:
+    error = load_error(f"0.0 I loading\n{line}\n")
+    assert type(error) is kind
+    assert words in str(error)
