@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from fmkit.model.architectures import read
-from fmkit.sizing.activations import Pass, prefill_moments
+from fmkit.sizing.activations import prefill_moments
 from fmkit.sizing.cache import cache_bytes, prompt_kept_bytes
 from fmkit.sizing.estimate import Attention, Workload
+from fmkit.sizing.forward import Pass
 
 torch = pytest.importorskip("torch", reason="the witness is transformers on torch: pip install 'fmkit[try]'")
 from tests.sizing import tracing  # noqa: E402  needs torch

@@ -8,10 +8,11 @@ import pytest
 
 from fmkit.errors import UsageError
 from fmkit.model.architectures import read
-from fmkit.sizing.activations import Pass, prefill_moments
+from fmkit.sizing.activations import prefill_moments
 from fmkit.sizing.engines.transformers_cache import cache_plan
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import Workload
+from fmkit.sizing.forward import Pass
 from tests.sizing.test_activations import shortened
 from tests.trial.tiny import CONFIGS
 

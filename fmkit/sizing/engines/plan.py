@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.model.layers import CrossAttention
-from fmkit.sizing.activations import encoder_of, images_per_sequence
 from fmkit.sizing.estimate import MemoryLine
+from fmkit.sizing.forward import encoder_of, images_per_sequence
 
 if TYPE_CHECKING:
     from fmkit.model.precision import Layout

@@ -6,20 +6,15 @@ from typing import TYPE_CHECKING
 
 from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.activations import (
-    Moment,
-    Pass,
-    decode_moment,
-    encoder_of,
-    prefill_moments,
-    score_bytes,
-    without_fused_kernel,
-)
+from fmkit.sizing.activations import decode_moment, prefill_moments
+from fmkit.sizing.block_peaks import score_bytes
 from fmkit.sizing.cache import cache_bytes
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, total
 from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import MemoryLine, Phase
+from fmkit.sizing.forward import Moment, Pass, encoder_of
+from fmkit.sizing.held import without_fused_kernel
 from fmkit.sizing.weights import weight_lines
 from fmkit.units import GIB, format_bytes
 

@@ -25,8 +25,8 @@ from fmkit.units import format_tokens
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
-    from fmkit.sizing.activations import Pass
     from fmkit.sizing.engines.transformers_options import Settings
+    from fmkit.sizing.forward import Pass
 
 SOURCE = "transformers 5.23 cache_utils.py; equal to a filled cache to the byte (tests/sizing)"
 
