@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fmkit.model.ggml import FILE_TYPES
 from fmkit.model.gguf_mix import MixedTensor, mixed
 from fmkit.model.gguf_tensors import lineage_of
 from fmkit.model.layers import EncoderAttention, FullAttention, Mixer, parts_of
@@ -58,6 +59,7 @@ def write_model(path: Path, spec: ModelSpec, file_type: str) -> None:
     """A file that llama.cpp loads, with all of the model's tensors in their true types and a made-up vocabulary; the data are a hole."""
     placed, size = _placed(mixed(spec, file_type))
     keys = [key(name, value) for name, value in _model_keys(spec).items()]
+    keys.append(key("general.file_type", FILE_TYPES[file_type]))
     data = header(keys, placed)
     padding = -len(data) % ALIGNMENT
     with path.open("wb") as stream:

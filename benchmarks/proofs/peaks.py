@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,13 +13,13 @@ from fmkit.api.trial_run import TrialOptions
 from fmkit.api.try_model import try_sweep
 from fmkit.errors import FmkitError
 from fmkit.units import format_bytes
+from tests.configs import beside_the_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fmkit.results.trial import TrialResult
 
-FIXTURES = Path(__file__).parents[2] / "tests" / "fixtures" / "configs"
 SEQUENCES = (1, 8)
 TIMEOUT_S = 900.0
 WORST = 8
@@ -87,7 +86,7 @@ def prove(only: Sequence[str] = (), workers: int = 2) -> Proof:
 
 def run(case: Case) -> list[dict[str, Any]]:
     """The cells of one architecture, or why there are none."""
-    fixture = next(FIXTURES.glob(f"*--{case.model}.json"), None)
+    fixture = next((path for path in beside_the_catalog() if path.stem.endswith(f"--{case.model}")), None)
     started = time.monotonic()
     options = TrialOptions(
         device="cpu", random_weights=True, layers=case.layers, checks=[], repeat=1, keep=False, offline=True, timeout_s=TIMEOUT_S

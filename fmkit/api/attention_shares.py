@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.activations import Pass, images_per_sequence, score_bytes
+from fmkit.sizing.block_peaks import score_bytes
+from fmkit.sizing.forward import Pass, images_per_sequence
 from fmkit.sizing.engines.plan import cache_dtype, encoder_tokens_for
 from fmkit.speed.operations import Reading
 from fmkit.speed.share import attention_share

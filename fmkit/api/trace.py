@@ -8,7 +8,7 @@ import msgspec
 
 from fmkit.api.trial_request import config_of, require_libraries
 from fmkit.errors import UsageError
-from fmkit.sizing.activations import images_per_sequence
+from fmkit.sizing.forward import images_per_sequence
 from fmkit.sizing.engines.plan import cache_dtype, encoder_tokens_for
 from fmkit.sizing.estimate import TracedPeaks, Workload
 

@@ -23,10 +23,11 @@ def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
     if random_weights:
         raise UsageError("llama.cpp loads a file: --random-weights is for transformers", where="--random-weights")
     if resolved.path is None or resolved.path.suffix != ".gguf":
+        found = "" if resolved.hub_id is None else f"fmkit catalog variants {resolved.hub_id}, then "
         raise UsageError(
-            f"llama.cpp runs GGUF files, and {resolved.ref} is none: give the path of one",
+            f"llama.cpp runs GGUF files, and {resolved.id} is none: give the path of one",
             where="MODEL",
-            next_command=f"fmkit catalog variants {resolved.hub_id or resolved.ref}, then fmkit try ./FILE.gguf",
+            next_command=f"{found}fmkit try ./FILE.gguf",
         )
     if resolved.spec is not None and resolved.spec.kind not in RUNNABLE:
         raise UsageError(

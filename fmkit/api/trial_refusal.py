@@ -52,9 +52,9 @@ def _what_fits(
 ) -> str:
     """The settings that would fit, in one sentence."""
     sizer = ModelSizer(spec, catalog, estimate.engine, workload)
-    names = [
-        name for name in catalog.engines[estimate.engine].layouts if sizer.bits(name) <= sizer.bits(estimate.precision)
-    ]
+    is_file = estimate.engine == "llama.cpp"  # it has one precision, and layers that nobody leaves out
+    layouts = [estimate.precision] if is_file else catalog.engines[estimate.engine].layouts
+    names = [name for name in layouts if sizer.bits(name) <= sizer.bits(estimate.precision)]
     answer = find_inverse(sizer, names, workload.context_tokens, workload.sequences, machine)
     options = [
         f"--precision {one.precision}" for one in answer.precisions if one.fits and one.precision != estimate.precision
@@ -64,7 +64,7 @@ def _what_fits(
         for one in answer.precisions
         if one.precision == estimate.precision and one.max_context_tokens and not one.fits
     ]
-    layers = most_layers(sizer, estimate.precision, config, machine)
+    layers = 0 if is_file else most_layers(sizer, estimate.precision, config, machine)
     if layers:
         options.append(f"--random-weights --layers {layers}")
     return f"What would fit: {', or '.join(options)}." if options else "No smaller setting fits either."

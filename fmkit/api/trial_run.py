@@ -175,7 +175,7 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
         model=plan.resolved.ref,
         kind=plan.spec.kind,
         config=plan.config,
-        folder=None if folder is None else str(folder.resolve()),
+        folder=None if folder is None else str(folder.absolute()),  # links stay: parts of a GGUF file go by name
         engine=plan.engine,
         dtype=plan.config["file_type"] if on_gguf else plan.layout.rest_dtype_for(plan.spec.config_dtype),
         quantiser=quantiser,

@@ -127,6 +127,7 @@ def _line(trial: TrialResult) -> TrialLine:
 def _measurement(trial: TrialResult) -> dict[str, object]:
     work, measured = trial.workload, trial.measured
     dtype = str(work.get("dtype", ""))
+    in_file = trial.engine.name == "llama.cpp"  # the type is that of a GGUF file, and the cache has its own
     device = trial.machine.get("device_id") or ""
     notes = [f"fmkit {trial.fmkit} try", *(["random weights"] if trial.random_weights else [])]
     if work.get("layers"):
@@ -136,8 +137,8 @@ def _measurement(trial: TrialResult) -> dict[str, object]:
         "split_group": f"{trial.model} @ {device or trial.machine.get('name', '')}",
         "hub_id": trial.hub_id or "",
         "model_name": trial.model,
-        "quant": QUANT_OF.get(trial.precision, {}).get(dtype, trial.precision),
-        "kv_dtype": dtype,
+        "quant": f"GGUF {dtype}" if in_file else QUANT_OF.get(trial.precision, {}).get(dtype, trial.precision),
+        "kv_dtype": "f16" if in_file else dtype,
         "engine": trial.engine.name,
         "engine_version": trial.engine.version,
         "accelerator_id": device,
@@ -154,7 +155,7 @@ def _measurement(trial: TrialResult) -> dict[str, object]:
         "kv_bytes": measured.get("cache", ""),
         "activation_bytes": measured.get("activations", ""),
         "peak_total_bytes": measured.get("allocated_peak_bytes", ""),
-        "peak_method": "allocated by PyTorch",
+        "peak_method": "buffers that llama.cpp logs" if in_file else "allocated by PyTorch",
         "outcome": "ok",
         "trust": "A",
         "source": f"fmkit trial {trial.id}",

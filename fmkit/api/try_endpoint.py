@@ -16,7 +16,7 @@ from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.resolve import resolve_machine, this_machine
 from fmkit.api.sizing import estimate_for, has_stored
 from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS, check_input
-from fmkit.api.trial_result import errors, predicted_parts, sample
+from fmkit.api.trial_result import predicted_parts, sample
 from fmkit.api.trial_run import MOST_REPEATS, kept
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import FmkitError, NetworkNeededError, UsageError
@@ -25,7 +25,7 @@ from fmkit.sizing.estimate import Workload
 from fmkit.trial.checks import check_names
 from fmkit.trial.engines.endpoint import EndpointCell, EndpointRequest, measure
 from fmkit.trial.engines.endpoint_client import Deadlines, EndpointClient, is_address, parse_address
-from fmkit.trial.engines.endpoint_server import choose, identify, served_models
+from fmkit.trial.engines.endpoint_server import choose, identify, name_stem, served_models
 from fmkit.trial.given_text import INPUTS
 from fmkit.trial.request import TrialFailure
 from fmkit.units import KIB
@@ -45,6 +45,9 @@ __all__ = ["is_address", "try_endpoint"]
 MOST_STREAMS = 256
 MOST_DECODE_TOKENS = 64
 MOST_INPUT_BYTES = 256 * KIB
+MOST_CACHED = 0.2
+"""A chat template is the same in every prompt, and may come from the server's cache; a larger share is said."""
+
 UNKNOWN = "unknown"
 LISTS_SOME = ("transformers", UNKNOWN)
 """Servers that may serve more than they list: `transformers serve` loads what it is asked for."""
@@ -158,11 +161,11 @@ def _prompt(options: TrialOptions) -> str:
 def _client(options: TrialOptions) -> EndpointClient:
     address = parse_address(options.engine)
     if options.offline and not address.is_local:
-        raise NetworkNeededError(
-            f"{address.origin} is not on this computer, and the network is off", where="--offline"
-        )
+        raise NetworkNeededError(f"{address.origin} is not on this computer, and the network is off", where="--offline")
     limit_s = options.timeout_s
-    deadlines = Deadlines() if limit_s is None else Deadlines(answer_s=limit_s, first_token_s=limit_s, next_token_s=limit_s)
+    deadlines = (
+        Deadlines() if limit_s is None else Deadlines(answer_s=limit_s, first_token_s=limit_s, next_token_s=limit_s)
+    )
     return EndpointClient(address, deadlines)
 
 
@@ -178,7 +181,7 @@ def _known(model: str | None, served: Served, catalog: Catalog) -> CatalogModel 
     for name in (model, served.id, served.root):
         if not name:
             continue
-        for form in (name, name.rpartition("/")[2], name.partition(":")[0]):
+        for form in (name, name.rpartition("/")[2], name_stem(name)):
             found = catalog.resolve(form)
             if found is not None:
                 return catalog.model(found)
@@ -219,7 +222,10 @@ def _own_precision(spec: ModelSpec, server: EndpointServer, catalog: Catalog) ->
         return "stored" if has_stored(server.kind, catalog, spec) else "fp16"
     layouts = catalog.engines[server.kind].layouts
     said = (server.weights_type or "").casefold()
-    return next((name for name, layout in layouts.items() if said and said in catalog.layouts[layout].name.casefold().split()), None)
+    return next(
+        (name for name, layout in layouts.items() if said and said in catalog.layouts[layout].name.casefold().split()),
+        None,
+    )
 
 
 def _estimate(
@@ -244,8 +250,14 @@ def _notes(cell: EndpointCell, found: EndpointMeasured, server: EndpointServer) 
     wanted = cell.context_tokens - cell.decode_tokens
     if found.prompt_tokens is not None and abs(found.prompt_tokens - wanted) > max(2.0, 0.02 * wanted):
         notes.append(f"the prompts were {found.prompt_tokens:.0f} tokens long instead of {wanted}")
+    if found.cached_tokens and found.prompt_tokens and found.cached_tokens > MOST_CACHED * found.prompt_tokens:
+        notes.append(
+            f"the server had {found.cached_tokens:.0f} of the {found.prompt_tokens:.0f} prompt tokens in its cache: the first token is early"
+        )
     if found.output_tokens < cell.decode_tokens:
-        notes.append(f"the answers ended after {found.output_tokens:.0f} of {cell.decode_tokens} tokens: the rate is of few tokens")
+        notes.append(
+            f"the answers ended after {found.output_tokens:.0f} of {cell.decode_tokens} tokens: the rate is of few tokens"
+        )
     if not found.timing.decode_tokens_per_s:
         notes.append("no decoding rate: the answers came in one piece")
     if server.slots is not None and cell.sequences > server.slots:
@@ -269,7 +281,6 @@ def _result(
         outcome.server, token_count=found.counted_by, cache_usage_peak=found.cache_usage_peak
     )
     predicted = {} if estimate is None else predicted_parts(estimate)
-    measured = {} if server.weights_bytes is None else {"weights": server.weights_bytes}
     speed = {} if estimate is None or estimate.speed is None else msgspec.to_builtins(estimate.speed)
     return TrialResult(
         fmkit=__version__,
@@ -283,8 +294,8 @@ def _result(
         workload=_workload_facts(cell, found),
         precision=UNKNOWN if prediction is None else prediction.precision,
         predicted=predicted,
-        measured=measured,
-        error=errors(predicted, measured),
+        measured={},  # a server says what its files hold, not what it holds
+        error={},
         unaccounted_bytes=None,
         speed=TrialSpeed(
             load_s=None,
@@ -297,7 +308,9 @@ def _result(
         checks=outcome.checks,
         random_weights=False,
         warnings=(*notes, *(() if estimate is None else estimate.warnings)),
-        next=() if known is None else (f"fmkit vram {known.id} --engine {server.kind}",) if prediction else (),
+        next=()
+        if known is None or prediction is None
+        else (f"fmkit vram {known.candidate.id} --engine {server.kind}",),
         server=server,
     )
 

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from fmkit.api.trials import as_lines, as_measurements, export_trials, import_trials, list_trials, show_trial
-from fmkit.cli.options import CsvOption, JsonOption, OfflineOption, QuietOption
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.options import CsvOption, JsonOption, OfflineOption, QuietOption, one_output
+from fmkit.cli.output import emit, json_text, note, write
 from fmkit.report.trial import print_trial
 from fmkit.report.trials import print_import, print_trials
+from fmkit.results.trials import TrialExport
 
 app = typer.Typer(
     help="List, show, export or import the trials kept here.", no_args_is_help=True, rich_markup_mode=None
@@ -53,13 +54,18 @@ def export_command(
     *,
     model: ModelOption = None,
     csv: CsvOption = False,
+    as_json: JsonOption = False,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Print trials on stdout, one JSON object a line, for `import` elsewhere; --csv: as measurements for a catalog."""
     del offline
+    one_output(as_json=as_json, csv=csv, markdown=False)
     found = export_trials(trial or (), model=model)
-    write(as_measurements(found) if csv else as_lines(found))
+    if as_json:
+        write(json_text(TrialExport(trials=tuple(found))))
+    else:
+        write(as_measurements(found) if csv else as_lines(found))
     if not quiet:
         note(f"{len(found)} trials exported")
 

@@ -53,7 +53,10 @@ def try_command(
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda; for a server the device it runs on. Default: the best here.")
+        str | None,
+        typer.Option(
+            "--device", metavar="NAME", help="cpu or cuda; for a server the device it runs on. Default: the best here."
+        ),
     ] = None,
     context: Annotated[
         list[str] | None,

@@ -36,7 +36,7 @@ def read_folder(path: Path) -> ModelFiles:
     if not path.is_dir():
         return ModelFiles(where=str(path), layout="config-only", config=read_config(path))
     sizes = _sizes(path)
-    config = read_config(path) if CONFIG in sizes else None
+    config = read_config(path) if (path / CONFIG).exists() else None
     if ADAPTER_CONFIG in sizes and config is None:
         return _adapter(path, sizes)
     if PIPELINE_INDEX in sizes and config is None:

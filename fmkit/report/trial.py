@@ -69,7 +69,9 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
     if result.server is not None:
         size = "" if sweep else f", {work['sequences']} x {format_tokens(work['context_tokens'])} tokens"
         precision = "" if result.precision == "unknown" else f", {result.precision}"
-        return f"{work['task']}{size}{precision}; {result.engine.name} {result.engine.version} at {result.server.address}"
+        return (
+            f"{work['task']}{size}{precision}; {result.engine.name} {result.engine.version} at {result.server.address}"
+        )
     count = work.get("layers")
     layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
     weights = "random weights" if result.random_weights else "its own weights"
@@ -100,6 +102,7 @@ def server_lines(result: TrialResult) -> list[str]:
     lines = [f"{server.api}: {read} tokens read, {work['timed_decode_tokens']} written in each stream, {counted}"]
     told = [
         *([f"weights {server.weights_type}"] if server.weights_type else []),
+        *([f"{format_bytes(server.weights_bytes)} of tensors"] if server.weights_bytes else []),
         *([f"a limit of {format_tokens(server.max_context_tokens)} tokens"] if server.max_context_tokens else []),
         *([f"{server.slots} sequences at once"] if server.slots else []),
         *([f"a cache of {format_tokens(server.cache_tokens)} tokens"] if server.cache_tokens else []),
@@ -161,11 +164,13 @@ def check_line(check: Check) -> str:
 def signed_percent(fraction: float) -> str:
     """A fraction as a percentage with its sign.
 
-    >>> signed_percent(0.0), signed_percent(-0.0312), signed_percent(0.0004)
-    ('exact', '-3.1 %', '+0.04 %')
+    >>> signed_percent(0.0), signed_percent(-0.0312), signed_percent(0.0004), signed_percent(-1e-6)
+    ('exact', '-3.1 %', '+0.04 %', '< 0.01 %')
     """
     if fraction == 0:
         return "exact"
+    if abs(fraction) < 0.00005:
+        return "< 0.01 %"
     return f"{fraction:+.1%}".replace("%", " %") if abs(fraction) >= 0.001 else f"{fraction:+.2%}".replace("%", " %")
 
 

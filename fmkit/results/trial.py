@@ -54,7 +54,7 @@ class EndpointServer(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is `vllm`, `sglang`, `tgi`, `llama.cpp`, `ollama`, `transformers` or `unknown`; `api` the interface that was used, `chat` or `completions`.
     `cache_tokens` is what its cache holds of all sequences together, `cache_usage_peak` the largest share of it seen in use (0 to 1);
-    `max_context_tokens` the limit of one sequence; `token_count` whether tokens were counted by its `usage` or by the chunks that came.
+    `weights_bytes` is the size of the tensors in its file; `max_context_tokens` the limit of one sequence; `token_count` whether tokens were counted by its `usage` or by the chunks that came.
     """
 
     address: str

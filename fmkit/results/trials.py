@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.results.trial import TrialResult
+
 
 class TrialLine(msgspec.Struct, frozen=True, kw_only=True):
     """One kept trial in a line; bytes, and tokens per second of one sequence. `error` is that of the allocated peak."""
@@ -38,3 +40,10 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     trials: int
     added: int
+
+
+class TrialExport(msgspec.Struct, frozen=True, kw_only=True):
+    """Whole trials in one object."""
+
+    schema: str = "fmkit.export/1"
+    trials: tuple[TrialResult, ...]

@@ -175,7 +175,9 @@ def tool_call(seen: Evidence) -> Check:
     except (msgspec.MsgspecError, RecursionError) as error:
         detail = f"the arguments do not fit the tool: {str(error)[:100]}"
         return Check(name=name, passed=False, value=None, threshold=None, detail=detail)
-    return Check(name=name, passed=True, value=None, threshold=None, detail="the call was parsed, and its arguments fit the tool")
+    return Check(
+        name=name, passed=True, value=None, threshold=None, detail="the call was parsed, and its arguments fit the tool"
+    )
 
 
 CHECKS: dict[str, Callable[[Evidence], Check]] = {

@@ -24,9 +24,9 @@ from fmkit.errors import (
     UnsafeInputError,
     UsageError,
 )
+from fmkit.hub import download as hub_files
 from fmkit.machine import Machine, memory_machine
 from fmkit.results.trial import EngineVersion, TrialResult
-from fmkit.hub import download as hub_files
 from fmkit.trial.embedded import MODEL_PATH
 from fmkit.trial.request import CellOutcome, Timing, TrialOutcome, TrialRequest
 from fmkit.trial.store import TrialStore
@@ -178,7 +178,7 @@ def test_whisper_reads_a_fixed_window(child: Child) -> None:
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("gpt2", {"engine": "llama.cpp"}, "later"),
+        ("gpt2", {"engine": "llama.cpp"}, "runs GGUF files"),
         ("gpt2", {"engine": "http://localhost:8000/v1"}, "later"),
         ("gpt2", {"engine": "tensorflow"}, "unknown engine"),
         ("gpt2", {"layers": 2}, "--random-weights only"),

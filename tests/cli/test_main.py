@@ -88,7 +88,7 @@ def test_lazy_loading_imports_only_the_command_asked_for() -> None:
         (["vram", "gpt2", "--gpu", "rtx-4090:0"], 2, "rtx-4090:0"),
         (["vram", "gpt2", "--memory", "24"], 2, "can't read size '24'"),
         (["vram", "gpt2", "--memory", "24GiB", "--gpu", "rtx-4090"], 2, "exclude each other"),
-        (["vram", "bert-base-uncased", "--engine", "llama.cpp"], 8, "GGUF file of 'bert'"),
+        (["vram", "t5-base", "--engine", "llama.cpp"], 8, "GGUF file of 't5'"),
         (["vram", "gpt2", "--engine", "llama.cpp", "--engine-option", "block_size=16"], 2, "option of llama.cpp"),
         (["vram", "./nowhere.gguf"], 4, "no such file"),
         (["vram", "gpt2", "--engine", "vlm"], 2, "nearest: vllm"),

@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
+from fmkit.api.trial_run import TrialOptions
 from fmkit.cli import try_
 from tests.cli.running import here
 from tests.report.test_trial import RESULT
@@ -14,11 +16,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command asked of the API, which answers with a made-up trial."""
     seen: dict[str, Any] = {}
 
-    def answer(model: str | None, **options: Any) -> Any:
-        seen.update(options, model=model)
+    def answer(
+        model: str | None, precision: str | None, context: str | None, sequences: int, options: TrialOptions
+    ) -> Any:
+        seen.update(model=model, precision=precision, context=context, sequences=sequences, **asdict(options))
         return RESULT
 
-    monkeypatch.setattr(try_, "try_model", answer)
+    monkeypatch.setattr(try_, "try_one", answer)
     return seen
 
 
@@ -75,7 +79,7 @@ def test_later_options_say_so(option: str, capsys: pytest.CaptureFixture[str]) -
         (("llama-3.1-405b", "--random-weights"), 3, "short; nothing was loaded"),
         (("./nowhere",), 4, "no such file or folder"),
         (("gpt2", "--offline"), 5, "not on this disk"),
-        (("gpt2", "--engine", "llama.cpp"), 2, "later"),
+        (("gpt2", "--engine", "llama.cpp"), 2, "runs GGUF files"),
         (("gpt2", "--repeat", "x"), 2, "whole number"),
     ],
 )

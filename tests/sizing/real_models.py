@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = (
-    ROOT / "catalog" / "configs",
-    ROOT / "tests" / "fixtures" / "configs",
-    ROOT / "tests" / "fixtures" / "gguf" / "configs",
-)
+from tests.configs import FOLDERS, ROOT
+
+FOR_GGUF = ROOT / "tests" / "fixtures" / "gguf" / "configs"
 
 
 def config_of(name: str) -> dict[str, Any]:
     """The config.json of that name, without its quantisation."""
-    path = next(folder / f"{name}.json" for folder in FOLDERS if (folder / f"{name}.json").exists())
+    path = next(folder / f"{name}.json" for folder in (*FOLDERS, FOR_GGUF) if (folder / f"{name}.json").exists())
     config: dict[str, Any] = json.loads(path.read_text())
     config.pop("quantization_config", None)
     return config

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from fmkit.model.architectures import read
 from fmkit.model.layers import parts_of
 from fmkit.sizing.cache import cache_bytes, prompt_kept_bytes
+from tests.configs import load
 from tests.sizing.test_activations import inputs_for, shortened
 
 torch = pytest.importorskip("torch", reason="the witness is transformers on torch: pip install 'fmkit[try]'")
@@ -21,7 +20,6 @@ DECODERS = (
     "microsoft--Phi-3-mini-4k-instruct", "CohereLabs--aya-23-8B", "mistralai--Mistral-7B-v0.1", "mistralai--Mixtral-8x7B-v0.1",
     "tiiuae--falcon-7b", "tiiuae--falcon-40b", "deepseek-ai--DeepSeek-V3", "openai--gpt-oss-20b", "state-spaces--mamba-130m-hf",
 )  # fmt: skip
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "configs"
 KINDS = (
     # name, layers, tokens: each kind of layer, below and past its window, at its true widths
     ("ai21labs--Jamba-v0.1", 5, (40,)),
@@ -89,7 +87,7 @@ def test_encoder_decoder_cache_is_the_filled_cache(name: str, dtype: Any) -> Non
 
 def text_only(name: str, layers: int) -> dict[str, Any]:
     """A fixture's language model at its true widths, with its first layers; of 20 layers of Gemma 4, 5 share a cache."""
-    config: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+    config: dict[str, Any] = load(name)
     config = config.get("text_config", config)
     for key in ("num_hidden_layers", "n_layer", "n_layers"):
         if key in config:

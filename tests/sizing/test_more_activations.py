@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fmkit.sizing.implementations import IMPLEMENTATIONS
+from tests.configs import beside_the_catalog
 from tests.sizing.test_activations import CLOSE as TESTED_CLOSE
 from tests.sizing.test_activations import EXACT as TESTED_EXACT
 from tests.sizing.test_activations import inputs_for, predicted_peak, shortened
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:`rope_scaling` is deprecated:FutureWarning"
 )  # GPT-J's configuration names it
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "configs"
 SHAPES = ((1, 512), (2, 1024))
 EXACT = (
     "granite", "hunyuan_v1_dense", "ministral3", "seed_oss", "smollm3", "lfm2", "cohere2", "distilbert", "electra", "nomic_bert",
@@ -44,8 +43,8 @@ IN_FLOAT32 = ("bamba", "bloom", "ernie4_5", "glm", "gptj", "mamba2", "minicpm3",
 
 
 def fixture_of(model_type: str) -> str:
-    """The first fixture of a type."""
-    for path in sorted(FIXTURES.glob("*.json")):
+    """The first config of a type, of those that the catalog has no entry for."""
+    for path in beside_the_catalog():
         config = json.loads(path.read_text("utf-8"))
         if model_type in (config.get("model_type"), config.get("text_config", {}).get("model_type")):
             return path.stem

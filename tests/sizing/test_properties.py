@@ -23,11 +23,11 @@ from fmkit.results.vram import VramResult
 from fmkit.sizing.estimate import Attention, MemoryEstimate, Workload
 from fmkit.sizing.memory import estimate
 from fmkit.units import GIB, format_bytes, format_tokens, parse_size, parse_tokens
+from tests.configs import FOLDERS, beside_the_catalog
 
 ENGINES = ("transformers", "vllm", "llama.cpp")
 BY_BITS = ("int4", "int8", "fp16", "fp32")
 ATTENTIONS: tuple[Attention, ...] = ("sdpa", "eager", "flash")
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "configs"
 SEARCH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -40,7 +40,7 @@ def catalog() -> Catalog:
 def specs() -> tuple[ModelSpec, ...]:
     """Every model of the catalog, and those of the fixtures' configs that are known: all kinds of layer."""
     found = [spec for name in catalog().model_ids() if (spec := catalog().model(name).spec) is not None]
-    for path in sorted(FIXTURES.glob("*.json")):
+    for path in beside_the_catalog():
         with contextlib.suppress(FmkitError):
             found.append(read(json.loads(path.read_text("utf-8")), where=path.name))
     return tuple(found)
@@ -190,7 +190,7 @@ VALUES = st.recursive(
 def samples() -> tuple[dict[str, Any], ...]:
     """One config of each model type of the fixtures and of the catalog."""
     found: dict[str, dict[str, Any]] = {}
-    for folder in (Path(__file__).parents[2] / "catalog" / "configs", FIXTURES):
+    for folder in FOLDERS:
         for path in sorted(folder.glob("*.json")):
             config = json.loads(path.read_text("utf-8"))
             found.setdefault(str(config.get("model_type")), config)

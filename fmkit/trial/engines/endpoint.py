@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -59,11 +60,15 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointMeasured(msgspec.Struct, frozen=True, kw_only=True):
-    """What one workload took; `prompt_tokens` and `output_tokens` are means over all streams, None where the server does not count."""
+    """What one workload took; token counts are means over all streams, `prompt_tokens` None where the server does not count.
+
+    `cached_tokens` of the prompt were not computed but found by the server, as far as it says.
+    """
 
     timing: Timing
     throughput_tokens_per_s: tuple[float, ...]
     prompt_tokens: float | None
+    cached_tokens: float
     output_tokens: float
     counted_by: str
     cache_usage_peak: float | None
@@ -88,10 +93,14 @@ def measure(
     dialect, first, not_chat = understood(client, model.id, prompt_of(SHORT_WORDS, 0))
     told = facts(client, kind, model)  # after the first answer: some servers load the model for it
     dialect = msgspec.structs.replace(dialect, ignore_eos=kind in TAKES_IGNORE_EOS)
-    bench = _Bench(client, model.id, dialect, PromptLength(words=SHORT_WORDS, tokens=first.prompt_tokens), kind == "vllm")
+    bench = _Bench(
+        client, model.id, dialect, PromptLength(words=SHORT_WORDS, tokens=first.prompt_tokens), kind == "vllm"
+    )
     warnings = [] if not_chat is None else [f"no chat, so the bare prompt is continued ({not_chat})"]
     if first.prompt_tokens is None:
-        warnings.append("the server does not count tokens (no `usage`): the prompt has as many words as tokens asked for, and each chunk that came counts as a token")
+        warnings.append(
+            "the server does not count tokens (no `usage`): the prompt has as many words as tokens asked for, and each chunk that came counts as a token"
+        )
     cells: list[EndpointMeasured | TrialFailure] = []
     for cell in request.cells:
         try:
@@ -118,13 +127,15 @@ def measure(
 class _Bench:
     """Takes times of one model at one server."""
 
-    def __init__(self, client: EndpointClient, model: str, dialect: Dialect, short: PromptLength, watch_cache: bool) -> None:
+    def __init__(
+        self, client: EndpointClient, model: str, dialect: Dialect, short: PromptLength, watch_cache: bool
+    ) -> None:
         self.client = client
         self.model = model
         self.dialect = dialect
         self.short = short
         self.watch_cache = watch_cache
-        self._seed = 0
+        self._seed = secrets.randbits(48)  # a server may still have the prompts of another trial in its cache
 
     def run(self, cell: EndpointCell, repeat: int, tell: Callable[[str], None]) -> EndpointMeasured:
         """Several rounds of all streams at once; the first is not timed, and the cache is looked at in it alone."""
@@ -204,6 +215,7 @@ def _summary(rounds: list[list[Generation]], cache_usage_peak: float | None) -> 
             sum(one.tokens for one in streams) / max(one.end_s for one in streams) for streams in rounds
         ),
         prompt_tokens=_mean(prompts) if prompts else None,
+        cached_tokens=_mean([one.cached_tokens or 0 for one in everything]),
         output_tokens=_mean([one.tokens for one in everything]),
         counted_by="usage" if counted else "chunks",
         cache_usage_peak=cache_usage_peak,
@@ -272,7 +284,10 @@ def differing_share(one: tuple[str, ...], other: tuple[str, ...]) -> float:
     """
     left, right = "".join(one), "".join(other)
     longest = max(len(left), len(right))
-    same = next((place for place, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]), min(len(left), len(right)))
+    same = next(
+        (place for place, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]),
+        min(len(left), len(right)),
+    )
     return 0.0 if longest == 0 else 1 - same / longest
 
 

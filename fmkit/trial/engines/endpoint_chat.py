@@ -44,6 +44,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None
     output_tokens: int | None
     finish: str | None
+    cached_tokens: int | None = None
     tool_arguments: str | None = None
 
     @property
@@ -95,8 +96,13 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: Tokens | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: Tokens | None = None
+    prompt_tokens_details: _PromptDetails | None = None
     completion_tokens: Tokens | None = None
 
 
@@ -107,7 +113,12 @@ class _Chunk(msgspec.Struct):
 
 
 def generate(
-    client: EndpointClient, model: str, prompt: str, max_tokens: int, dialect: Dialect, **options: Any  # noqa: ANN401  JSON
+    client: EndpointClient,
+    model: str,
+    prompt: str,
+    max_tokens: int,
+    dialect: Dialect,
+    **options: Any,  # noqa: ANN401  JSON
 ) -> Generation:
     """The continuation of `prompt` or the answer to it, greedy, at most `max_tokens` long.
 
@@ -124,7 +135,8 @@ def generate(
     done = client.stream(path, body | options, seen.take, most_bytes=MIB + BYTES_PER_TOKEN * max_tokens)
     if not done and seen.finish is None:
         raise TrialFailedError(
-            f"the stream ended after {len(seen.pieces)} chunks, before it was finished: the connection was lost", where=where
+            f"the stream ended after {len(seen.pieces)} chunks, before it was finished: the connection was lost",
+            where=where,
         )
     return seen.generation()
 
@@ -169,10 +181,14 @@ class _Seen:
         try:
             chunk = msgspec.json.decode(data, type=_Chunk)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise TrialFailedError(f"the stream holds what is no chunk of an answer: {str(error)[:200]}", where=self._where) from error
+            raise TrialFailedError(
+                f"the stream holds what is no chunk of an answer: {str(error)[:200]}", where=self._where
+            ) from error
         failure = bytes(chunk.error)
         if failure not in (b"", b"null"):
-            raise TrialFailedError(f"the server failed while it answered: {failure.decode(errors='replace')[:300]}", where=self._where)
+            raise TrialFailedError(
+                f"the server failed while it answered: {failure.decode(errors='replace')[:300]}", where=self._where
+            )
         self._usage = chunk.usage or self._usage
         if not chunk.choices:
             return False
@@ -214,5 +230,6 @@ class _Seen:
             prompt_tokens=self._usage.prompt_tokens,
             output_tokens=self._usage.completion_tokens,
             finish=self.finish,
+            cached_tokens=(self._usage.prompt_tokens_details or _PromptDetails()).cached_tokens,
             tool_arguments="".join(self._arguments) if self._called else None,
         )

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -109,7 +109,9 @@ def parse_address(text: str) -> Address:
 
 def _no_address(text: str) -> UsageError:
     shown = text.rpartition("@")[2][:80]
-    return UsageError(f"no address of a server: {shown!r}; write one such as http://localhost:8000/v1", where="--engine")
+    return UsageError(
+        f"no address of a server: {shown!r}; write one such as http://localhost:8000/v1", where="--engine"
+    )
 
 
 class EndpointClient:
@@ -166,14 +168,15 @@ class EndpointClient:
             connection = self._connected(where)
             watch = _Watch(connection.sock, allowed_s, self._cancelled)
             try:
-                response = self._sent(connection, watch, method, path, body, key if with_key else None)
-                if response.status in (401, 403) and key is not None and not with_key:
-                    with_key = self._key_asked_for = True
-                    continue
-                if response.status != 200:
-                    raise _refusal(response, watch, where, with_key=with_key)
-                yield response, watch
-                return
+                with closing(self._sent(connection, watch, method, path, body, key if with_key else None)) as response:
+                    if watch.expired:  # headers that were cut short parse as well
+                        raise watch.reason(TimeoutError(), where)
+                    if response.status not in (401, 403) or key is None or with_key:
+                        if response.status != 200:
+                            raise _refusal(response, watch, where, with_key=with_key)
+                        yield response, watch
+                        return
+                with_key = self._key_asked_for = True
             except (HTTPException, OSError, ValueError) as error:
                 raise watch.reason(error, where) from error
             finally:
@@ -239,7 +242,9 @@ class _Watch:
             if late or self._cancelled.is_set():
                 self.expired = late
                 try:
-                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)  # of TLS too: SSLSocket.shutdown forgets its state
+                    socket.socket.shutdown(
+                        self._sock, socket.SHUT_RDWR
+                    )  # of TLS too: SSLSocket.shutdown forgets its state
                 except OSError:  # closed already
                     return
                 return
@@ -257,7 +262,7 @@ def _lines(response: HTTPResponse, watch: _Watch, most_bytes: int, where: str) -
             raise TrialFailedError(f"a line of the stream is longer than {MOST_LINE_BYTES:,} bytes", where=where)
         yield from whole
     if watch.expired:
-        raise watch.reason(OSError(), where)
+        raise watch.reason(TimeoutError(), where)
 
 
 def _body(response: HTTPResponse, watch: _Watch, most_bytes: int, where: str) -> bytes:
@@ -267,7 +272,7 @@ def _body(response: HTTPResponse, watch: _Watch, most_bytes: int, where: str) ->
         if len(body) > most_bytes:
             raise TrialFailedError(f"the answer is longer than {most_bytes:,} bytes", where=where)
     if watch.expired:
-        raise watch.reason(OSError(), where)
+        raise watch.reason(TimeoutError(), where)
     return bytes(body)
 
 
@@ -276,14 +281,21 @@ def _refusal(response: HTTPResponse, watch: _Watch, where: str, *, with_key: boo
     status = response.status
     if 300 <= status < 400:
         target = response.headers.get("Location", "nowhere")[:120]
-        return RefusedError(status, f"the server redirects to {target}, which is not followed: give its address", where=where)
+        return RefusedError(
+            status, f"the server redirects to {target}, which is not followed: give its address", where=where
+        )
     if status in (401, 403):
         said = "refuses the key" if with_key else "wants a key"
         return RefusedError(
-            status, f"the server {said} ({status})", where=where, next_command=f"export {KEY_VARIABLES[0]}=..., and try again"
+            status,
+            f"the server {said} ({status})",
+            where=where,
+            next_command=f"export {KEY_VARIABLES[0]}=..., and try again",
         )
     said = _message(_body(response, watch, MOST_ERROR_BYTES, where))
-    return RefusedError(status, f"the server answers {status} {response.reason[:40]}{f': {said}' if said else ''}", where=where)
+    return RefusedError(
+        status, f"the server answers {status} {response.reason[:40]}{f': {said}' if said else ''}", where=where
+    )
 
 
 class _ErrorBody(msgspec.Struct):

@@ -51,7 +51,9 @@ def length_for(wanted_tokens: int, short: PromptLength, count: Callable[[int], i
     if short.tokens is None:
         return PromptLength(words=max(1, wanted_tokens), tokens=None)
     known, best = short, short
-    per_word = max(1.0, short.tokens / short.words)  # of short prompts the template is the most: too many, never past a limit
+    per_word = max(
+        1.0, short.tokens / short.words
+    )  # of short prompts the template is the most: too many, never past a limit
     for _ in range(MOST_TRIES):
         words = max(1, known.words + round((wanted_tokens - (known.tokens or 0)) / per_word))
         if words == known.words:

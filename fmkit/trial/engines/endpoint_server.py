@@ -23,6 +23,7 @@ CACHE_USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:
 
 METRIC_LINE = re.compile(r"^([a-z_:]+)(?:\{([^\n]{0,4000}?)\})? ([0-9.eE+-]{1,30})\s*$", re.MULTILINE)
 LABEL = re.compile(r'([a-z_]+)="([^"]{0,80})"')
+GGUF_SUFFIX = re.compile(r"[-._:](?:gguf|ud|i?q\d[_a-z0-9]*|bf16|fp?16|fp?32|mxfp4)$")
 SHOWN_MODELS = 12
 
 
@@ -89,13 +90,13 @@ class _OpenApi(msgspec.Struct):
 
 
 def served_models(client: EndpointClient) -> list[Served] | None:
-    """What /v1/models lists; None where the server has no such page."""
+    """What /v1/models lists; None where the server has no such page, or fails at it (`transformers serve` with an empty cache)."""
     path = f"{client.address.base}/models"
     where = client.address.origin + path
     try:
         body = client.get(path)
     except RefusedError as error:
-        if error.status in (404, 405, 501):
+        if error.status in (404, 405, 500, 501):
             return None
         raise
     try:
@@ -108,7 +109,9 @@ def served_models(client: EndpointClient) -> list[Served] | None:
         ) from error
 
 
-def choose(asked: str | None, models: list[Served] | None, also: tuple[str, ...] = (), *, lists_all: bool = True) -> Served:
+def choose(
+    asked: str | None, models: list[Served] | None, also: tuple[str, ...] = (), *, lists_all: bool = True
+) -> Served:
     """The model meant: the only one served, or the one whose id is `asked` or one of its other names (`also`), case aside.
 
     Of an id only the last part need be given, where that is unique. A server that does not list all it serves is taken by its word.
@@ -134,7 +137,7 @@ def choose(asked: str | None, models: list[Served] | None, also: tuple[str, ...]
 
 def _named(asked: str, models: list[Served], also: tuple[str, ...]) -> Served | None:
     for name in (asked, *also):
-        for match in (_whole, _last_part):
+        for match in (_whole, _last_part, name_stem):
             found = [one for one in models if match(name) in (match(one.id), match(one.root or one.id))]
             if len(found) == 1:
                 return found[0]
@@ -147,6 +150,18 @@ def _whole(name: str) -> str:
 
 def _last_part(name: str) -> str:
     return name.casefold().rpartition("/")[2]
+
+
+def name_stem(name: str) -> str:
+    """The last part of a name without what says how a GGUF file is stored.
+
+    >>> name_stem("/models/Llama-3.2-1B-Instruct-Q4_K_M.gguf"), name_stem("llama-3.2-1b"), name_stem("org/Gemma-3-GGUF:IQ4_XS")
+    ('llama-3.2-1b-instruct', 'llama-3.2-1b', 'gemma-3')
+    """
+    stem = _last_part(name)
+    while (shorter := GGUF_SUFFIX.sub("", stem)) != stem:
+        stem = shorter
+    return stem
 
 
 def identify(client: EndpointClient, models: list[Served] | None) -> str:
@@ -179,10 +194,10 @@ def facts(client: EndpointClient, kind: str, model: Served) -> EndpointServer:
 def cache_usage(client: EndpointClient) -> float | None:
     """The share of the cache that is in use now, as /metrics says; None where it says nothing."""
     found = _metrics(client)
-    told = next((found[name][0] for name in CACHE_USAGE if name in found), None)
+    told = next((found[name] for name in CACHE_USAGE if name in found), [])
     try:
-        share = float(told or "")
-    except ValueError:
+        share = max(float(value) for value, _ in told)
+    except ValueError:  # none, or no numbers
         return None
     return share if 0 <= share <= 1 else None
 
@@ -190,20 +205,30 @@ def cache_usage(client: EndpointClient) -> float | None:
 def _vllm(client: EndpointClient, model: Served, told: EndpointServer) -> EndpointServer:
     del model
     version = _page(client, "/version", _Version)
-    labels = _metrics(client).get("vllm:cache_config_info", ("", {}))[1]
-    blocks, block_tokens = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
-    known = all(re.fullmatch("[0-9]{1,12}", figure) for figure in (blocks, block_tokens))
+    engines = [labels for _, labels in _metrics(client).get("vllm:cache_config_info", [])]
+    labels = (
+        engines[0] if len(engines) == 1 else {}
+    )  # of several copies of the model it is not said whether they add up
     return msgspec.structs.replace(
         told,
         version=None if version is None else version.version[:40],
-        cache_tokens=int(blocks) * int(block_tokens) if known else None,
+        cache_tokens=_cache_tokens(labels),
         cache_dtype=labels.get("cache_dtype"),
     )
 
 
+def _cache_tokens(labels: dict[str, str]) -> int | None:
+    """What vLLM's cache holds: as newer releases say it (layers of several kinds share blocks), else blocks times their size."""
+    figures = [labels.get(name, "") for name in ("kv_cache_size_tokens", "num_gpu_blocks", "block_size")]
+    whole, blocks, block_tokens = (int(one) if re.fullmatch("[0-9]{1,12}", one) else None for one in figures)
+    if whole is not None:
+        return whole
+    return None if blocks is None or block_tokens is None else blocks * block_tokens
+
+
 def _sglang(client: EndpointClient, model: Served, told: EndpointServer) -> EndpointServer:
     del model
-    info = _page(client, "/get_server_info", _SglangInfo) or _SglangInfo()
+    info = _page(client, "/server_info", _SglangInfo) or _page(client, "/get_server_info", _SglangInfo) or _SglangInfo()
     return msgspec.structs.replace(told, version=info.version, cache_tokens=info.max_total_num_tokens)
 
 
@@ -255,10 +280,13 @@ def _page(client: EndpointClient, path: str, kind: type[T]) -> T | None:
         return None
 
 
-def _metrics(client: EndpointClient) -> dict[str, tuple[str, dict[str, str]]]:
-    """The value and labels of each metric; of several lines of one name the last."""
+def _metrics(client: EndpointClient) -> dict[str, list[tuple[str, dict[str, str]]]]:
+    """Value and labels of each line of a metric, by the metric's name."""
     try:
         text = client.get(f"{client.address.root}/metrics").decode(errors="replace")
     except TrialFailedError:
         return {}
-    return {name: (value, dict(LABEL.findall(labels))) for name, labels, value in METRIC_LINE.findall(text)}
+    found: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    for name, labels, value in METRIC_LINE.findall(text):
+        found.setdefault(name, []).append((value, dict(LABEL.findall(labels))))
+    return found

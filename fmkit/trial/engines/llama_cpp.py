@@ -14,11 +14,17 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
-import xllamacpp
 
 from fmkit.errors import TrialFailedError, UsageError
 from fmkit.results.trial import EngineVersion
-from fmkit.trial.engines.llama_cpp_log import LAST_BUFFER, LoggedBuffers, captured_log, load_error, logged_buffers, threads_in
+from fmkit.trial.engines.llama_cpp_log import (
+    LAST_BUFFER,
+    LoggedBuffers,
+    captured_log,
+    load_error,
+    logged_buffers,
+    threads_in,
+)
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.given_text import given_text
 from fmkit.trial.request import Timing, TrialRequest
@@ -68,10 +74,13 @@ class LlamaCppEngine:
     def __init__(self, request: TrialRequest) -> None:
         self.request = request
         self.warnings: list[str] = []
+        import xllamacpp  # noqa: PLC0415  an extra that nobody needs who only tests the rest of this file
+
+        self._library: Any = xllamacpp
         self._server: Any = None
         self._buffers: LoggedBuffers | None = None
         self._seen: Evidence | None = None
-        self._gpus = [each["description"] for each in xllamacpp.get_device_info() if "GPU" in each["type"].name]
+        self._gpus = [each["description"] for each in self._library.get_device_info() if "GPU" in each["type"].name]
         self.device = ", ".join(self._gpus) if request.device == "cuda" else "CPU"
         if request.device == "cuda" and not self._gpus:
             raise UsageError(
@@ -93,7 +102,7 @@ class LlamaCppEngine:
         assert self.request.folder is not None
         with captured_log() as log:
             try:
-                self._server = xllamacpp.Server(self._settings(self.request.folder))
+                self._server = self._library.Server(self._settings(self.request.folder))
             except RuntimeError:  # says no more than that it failed
                 raise load_error(log.text()) from None
             text = log.text_with(LAST_BUFFER)
@@ -171,7 +180,7 @@ class LlamaCppEngine:
     def _settings(self, path: str) -> Any:  # noqa: ANN401
         """What the estimate assumes: whole layers on the device or none, no caches of old prompts beside the buffers."""
         request = self.request
-        settings = xllamacpp.CommonParams()
+        settings = self._library.CommonParams()
         settings.model.path = path
         settings.n_ctx = request.context_tokens * request.sequences
         settings.n_parallel = request.sequences
@@ -191,7 +200,12 @@ class LlamaCppEngine:
         def one(sequence: int) -> Run:
             prompt = random.Random(sequence).choices(range(vocabulary), k=prompt_tokens)  # noqa: S311  any tokens do
             answer = self._asked(
-                prompt=prompt, n_predict=new_tokens, id_slot=sequence, ignore_eos=True, temperature=0, cache_prompt=False
+                prompt=prompt,
+                n_predict=new_tokens,
+                id_slot=sequence,
+                ignore_eos=True,
+                temperature=0,
+                cache_prompt=False,
             )
             return run_of(answer["timings"], time.perf_counter() - started)
 
@@ -206,7 +220,9 @@ class LlamaCppEngine:
         room = {"max_tokens": self.request.output_tokens, "temperature": 0, "cache_prompt": False}
         if chat:
             turns = [{"role": "user", "content": text}]
-            answer = self._server.handle_chat_completions({"messages": turns, "logprobs": True, "top_logprobs": 1, **room})
+            answer = self._server.handle_chat_completions(
+                {"messages": turns, "logprobs": True, "top_logprobs": 1, **room}
+            )
         else:
             answer = self._server.handle_completions({"prompt": text, "logprobs": 1, **room})
         if (answer.get("error") or {}).get("type") == TOO_LONG:
@@ -276,6 +292,8 @@ def difference(one: Said, other: Said) -> float:
     >>> difference(a, a), difference(a, b)
     (0.0, 1.0)
     """
-    largest = max((abs(first[1] - second[1]) for first, second in zip(one.steps, other.steps, strict=False)), default=0.0)
+    largest = max(
+        (abs(first[1] - second[1]) for first, second in zip(one.steps, other.steps, strict=False)), default=0.0
+    )
     same = [token for token, _ in one.steps] == [token for token, _ in other.steps]
     return largest if same else max(1.0, largest)

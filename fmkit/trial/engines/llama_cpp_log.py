@@ -90,7 +90,9 @@ def logged_buffers(text: str, *, on_host: bool) -> LoggedBuffers:
     log = llama_cpp.read(lines_of(text))
 
     def bytes_of(*parts: str) -> int:
-        return sum(each.bytes for each in log.figures if each.part in parts and llama_cpp.is_host(each.device) == on_host)
+        return sum(
+            each.bytes for each in log.figures if each.part in parts and llama_cpp.is_host(each.device) == on_host
+        )
 
     found = LoggedBuffers(
         weights_bytes=bytes_of("weights"),
@@ -125,7 +127,9 @@ def load_error(text: str) -> Exception:
         return TrialFailedError(f"llama.cpp did not start: {_said(errors[0]) if errors else 'it does not say why'}")
     unknown = _UNKNOWN_ARCHITECTURE.search(reason)
     if unknown:
-        return TrialFailedError(f"this llama.cpp does not know the architecture {unknown[1]}", next_command="pip install -U xllamacpp")
+        return TrialFailedError(
+            f"this llama.cpp does not know the architecture {unknown[1]}", next_command="pip install -U xllamacpp"
+        )
     return UnsafeInputError(f"llama.cpp can't load the file: {reason[:300]}")
 
 

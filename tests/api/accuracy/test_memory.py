@@ -51,7 +51,7 @@ def test_most_rows_of_each_engine_are_scored() -> None:
 
 def test_weights_within_a_percent() -> None:
     assert beyond("weights", "llama.cpp", 0.01) == set()
-    assert beyond("weights", "vllm", 0.01) == {"M0356d69ac1", "M21c5aa2c0b"}
+    assert beyond("weights", "vllm", 0.01) == {"M21c5aa2c0b"}  # OPT-125M in vLLM 0.3.2: 6 MiB more than its parameters
 
 
 def test_caches_within_a_percent() -> None:
