@@ -40,7 +40,7 @@ RESULT_TYPES = {
 }
 """Modules of pure packages whose types `results` is made of: `report` may name them."""
 
-HEAVY = {"torch", "transformers", "accelerate", "safetensors", "psutil", "bitsandbytes", "tokenizers"}
+HEAVY = {"torch", "transformers", "accelerate", "safetensors", "psutil", "bitsandbytes", "tokenizers", "xllamacpp"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -43,7 +43,7 @@ PRINTED_MIB = 0.02
 
 def needs_xllamacpp(test: Any) -> Any:
     absent = find_spec("xllamacpp") is None
-    skipped = pytest.mark.skipif(absent, reason="xllamacpp is not installed (pip install xllamacpp, 102 MB)")
+    skipped = pytest.mark.skipif(absent, reason="xllamacpp is not installed (pip install xllamacpp, 34 MB)")
     return pytest.mark.slow(skipped(test))
 
 
