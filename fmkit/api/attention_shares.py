@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.block_peaks import score_bytes
-from fmkit.sizing.forward import Pass, images_per_sequence
 from fmkit.sizing.engines.plan import cache_dtype, encoder_tokens_for
+from fmkit.sizing.forward import Pass, images_per_sequence
 from fmkit.speed.operations import Reading
 from fmkit.speed.share import attention_share
 

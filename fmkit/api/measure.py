@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
@@ -64,29 +63,6 @@ def measure_hardware(
         kept_in=_kept(machine, rates) if keep else None,
         next=("fmkit vram llama-3.2-1b-instruct", "fmkit try"),
     )
-
-
-def kept_here(machine: Machine) -> MachineRates | None:
-    """What was measured on this machine and kept; None for another machine, or where nothing (readable) is kept."""
-    if machine.origin != "detected":
-        return None
-    try:
-        return _read_once(data_folder(), machine)
-    except (FmkitError, RuntimeError):  # a damaged file costs accuracy, no answer; no home, nothing kept
-        return None
-
-
-_READ: dict[tuple[Path, str, int], MachineRates | None] = {}
-"""What the file said, by folder and machine: a search asks for it hundreds of times."""
-
-
-def _read_once(folder: Path, machine: Machine) -> MachineRates | None:
-    from fmkit.hardware.kept import kept_rates  # noqa: PLC0415  a file that only estimates for this machine need
-
-    place = (folder, machine.name, machine.count)
-    if place not in _READ:
-        _READ[place] = kept_rates(folder, machine)
-    return _READ[place]
 
 
 def _kept(machine: Machine, rates: MachineRates) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.api.measure import kept_here
+from fmkit.api.kept_rates import kept_here
 from fmkit.errors import ArchitectureUnknownError, UsageError, nearest
 from fmkit.machine import catalog_machine, memory_machine
 from fmkit.model.quantised.loading import loaded, plain, unpacks

@@ -8,9 +8,9 @@ import msgspec
 
 from fmkit.api.trial_request import config_of, require_libraries
 from fmkit.errors import UsageError
-from fmkit.sizing.forward import images_per_sequence
 from fmkit.sizing.engines.plan import cache_dtype, encoder_tokens_for
 from fmkit.sizing.estimate import TracedPeaks, Workload
+from fmkit.sizing.forward import images_per_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

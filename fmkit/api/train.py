@@ -8,6 +8,7 @@ import msgspec
 
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.sizing import ModelSizer, find_inverse
+from fmkit.api.training_options import TrainingOptions
 from fmkit.api.verdict import verdict
 from fmkit.errors import UsageError
 from fmkit.results.vram import Estimate
@@ -40,27 +41,6 @@ DEFAULT_CONTEXTS = (1 * KIB, 4 * KIB, 16 * KIB)
 MOST_RANK = 65_536
 BITS = {"fp32": 32, "mixed": 31, "fp16": 16, "int4": 4}
 """Order of the number types from the best down: mixed precision holds float32 weights and computes in 16 bit."""
-
-
-class TrainingOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of training as they were given; None where they were not."""
-
-    train: str | None = None
-    optimizer: str | None = None
-    lora_rank: int | None = None
-    lora_targets: str | Sequence[str] | None = None
-    checkpointing: bool = False
-    train_batch: int | Sequence[int] | None = None
-
-    def check_unused(self) -> None:
-        """UsageError if one was given without `--train`."""
-        for name in ("optimizer", "lora_rank", "lora_targets", "checkpointing", "train_batch"):
-            if getattr(self, name):
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(
-                    f"{option} is about fine-tuning: say which with --train", where=option,
-                    next_command=f"--train {', --train '.join(METHODS)}",
-                )  # fmt: skip
 
 
 class TrainingAnswer(msgspec.Struct, frozen=True, kw_only=True):

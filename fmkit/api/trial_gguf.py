@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
 
 STORED = "stored"
-RUNNABLE = ("decoder", "state-space", "hybrid")
-"""The kinds of model that continue a text: what the llama.cpp engine asks of a file."""
+RUNNABLE = ("decoder", "state-space", "hybrid", "encoder")
+"""The kinds of model that continue a text or embed it: what the llama.cpp engine asks of a file."""
 
 
 def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
@@ -31,7 +31,7 @@ def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
         )
     if resolved.spec is not None and resolved.spec.kind not in RUNNABLE:
         raise UsageError(
-            f"this version runs GGUF files of models that continue text; {resolved.id} is of kind {resolved.spec.kind}",
+            f"this version runs GGUF files of models that continue or embed text; {resolved.id} is of kind {resolved.spec.kind}",
             where="MODEL",
             next_command=f"fmkit vram {resolved.ref}",
         )

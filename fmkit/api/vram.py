@@ -13,7 +13,7 @@ from fmkit.api.division import degree, offload_target, possible_degrees
 from fmkit.api.quantisers import QUANTISERS
 from fmkit.api.resolve import ResolvedModel, resolve_machine, resolve_model
 from fmkit.api.sizing import ModelSizer, find_inverse, has_stored, layout_for
-from fmkit.api.train import TrainingOptions, training_answer
+from fmkit.api.training_options import TrainingOptions
 from fmkit.api.verdict import verdict
 from fmkit.api.vram_files import VariantSizer, chosen_labels, files_answer, stored_files
 from fmkit.api.vram_precisions import precision_notes, quality_losses
@@ -180,6 +180,8 @@ def _training_result(
         encoder_tokens=tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
         attention=_attention(attention),
     )
+    from fmkit.api.train import training_answer  # noqa: PLC0415  most calls are not about training
+
     answer = training_answer(
         resolved,
         catalog,

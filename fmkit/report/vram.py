@@ -55,7 +55,7 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
         for estimate in result.estimates if detail else result.estimates[:1]:
             console.print()
             _print_parts(estimate, result.model, console, detail=detail)
-        _print_speeds(result, console)
+        _print_speeds(result, console, detail=detail)
     if detail and result.attention:
         console.print()
         print_attention(result.attention, console)
@@ -206,7 +206,7 @@ def _training(training: TrainingFacts) -> str:
     )
 
 
-def _print_speeds(result: VramResult, console: Console) -> None:
+def _print_speeds(result: VramResult, console: Console, *, detail: bool) -> None:
     """The speed expected at the first context, once per precision; nothing where none is predicted."""
     first = result.estimates[0]
     shown = [
@@ -222,12 +222,12 @@ def _print_speeds(result: VramResult, console: Console) -> None:
     console.print()
     say(console, f"Speed at {format_tokens(first.context_tokens)} tokens, an estimate", style="bold")
     for precision, speed in shown[:MOST_COLUMNS]:
-        say(console, f"{precision.upper()}: {_speed(speed)}", indent=2)
+        say(console, f"{precision.upper()}: {_speed(speed, detail=detail)}", indent=2)
     say(console, f"{shown[0][1].basis}: {shown[0][1].reason}", indent=2)
 
 
-def _speed(speed: SpeedEstimate) -> str:
-    """Decoding and the wait before it; of a model that writes nothing, one pass and what it takes in per second."""
+def _speed(speed: SpeedEstimate, *, detail: bool) -> str:
+    """Decoding and the wait before it; of a model that writes nothing, one pass and what it takes in per second; energy in detail."""
     decodes = speed.decode_tokens_per_s is not None
     facts = []
     if speed.decode_tokens_per_s is not None:
@@ -239,7 +239,7 @@ def _speed(speed: SpeedEstimate) -> str:
         facts.append(f"takes in {_range(speed.images_per_s)} images/s")
     elif not decodes and speed.prefill_tokens_per_s is not None:
         facts.append(f"reads {_range(speed.prefill_tokens_per_s)} tokens/s")
-    if speed.energy_j_per_1k_tokens is not None:
+    if detail and speed.energy_j_per_1k_tokens is not None:
         facts.append(f"{_range(speed.energy_j_per_1k_tokens)} J per 1k tokens")
     return ", ".join(facts) or "not predicted"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fmkit.api.measure import kept_here
+from fmkit.api.kept_rates import kept_here
 from fmkit.errors import UnsafeInputError
 from fmkit.hardware.kept import FILE_NAME, keep_rates, kept_rates
 from fmkit.machine import Device, Machine, memory_machine

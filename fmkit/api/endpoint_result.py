@@ -1,0 +1,134 @@
+"""From what was measured at a server to the answer of `fmkit try`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fmkit import __version__
+from fmkit.api.trial_result import predicted_parts, sample
+from fmkit.results.trial import EngineVersion, TrialResult, TrialSpeed
+
+if TYPE_CHECKING:
+    from fmkit.api.endpoint_prediction import Prediction
+    from fmkit.catalog.load import Catalog
+    from fmkit.catalog.records import CatalogModel
+    from fmkit.machine import Machine
+    from fmkit.results.trial import EndpointServer
+    from fmkit.results.vram import Estimate
+    from fmkit.trial.endpoint.request import EndpointCell, EndpointMeasured, EndpointOutcome
+
+MOST_CACHED = 0.2
+"""A chat template is the same in every prompt, and may come from the server's cache; a larger share is said."""
+
+UNKNOWN = "unknown"
+
+
+def notes_on(cell: EndpointCell, found: EndpointMeasured, server: EndpointServer) -> list[str]:
+    """What a reader has to know to read the figures of one workload rightly."""
+    notes = []
+    wanted = cell.context_tokens - cell.decode_tokens
+    if found.prompt_tokens is not None and abs(found.prompt_tokens - wanted) > max(2.0, 0.02 * wanted):
+        notes.append(f"the prompts were {found.prompt_tokens:.0f} tokens long instead of {wanted}")
+    if found.cached_tokens and found.prompt_tokens and found.cached_tokens > MOST_CACHED * found.prompt_tokens:
+        notes.append(
+            f"the server had {found.cached_tokens:.0f} of the {found.prompt_tokens:.0f} prompt tokens in its cache: the first token is early"
+        )
+    if found.output_tokens < cell.decode_tokens:
+        notes.append(
+            f"the answers ended after {found.output_tokens:.0f} of {cell.decode_tokens} tokens: the rate is of few tokens"
+        )
+    if not found.timing.decode_tokens_per_s:
+        notes.append("no decoding rate: the answers came in one piece")
+    if server.slots is not None and cell.sequences > server.slots:
+        notes.append(f"the server runs {server.slots} sequences at once: the others waited for their first token")
+    return notes
+
+
+def endpoint_result(
+    ref: str,
+    known: CatalogModel | None,
+    outcome: EndpointOutcome,
+    cell: EndpointCell,
+    found: EndpointMeasured,
+    machine: Machine | None,
+    prediction: Prediction | None,
+    estimate: Estimate | None,
+    catalog: Catalog,
+    notes: Sequence[str],
+) -> TrialResult:
+    """The answer for one workload; memory is only predicted, for a server does not say what it holds."""
+    server = msgspec.structs.replace(
+        outcome.server, token_count=found.counted_by, cache_usage_peak=found.cache_usage_peak
+    )
+    predicted = {} if estimate is None else predicted_parts(estimate)
+    speed = {} if estimate is None or estimate.speed is None else msgspec.to_builtins(estimate.speed)
+    return TrialResult(
+        fmkit=__version__,
+        catalog=catalog.date,
+        id=uuid.uuid4().hex[:12],
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=ref,
+        hub_id=None if known is None else known.candidate.hub_id,
+        engine=EngineVersion(name=server.kind, version=server.version or UNKNOWN),
+        machine=_machine_facts(machine, server),
+        workload=_workload_facts(cell, found),
+        precision=UNKNOWN if prediction is None else prediction.precision,
+        predicted=predicted,
+        measured={},  # a server says what its files hold, not what it holds
+        error={},
+        unaccounted_bytes=None,
+        speed=TrialSpeed(
+            load_s=None,
+            ttft_s=sample(found.timing.ttft_s),
+            decode_tokens_per_s=sample(found.timing.decode_tokens_per_s),
+            throughput_tokens_per_s=sample(found.throughput_tokens_per_s),
+            predicted=speed,
+        ),
+        output=outcome.output,
+        checks=outcome.checks,
+        random_weights=False,
+        warnings=(*notes, *(() if estimate is None else estimate.warnings)),
+        next=()
+        if known is None or prediction is None
+        else (f"fmkit vram {known.candidate.id} --engine {server.kind}",),
+        server=server,
+    )
+
+
+def _machine_facts(machine: Machine | None, server: EndpointServer) -> dict[str, Any]:
+    """The machine behind the server; only its address where it is not known."""
+    if machine is None:
+        return {"name": f"behind {server.address}", "origin": UNKNOWN, "device": UNKNOWN, "device_id": None, "count": 1}
+    return {
+        "name": machine.name,
+        "origin": machine.origin,
+        "device": machine.name,
+        "device_id": None if machine.device is None else machine.device.id,
+        "count": machine.count,
+        "memory_bytes": machine.memory_bytes,
+        "usable_bytes": machine.usable_bytes,
+        "free_bytes": machine.free_bytes,
+        "cpu_cores": machine.cpu_cores,
+    }
+
+
+def _workload_facts(cell: EndpointCell, found: EndpointMeasured) -> dict[str, Any]:
+    return {
+        "task": "text generation",
+        "kind": "decoder",
+        "context_tokens": cell.context_tokens,
+        "encoder_tokens": 0,
+        "sequences": cell.sequences,
+        "image_tokens": None,
+        "timed_prompt_tokens": None if found.prompt_tokens is None else round(found.prompt_tokens),
+        "timed_decode_tokens": round(found.output_tokens),
+        "dtype": UNKNOWN,
+        "quantiser": None,
+        "device": UNKNOWN,
+        "layers": None,
+    }
