@@ -34,3 +34,8 @@ def _read_once(folder: Path, machine: Machine) -> MachineRates | None:
     if place not in _READ:
         _READ[place] = kept_rates(folder, machine)
     return _READ[place]
+
+
+def forget_read() -> None:
+    """Read the file again next time: new rates were kept."""
+    _READ.clear()

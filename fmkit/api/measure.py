@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
+from fmkit.api.kept_rates import forget_read
 from fmkit.errors import FmkitError, UsageError
 from fmkit.results.hardware import MeasureResult
 from fmkit.speed.rates import MachineRates
@@ -68,7 +69,7 @@ def measure_hardware(
 def _kept(machine: Machine, rates: MachineRates) -> str:
     from fmkit.hardware.kept import keep_rates  # noqa: PLC0415
 
-    _READ.clear()
+    forget_read()
     try:
         return str(keep_rates(data_folder(), machine, rates))
     except OSError as error:
