@@ -115,7 +115,7 @@ def figures(result: TrialResult) -> dict[str, Any]:
         "above_weights": above,
         "unaccounted_bytes": result.unaccounted_bytes,
         "checks_failed": [check.name for check in result.checks if check.passed is False],
-        "load_s": round(result.speed.load_s, 2),
+        "load_s": round(result.speed.load_s or 0.0, 2),
         "ttft_s": None if result.speed.ttft_s is None else round(result.speed.ttft_s.mean, 3),
         "versions": result.engine.libraries,
         "machine": result.machine,

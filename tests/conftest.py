@@ -43,6 +43,8 @@ def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled_catalog_
         "HF_HUB_CACHE",
         "HF_TOKEN",
         "HF_ENDPOINT",
+        "FMKIT_ENDPOINT_KEY",
+        "OPENAI_API_KEY",
         "FMKIT_DEBUG",
         "FORCE_COLOR",
         "CLICOLOR_FORCE",

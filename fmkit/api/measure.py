@@ -33,8 +33,8 @@ def measure_hardware(
 ) -> MeasureResult:
     """Measure this machine in about 10 seconds per device, and keep the rates for later estimates.
 
-    Without torch, or with `light`, only the processor's memory bandwidth is measured. `device` limits torch to `cpu` or to the
-    accelerator (`cuda`, `mps`, `xpu`). `say` hears what is going on.
+    Without torch, or with `light`, only the processor's memory bandwidth is measured. `device` limits torch to `cpu` or
+    to the accelerator (`cuda`, `mps`, `xpu`). `say` hears what is going on.
     """
     from fmkit.hardware import detect  # noqa: PLC0415  looks at the machine only when it is asked to
     from fmkit.hardware.light import busy_warning, copy_bytes_per_s, read_bytes_per_s  # noqa: PLC0415

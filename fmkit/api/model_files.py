@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Resolve = Callable[[str], ResolvedModel]
 
-_LLAMA_TENSORS = "the header of the file"
+_HEADER_SOURCE = "the header of the file"
 
 
 def resolved_files(found: ResolvedModel, files: ModelFiles, resolve: Resolve | None) -> ResolvedModel:
@@ -125,8 +125,8 @@ def _of_variants(found: ResolvedModel, files: ModelFiles) -> ResolvedModel:
     model = read_gguf_spec(files.gguf.keys, known.tensors, where=files.where)
     variants = tuple(_variant(variant, model, files.gguf, files.where) for variant in files.variants)
     if len(variants) == 1:
-        return msgspec.structs.replace(found, spec=variants[0].spec, engine="llama.cpp", source=_LLAMA_TENSORS)
-    return msgspec.structs.replace(found, spec=model, engine="llama.cpp", variants=variants, source=_LLAMA_TENSORS)
+        return msgspec.structs.replace(found, spec=variants[0].spec, engine="llama.cpp", source=_HEADER_SOURCE)
+    return msgspec.structs.replace(found, spec=model, engine="llama.cpp", variants=variants, source=_HEADER_SOURCE)
 
 
 def _variant(variant: GgufVariant, model: ModelSpec, facts: GgufFacts, where: str) -> FileVariant:

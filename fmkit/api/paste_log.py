@@ -38,8 +38,9 @@ def paste_log(
 ) -> PasteLogResult:
     """The start-up log in the file `source` (`-`: standard input) beside fmkit's estimate for what it started, part by part.
 
-    `model` and `precision` are needed only where the log does not name them; `gpu` or `memory` where defaults of the engine depend on
-    the card and the log does not say. UnsafeInputError for what is no such log, UsageError where the model can't be told.
+    `model` and `precision` are needed only where the log does not name them; `gpu` or `memory` where defaults of the
+    engine depend on the card and the log does not say. UnsafeInputError for what is no such log, UsageError where the
+    model can't be told.
     """
     catalog = load_catalog()
     log = read_log(_text_of(source), where=source)

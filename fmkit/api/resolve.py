@@ -37,9 +37,9 @@ class FileVariant(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model as fmkit understood the reference: from the catalog, the Hub, or a path (`path` is set).
 
-    `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API offers, and
-    for files without a config.json; `confidence` says how sure config.json is. `files` is set where files were looked at; `variants` are the
-    quantisations of a repository of GGUF files, the smallest first.
+    `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API
+    offers, and for files without a config.json; `confidence` says how sure config.json is. `files` is set where files
+    were looked at; `variants` are the quantisations of a repository of GGUF files, the smallest first.
     """
 
     ref: str
@@ -66,8 +66,9 @@ def resolve_model(
 ) -> ResolvedModel:
     """The model that `ref` names: a path, a catalog id or alias, a Hub id the catalog has, or one to ask the Hub for.
 
-    `say` hears when the Hub is asked; `is_base` says that an adapter names the model as its base, which has to be no adapter itself. Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError, and what reading a
-    config.json raises.
+    `say` hears when the Hub is asked; `is_base` says that an adapter names the model as its base, which has to be no
+    adapter itself. Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError,
+    and what reading a config.json raises.
     """
     if not text(ref, "MODEL").strip():
         raise UsageError("name a model: nothing was given", where="MODEL", next_command="fmkit catalog list")
@@ -218,7 +219,8 @@ def resolve_machine(
     """The machine that `--gpu` or `--memory` names (`rtx-4090`, `h100-sxm5-80gb:8`, `24GiB`), else this computer.
 
     A class of CPU has no memory of its own: it takes both. `free` counts what is free now instead of what the machine
-    has; it needs this computer. With `memory_beside`, where weights may lie in main memory, `memory` beside a device is that.
+    has; it needs this computer. With `memory_beside`, where weights may lie in main memory, `memory` beside a device is
+    that.
     """
     if free and (gpu is not None or memory is not None):
         raise UsageError("--free is about this computer: leave out --gpu and --memory", where="--free")

@@ -12,7 +12,7 @@ from fmkit.machine import catalog_machine, memory_machine
 from fmkit.model.quantised.loading import loaded, plain, unpacks
 from fmkit.model.stored_parts import as_stored
 from fmkit.results.vram import Estimate
-from fmkit.sizing.engines.transformers import is_cpu
+from fmkit.sizing.engines.plan import is_cpu
 from fmkit.sizing.fit import Asked, smallest_devices
 from fmkit.sizing.fit import fit as find_fit
 from fmkit.sizing.memory import estimate as estimate_memory

@@ -53,7 +53,8 @@ def trace_all(
 ) -> Tracer:
     """Trace each workload once in each type that the layouts compute in, all in one process of its own.
 
-    Raises UsageError for an engine or a workload that can't be traced, MissingExtraError without PyTorch, and what `run_trace` raises.
+    Raises UsageError for an engine or a workload that can't be traced, MissingExtraError without PyTorch, and what
+    `run_trace` raises.
     """
     _refuse(resolved, spec, workloads[0], machine, engine)
     require_libraries(LIBRARIES, "--trace")

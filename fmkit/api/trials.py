@@ -62,11 +62,14 @@ def as_lines(trials: Sequence[TrialResult]) -> str:
 
 
 def as_measurements(trials: Sequence[TrialResult]) -> str:
-    """CSV with columns of catalog/measurements/memory.csv: what the catalog takes, and `fmkit accuracy --measurements` reads."""
+    """CSV with columns of catalog/measurements/memory.csv: what the catalog takes, and `fmkit accuracy --measurements` reads.
+
+    Trials whose memory is unknown, those at a server, are left out.
+    """
     out = StringIO()
     writer = csv.DictWriter(out, MEASUREMENT_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_measurement(one) for one in trials)
+    writer.writerows(_measurement(one) for one in trials if one.measured)
     return out.getvalue()
 
 

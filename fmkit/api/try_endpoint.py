@@ -37,8 +37,8 @@ __all__ = ["is_address", "try_endpoint"]
 MOST_STREAMS = 256
 MOST_DECODE_TOKENS = 64
 MOST_INPUT_BYTES = 256 * KIB
-LISTS_SOME = ("transformers", UNKNOWN)
-"""Servers that may serve more than they list: `transformers serve` loads what it is asked for."""
+LISTS_SOME = ("transformers",)
+"""Servers that serve more than they list: `transformers serve` loads what it is asked for."""
 
 TUNED = ("instruct", "reasoning")
 """Tunings of models that answer instead of continuing."""
@@ -59,6 +59,7 @@ def try_endpoint(
     asked_precision = None if precision[0] is None else precision_id(precision[0], catalog)
     prompt = _prompt(options)
     client = _client(options)
+    machine = machine_behind(options.device, catalog, is_local=client.address.is_local)
     try:
         models = served_models(client)
         kind = identify(client, models)
@@ -71,29 +72,35 @@ def try_endpoint(
         outcome = measure(client, kind, served, request, options.progress)
     finally:
         client.cancel()
-    machine = machine_behind(options.device, catalog, is_local=client.address.is_local)
     prediction, why_none = prediction_for(known, asked_precision, outcome.server, machine, catalog)
+    about_all = [*outcome.warnings, *([why_none] if why_none else [])]
+    if prediction is not None and machine is not None and options.device is None:
+        about_all.append(
+            f"predicted for this machine, {machine.name}, for the address is its own; --device names another"
+        )
     answers: list[TrialResult | Unmeasured] = []
     for cell, found in zip(cells, outcome.cells, strict=True):
         if isinstance(found, TrialFailure):
-            answers.append(
-                Unmeasured(
-                    precision=asked_precision or UNKNOWN,
-                    context_tokens=cell.context_tokens,
-                    sequences=cell.sequences,
-                    reason=found.message,
-                )
-            )
+            answers.append(_unmeasured(cell, asked_precision, found))
             continue
         estimate, note = estimate_beside(prediction, cell, found, catalog)
-        notes = [*outcome.warnings, *notes_on(cell, found, outcome.server), *filter(None, (why_none, note))]
+        notes = [*about_all, *notes_on(cell, found, outcome.server), *([note] if note else [])]
         result = endpoint_result(
             model or served.id, known, outcome, cell, found, machine, prediction, estimate, catalog, notes
         )
-        if asked_precision is not None and prediction is None:
+        if asked_precision is not None:
             result = msgspec.structs.replace(result, precision=asked_precision)
         answers.append(kept(result) if options.keep else result)
     return answers
+
+
+def _unmeasured(cell: EndpointCell, precision: str | None, failure: TrialFailure) -> Unmeasured:
+    return Unmeasured(
+        precision=precision or UNKNOWN,
+        context_tokens=cell.context_tokens,
+        sequences=cell.sequences,
+        reason=failure.message,
+    )
 
 
 def _check_options(options: TrialOptions, precision: Sequence[str | None]) -> None:

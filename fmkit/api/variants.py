@@ -39,8 +39,8 @@ def variants(
 ) -> VariantsResult:
     """The quantised variants of `model` on the Hub, the smallest first within each publisher, judged for one machine.
 
-    What one needs is the size of its files and, at 4k tokens, cache and buffers of the engine that reads them. Raises UsageError for a
-    model that is not on the Hub, NetworkNeededError without a network.
+    What one needs is the size of its files and, at 4k tokens, cache and buffers of the engine that reads them. Raises
+    UsageError for a model that is not on the Hub, NetworkNeededError without a network.
     """
     from fmkit.hub.client import switched_off  # noqa: PLC0415  the network client only when the Hub is asked
     from fmkit.hub.variants import find_variants  # noqa: PLC0415

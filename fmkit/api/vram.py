@@ -71,8 +71,8 @@ def vram(
     """The memory that `model` needs, per precision, context and number of sequences, and whether it fits.
 
     Parameters are the long options of `fmkit vram`; those that may be repeated take one value or a list. Lengths take
-    `32k`; sizes `24GiB`. `progress` is told what takes long. Raises FmkitError subclasses for unknown names and values, unreadable files and models that
-    can't be understood.
+    `32k`; sizes `24GiB`. `progress` is told what takes long. Raises FmkitError subclasses for unknown names and values,
+    unreadable files and models that can't be understood.
     """
     catalog = load_catalog()
     resolved = resolve_model(model, catalog, offline=offline, say=progress)

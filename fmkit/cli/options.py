@@ -17,10 +17,6 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes or pr
 CheckOption = Annotated[bool, typer.Option("--check", help="Exit with 3 if nothing fits.")]
 DetailOption = Annotated[bool, typer.Option("--detail", help="Show formulas, bases and sources.")]
 
-ModelArgument = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="Catalog id, Hub id (org/name[@revision]), or a path.", show_default=False),
-]
 OptionalModelArgument = Annotated[
     str | None,
     typer.Argument(

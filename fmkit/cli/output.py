@@ -1,7 +1,7 @@
 """Where output goes: results to stdout, everything else to stderr, no colour codes into a pipe.
 
-A result is rendered into a string first and written once: a reader that closes the pipe early, or a terminal that can't show a
-character, is handled in one place.
+A result is rendered into a string first and written once: a reader that closes the pipe early, or a terminal that can't
+show a character, is handled in one place.
 """
 
 from __future__ import annotations

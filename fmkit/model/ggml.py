@@ -1,7 +1,8 @@
 """ggml's tensor types, and the file types of GGUF files: numbers, names, blocks, bytes.
 
-A row of a tensor (its first, fastest dimension) is cut into blocks of `block_weights` weights, each stored in `block_bytes` bytes,
-scales included. Source: ggml.h and ggml-common.h of llama.cpp, as the gguf package 0.19 lists them.
+A row of a tensor (its first, fastest dimension) is cut into blocks of `block_weights` weights, each stored in
+`block_bytes` bytes, scales included. Source: ggml.h and ggml-common.h of llama.cpp, as the gguf package 0.19 lists
+them.
 """
 
 from __future__ import annotations

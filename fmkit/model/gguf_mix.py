@@ -1,9 +1,10 @@
 """Which tensor of a GGUF file gets which type: the mixes of llama.cpp's quantiser.
 
-A file type such as Q4_K_M is not one type: the output matrix, some layers' value and down projections and others get more bits,
-and rows that are no whole number of blocks another type. Source: llama.cpp src/llama-quant.cpp (`llama_tensor_get_type_impl`,
-`tensor_allows_quantization`, read 2026-11); files quantised before the spring of 2026 give a fused attn_qkv one type of its own
-(Q4_K_M: Q5_K). "UD", "_L", "_XL" and other hand-made mixes follow no rule: only the file itself says.
+A file type such as Q4_K_M is not one type: the output matrix, some layers' value and down projections and others get
+more bits, and rows that are no whole number of blocks another type. Source: llama.cpp src/llama-quant.cpp
+(`llama_tensor_get_type_impl`, `tensor_allows_quantization`, read 2026-11); files quantised before the spring of 2026
+give a fused attn_qkv one type of its own (Q4_K_M: Q5_K). "UD", "_L", "_XL" and other hand-made mixes follow no rule:
+only the file itself says.
 """
 
 from __future__ import annotations

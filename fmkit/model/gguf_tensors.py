@@ -1,9 +1,9 @@
 """The tensors of the GGUF file that llama.cpp's converter makes of a model: names, dimensions, layers.
 
-Names are llama.cpp's (`blk.*.attn_v.weight`, the layer number as `*`), dimensions ggml's: the fastest first, the reverse of
-PyTorch's. What belongs to another modality goes to a file of its own (mmproj) and is not listed. Rotary factors (a few hundred
-bytes where RoPE is scaled) are left out: a ModelSpec does not say whether there are any.
-Source: the converter and model loaders of llama.cpp; the inventories were loaded by it (tests/sizing/test_llama_cpp.py).
+Names are llama.cpp's (`blk.*.attn_v.weight`, the layer number as `*`), dimensions ggml's: the fastest first, the
+reverse of PyTorch's. What belongs to another modality goes to a file of its own (mmproj) and is not listed. Rotary
+factors (a few hundred bytes where RoPE is scaled) are left out: a ModelSpec does not say whether there are any. Source:
+the converter and model loaders of llama.cpp; the inventories were loaded by it (tests/sizing/test_llama_cpp.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from fmkit.errors import ArchitectureUnknownError
 from fmkit.model.layers import LatentAttention, parts_of
 from fmkit.model.recurrent import Mamba2
+from fmkit.model.spec import TOWER_PARTS
 from fmkit.model.tensor_layers import layers_with
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ AttentionNorms = Literal["ffn_norm", "post_attention_norm"]
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """How llama.cpp reads the models of one `model_type`.
 
-    `after_attention` is what the norm called post_attention_layernorm becomes; `windowed` says whether its sliding windows are
-    kept: where not, every layer keeps the whole context. `experts_transposed` is for experts held as [expert, in, out]. `renames` are
-    block names that differ from the usual, `outer_renames` those of tensors outside of the blocks, where they are looked up by name.
-    `position_offset` rows of learned positions are left out; `state_groups` is set for Mamba 2, whose A and D are columns and whose norm has a
-    row of each group. `causal` is False for an encoder: no cache, no output matrix.
+    `after_attention` is what the norm called post_attention_layernorm becomes; `windowed` says whether its sliding
+    windows are kept: where not, every layer keeps the whole context. `experts_transposed` is for experts held as
+    [expert, in, out]. `renames` are block names that differ from the usual, `outer_renames` those of tensors outside of
+    the blocks, where they are looked up by name. `position_offset` rows of learned positions are left out;
+    `state_groups` is set for Mamba 2, whose A and D are columns and whose norm has a row of each group. `causal` is
+    False for an encoder: no cache, no output matrix.
     """
 
     architecture: str
@@ -158,7 +160,6 @@ GGUF_PREFIX = "gguf:"
 """How the `model_type` of a spec begins that was read from a GGUF file; the architecture follows."""
 
 _LEAST_DIMS = 2
-_OTHER_FILES = frozenset(("vision", "audio", "qformer", "projector"))
 
 
 _INPUTS = frozenset(
@@ -234,7 +235,7 @@ def tensors_of(spec: ModelSpec) -> tuple[GgufTensor, ...]:
     for group in spec.tensors:
         routing_bias = group.part == "buffer" and group.name.endswith("e_score_correction_bias")
         is_head = group.part == "head" and not lineage.causal
-        if group.part not in _OTHER_FILES and not is_head and (group.part != "buffer" or routing_bias):
+        if group.part not in TOWER_PARTS and not is_head and (group.part != "buffer" or routing_bias):
             found.extend(_converted(group, spec, lineage))
     return tuple(found)
 

@@ -89,8 +89,8 @@ class LatentAttention(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
     """Multi-head latent attention (MLA): one compressed vector and one rotary key per token, shared by all heads.
 
     Bytes = (latent_dim + rope_dim + index_dim) * tokens * element_bytes. Source: DeepSeek-V2 (arXiv:2405.04434) section
-    2.1; transformers 5.23 caches the latent (older versions cached the expanded keys and values). `index_dim` is the width
-    of the key that DeepSeek-V3.2's indexer keeps beside it (`DynamicIndexedLayer`), 0 without an indexer.
+    2.1; transformers 5.23 caches the latent (older versions cached the expanded keys and values). `index_dim` is the
+    width of the key that DeepSeek-V3.2's indexer keeps beside it (`DynamicIndexedLayer`), 0 without an indexer.
 
     >>> v3 = LatentAttention(query_heads=128, latent_dim=512, rope_dim=64, nope_dim=128, value_dim=128)
     >>> v3.cache_bytes(1, 0, 2) * 61  # DeepSeek-V3, 61 layers
@@ -255,13 +255,14 @@ class CompressedAttention(
 ):
     """DeepSeek-V4's attention: a window of keys that are also the values, and one entry for every `ratio` tokens.
 
-    With `index_dim` (compressed sparse attention) an indexer keeps entries of its own and picks `index_tokens` of them, keys
-    are projected twice as wide, and the last full run of `ratio` tokens is carried over.
+    With `index_dim` (compressed sparse attention) an indexer keeps entries of its own and picks `index_tokens` of them,
+    keys are projected twice as wide, and the last full run of `ratio` tokens is carried over.
 
     Bytes, with t tokens held, r = ratio, d = head_dim + index_dim, s = 2 with an indexer, else 1, E = element_bytes:
-    min(t, window) * head_dim * E for the window + floor(t / r) * d * E for the entries + ((t - 1) mod r + 1) * 2 * s * d * E
-    for the tokens that wait until r are there + 2 * r * d * E carried over, with an indexer and from the first entry on.
-    Source: transformers 5.23 `DeepseekV4HCACache` and `DeepseekV4CSACache`; equal to a filled cache to the byte.
+    min(t, window) * head_dim * E for the window + floor(t / r) * d * E for the entries + ((t - 1) mod r + 1) * 2 * s *
+    d * E for the tokens that wait until r are there + 2 * r * d * E carried over, with an indexer and from the first
+    entry on. Source: transformers 5.23 `DeepseekV4HCACache` and `DeepseekV4CSACache`; equal to a filled cache to the
+    byte.
 
     >>> flash = CompressedAttention(query_heads=64, head_dim=512, window_tokens=128, ratio=4, index_dim=128, index_tokens=512)
     >>> flash.cache_bytes(4096, 0, 2)

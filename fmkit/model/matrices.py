@@ -41,9 +41,9 @@ def matrices(group: TensorGroup, *, joined: bool = False) -> Matrices:
 class ScaleLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Numbers kept for each started block of one matrix: `bytes` a block.
 
-    A block is `params` weights counted on through the matrix, or `inputs` x `outputs` of it, 0 standing for that whole side. Where
-    `shrinks_by` is set and the inputs are no multiple of the block's, the block is that much narrower until they are, and at last the
-    whole row (optimum-quanto).
+    A block is `params` weights counted on through the matrix, or `inputs` x `outputs` of it, 0 standing for that whole
+    side. Where `shrinks_by` is set and the inputs are no multiple of the block's, the block is that much narrower until
+    they are, and at last the whole row (optimum-quanto).
     """
 
     bytes: int

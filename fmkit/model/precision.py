@@ -30,7 +30,8 @@ DTYPE_BYTES = {
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A precision that people ask for, with the quality it was measured to cost.
 
-    `lossless` says why there is none to lose, where that is so; `losses` are the published measurements (catalog/quality/loss.csv).
+    `lossless` says why there is none to lose, where that is so; `losses` are the published measurements
+    (catalog/quality/loss.csv).
     """
 
     id: str = ""
@@ -49,18 +50,20 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How one engine stores the weights of one precision, or a repository its own.
 
-    `weight_bits` is the width of a quantised weight, None for a layout that quantises nothing; `modules` are the classes
-    it touches; `keeps_head` leaves the output head alone, `keeps_float32` what the class keeps in float32 (T5's wo);
-    `joins_gate_and_up` takes those of an expert for one matrix. Rows of weights fill whole words of `word_bytes`, where that is
-    not 0; `scales` are kept per block of a matrix, `matrix_bytes` per matrix. `parts` are the parts of the model it touches, where not all;
-    of bare `parameter`s only fused experts can be. A matrix whose inputs are no multiple of `inputs_multiple` is left alone.
-    Everything else stays in `rest_dtype` ("auto": bfloat16 where the config says so, else float16).
+    `weight_bits` is the width of a quantised weight, None for a layout that quantises nothing; `modules` are the
+    classes it touches; `keeps_head` leaves the output head alone, `keeps_float32` what the class keeps in float32 (T5's
+    wo); `joins_gate_and_up` takes those of an expert for one matrix. Rows of weights fill whole words of `word_bytes`,
+    where that is not 0; `scales` are kept per block of a matrix, `matrix_bytes` per matrix. `parts` are the parts of
+    the model it touches, where not all; of bare `parameter`s only fused experts can be. A matrix whose inputs are no
+    multiple of `inputs_multiple` is left alone. Everything else stays in `rest_dtype` ("auto": bfloat16 where the
+    config says so, else float16).
 
-    `kept` and `chosen` name groups of tensors with the number of layers that are left alone, and that are quantised at all; both come
-    from a repository's quantization_config, whose method is `method`. `others` are its further schemes, for what this one leaves.
+    `kept` and `chosen` name groups of tensors with the number of layers that are left alone, and that are quantised at
+    all; both come from a repository's quantization_config, whose method is `method`. `others` are its further schemes,
+    for what this one leaves.
 
-    `file_type` is the GGUF file type of a layout that llama.cpp mixes tensor by tensor: then `fmkit.model.gguf_mix` knows the
-    bytes, and the width given here is the average. `loading` says what must be known about who loads it,
+    `file_type` is the GGUF file type of a layout that llama.cpp mixes tensor by tensor: then `fmkit.model.gguf_mix`
+    knows the bytes, and the width given here is the average. `loading` says what must be known about who loads it,
     `plain_on_cpu` that on a CPU its weights are 16 bit wide.
     """
 

@@ -1,7 +1,7 @@
 """Kinds of layer that keep a state of fixed size in place of tokens: state-space, linear attention, RWKV, convolutions.
 
-All figures are bytes for **one layer and one sequence**, in transformers 5.23 as its PyTorch code keeps them; fused kernels
-may keep a state in another type. `element_bytes` is the width of the model's type (2 for a 16-bit model).
+All figures are bytes for **one layer and one sequence**, in transformers 5.23 as its PyTorch code keeps them; fused
+kernels may keep a state in another type. `element_bytes` is the width of the model's type (2 for a 16-bit model).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class FixedState(msgspec.Struct, frozen=True, kw_only=True):
 class Mamba2(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="mamba-2", omit_defaults=True):
     """A Mamba 2 layer: the last inputs of its convolution, and one matrix of state per head.
 
-    Bytes = (heads * head_dim + 2 * groups * state_dim) * conv_kernel * element_bytes + heads * head_dim * state_dim * 4.
-    Source: Dao & Gu 2024 (arXiv:2405.21060); transformers 5.23 `LinearAttentionLayer`, equal to a filled cache to the byte.
-    `chunk_tokens` is how many tokens its scan takes at once; the cache does not depend on it.
+    Bytes = (heads * head_dim + 2 * groups * state_dim) * conv_kernel * element_bytes + heads * head_dim * state_dim *
+    4. Source: Dao & Gu 2024 (arXiv:2405.21060); transformers 5.23 `LinearAttentionLayer`, equal to a filled cache to
+    the byte. `chunk_tokens` is how many tokens its scan takes at once; the cache does not depend on it.
 
     >>> Mamba2(heads=128, head_dim=64, groups=1, state_dim=128, conv_kernel=4).cache_bytes(4096, 0, 2)  # Bamba-9B
     4261888
@@ -68,9 +68,8 @@ class Mamba2(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="mamba
 class DeltaAttention(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="delta", omit_defaults=True):
     """Gated delta attention (Qwen3-Next, Qwen3.5): a convolution over queries, keys and values, and a matrix per value head.
 
-    Bytes = (2 * key_heads * key_dim + value_heads * value_dim) * conv_kernel * element_bytes
-    + value_heads * key_dim * value_dim * 4. Source: Yang et al. 2024 (arXiv:2412.06464); transformers 5.23, equal to a filled
-    cache to the byte.
+    Bytes = (2 * key_heads * key_dim + value_heads * value_dim) * conv_kernel * element_bytes + value_heads * key_dim *
+    value_dim * 4. Source: Yang et al. 2024 (arXiv:2412.06464); transformers 5.23, equal to a filled cache to the byte.
 
     >>> delta = DeltaAttention(key_heads=16, value_heads=32, key_dim=128, value_dim=128, conv_kernel=4)
     >>> delta.cache_bytes(4096, 0, 2) * 36  # Qwen3-Next-80B-A3B, 36 of its 48 layers

@@ -13,8 +13,8 @@ Answer = TypeVar("Answer")
 def remembered(most: int) -> Callable[[Callable[Asked, Answer]], Callable[Asked, Answer]]:
     """Keep up to `most` answers of a function of frozen values; when there are more, all are forgotten.
 
-    Values are known again by identity: hashing a model's hundred tensors takes as long as sizing them. Each answer keeps its
-    values alive, so that no identity is used twice. Arguments are given by position.
+    Values are known again by identity: hashing a model's hundred tensors takes as long as sizing them. Each answer
+    keeps its values alive, so that no identity is used twice. Arguments are given by position.
 
     >>> calls = []
     >>> @remembered(2)

@@ -23,9 +23,16 @@ Part = Literal[
     "embedding", "attention", "mlp", "experts", "router", "norm", "state", "head", "vision", "audio", "qformer",
     "projector", "buffer", "adapter", "whole",
 ]  # fmt: skip
-"""The part of the model that a tensor belongs to; memory is reported by part. `head` is the projection to the vocabulary,
-which quantisers leave alone; poolers, classifiers and the layers between towers are `projector`. A tower of another
-modality (`vision`, `audio`, `qformer`) is one part, norms and all. `whole` is a file whose inside is not known."""
+"""The part of the model that a tensor belongs to; memory is reported by part. `head` is the projection to the
+vocabulary, which quantisers leave alone; poolers, classifiers and the layers between towers are `projector`. A tower of
+another modality (`vision`, `audio`, `qformer`) is one part, norms and all. `whole` is a file whose inside is not
+known."""
+
+TOWER_ROLES = frozenset(("vision", "audio", "qformer"))
+"""The stacks of another modality; what belongs to one is a part of that name."""
+
+TOWER_PARTS = TOWER_ROLES | {"projector"}
+"""Parts of the model that belong to another modality, or lie between two."""
 
 Module = Literal["linear", "conv1d", "embedding", "norm", "conv", "parameter", "buffer"]
 """The class that owns a tensor: quantisers of transformers touch `linear` (torch.nn.Linear) and `conv1d` (GPT-2's
@@ -37,8 +44,9 @@ class TensorGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `name` is the parameter's name in transformers with the layer number as `*`; `shape` is PyTorch's. For experts the
     first dimension is the expert; `active` of them run for one token. `dtype` is set where the type does not follow the
-    model's (buffers, parts kept in float32). `quantisable` is False where the implementation leaves a Linear alone. `from_header` says
-    that shape and type were read in a file and not worked out from config.json, `inputs_first` that fused experts lie transposed.
+    model's (buffers, parts kept in float32). `quantisable` is False where the implementation leaves a Linear alone.
+    `from_header` says that shape and type were read in a file and not worked out from config.json, `inputs_first` that
+    fused experts lie transposed.
     """
 
     name: str
@@ -91,10 +99,10 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tower of blocks.
 
-    `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder, patches + 1 for a vision
-    tower, 32 queries for a Q-Former); `implementation` the transformers model type whose code
-    runs it, where that is not the model's own (a Llama inside LLaVA). `order` is the number of the block that each layer is,
-    where kinds alternate; empty where the blocks follow one another.
+    `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder, patches + 1 for a
+    vision tower, 32 queries for a Q-Former); `implementation` the transformers model type whose code runs it, where
+    that is not the model's own (a Llama inside LLaVA). `order` is the number of the block that each layer is, where
+    kinds alternate; empty where the blocks follow one another.
     """
 
     role: StackRole
@@ -120,13 +128,14 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model's architecture, as far as memory and speed depend on it.
 
     `stacks[0]` is the one that reads or writes the text the user thinks of; `max_context_tokens` is the limit of the
-    decoder's cache (of the input, for an encoder). `context_is_hard` says whether a longer input is impossible
-    (learned positions, a processor that truncates) or merely untrained (RoPE). `image_tokens` is what one image adds to the
+    decoder's cache (of the input, for an encoder). `context_is_hard` says whether a longer input is impossible (learned
+    positions, a processor that truncates) or merely untrained (RoPE). `image_tokens` is what one image adds to the
     decoder's context. `has_head` says whether the class projects to the vocabulary (a classifier doesn't), `tied_head`
-    whether it does so with the embedding. `logits_to_keep` says whether the implementation can compute the last token's logits only.
-    `linear_rope_factor` is that of linear RoPE scaling: `max_context_tokens` has it applied. `stored` is the layout in which the
-    repository keeps its weights where that is a quantised one, `stored_fault` what is not understood of it; `stored_tensors` are those that its files list and that are loaded, where
-    their headers were read. `notes` says what was assumed and what the count leaves out.
+    whether it does so with the embedding. `logits_to_keep` says whether the implementation can compute the last token's
+    logits only. `linear_rope_factor` is that of linear RoPE scaling: `max_context_tokens` has it applied. `stored` is
+    the layout in which the repository keeps its weights where that is a quantised one, `stored_fault` what is not
+    understood of it; `stored_tensors` are those that its files list and that are loaded, where their headers were read.
+    `notes` says what was assumed and what the count leaves out.
     """
 
     architecture: str

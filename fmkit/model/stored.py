@@ -14,8 +14,8 @@ WeightFormat = Literal["safetensors", "gguf", "pickle"]
 class StoredTensor(msgspec.Struct, frozen=True, array_like=True):
     """One tensor of a file: its shape in PyTorch's order, its type, and the `bytes` it takes in the file.
 
-    `dtype` is PyTorch's name of the type (`bfloat16`), or ggml's (`Q4_K`). `offset` is where the bytes begin, counted from the start of
-    the file's data.
+    `dtype` is PyTorch's name of the type (`bfloat16`), or ggml's (`Q4_K`). `offset` is where the bytes begin, counted
+    from the start of the file's data.
     """
 
     name: str

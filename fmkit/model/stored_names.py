@@ -1,6 +1,7 @@
 """Names of stored tensors: what they have in common with those of the classes that load them.
 
-Names of checkpoints and classes differ: prefixes come and go, a quantised matrix is several tensors, layers and experts are numbered.
+Names of checkpoints and classes differ: prefixes come and go, a quantised matrix is several tensors, layers and experts
+are numbered.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Stored tensors against the architecture: which part each belongs to, which are not loaded, and whether the two agree.
 
-Names of checkpoints and of the classes that load them differ: prefixes come and go, experts are stored one by one and held fused, a
-quantised matrix is several tensors. What is left without a counterpart is counted by the elements that are missing on the other side.
+Names of checkpoints and of the classes that load them differ: prefixes come and go, experts are stored one by one and
+held fused, a quantised matrix is several tensors. What is left without a counterpart is counted by the elements that
+are missing on the other side.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class StoredMatch(msgspec.Struct, frozen=True, kw_only=True):
 def match(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> StoredMatch:
     """The stored `tensors` as groups of the parts of `spec`.
 
-    Left out are copies of tied tensors, buffers (which are made anew), layers beyond those of config.json (multi-token prediction),
-    and, where everything the class has was found, what it has no place for.
+    Left out are copies of tied tensors, buffers (which are made anew), layers beyond those of config.json (multi-token
+    prediction), and, where everything the class has was found, what it has no place for.
     """
     known = Known(spec)
     loaded: list[_Like] = []

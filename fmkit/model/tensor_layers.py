@@ -25,8 +25,8 @@ _ATTENTION = FullAttention | LatentAttention | CompressedAttention | EncoderAtte
 def layers_with(group: TensorGroup, stack: Stack) -> tuple[int, ...]:
     """The layers that hold a group's tensors, one entry for each tensor.
 
-    A group that is in every layer says so by its count; of the others the part of the model and the number of layers of each kind
-    say which. Where they don't, the tensors are taken to be spread evenly.
+    A group that is in every layer says so by its count; of the others the part of the model and the number of layers of
+    each kind say which. Where they don't, the tensors are taken to be spread evenly.
     """
     total = stack.layers
     if not total:

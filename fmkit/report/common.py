@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from fmkit.units import format_bytes
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -17,6 +19,15 @@ NARROW_COLUMNS = 76
 COLUMN_GAP = 2
 SHORTEST_CELL = 12
 """A column that has to be cut to fewer characters is left out instead."""
+
+
+def bytes_or_unknown(count: int | None) -> str:
+    """Bytes for people, where they are known.
+
+    >>> bytes_or_unknown(None), bytes_or_unknown(2**30)
+    ('unknown', '1.00 GiB')
+    """
+    return "unknown" if count is None else format_bytes(count)
 
 
 def printable(text: str) -> str:
@@ -77,7 +88,8 @@ def print_records(
 ) -> list[str]:
     """Print one line per record at any width; the names of the columns that found no room come back.
 
-    The first of `order` is always shown whole, the others as long as there is room, the last of them shortened if need be.
+    The first of `order` is always shown whole, the others as long as there is room, the last of them shortened if need
+    be.
     """
     from rich.text import Text
 

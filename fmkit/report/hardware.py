@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, print_records, print_table, say
+from fmkit.report.common import bytes_or_unknown, csv_text, print_records, print_table, say
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def print_hardware(result: HardwareResult, console: Console) -> None:
     rows = [
         ["memory", f"{format_bytes(result.memory_bytes)}{each}"],
         ["usable", f"{format_bytes(result.usable_bytes)}{each}: {result.reserve_reason}"],
-        ["free now", "unknown" if result.free_bytes is None else format_bytes(result.free_bytes)],
-        ["main memory", "unknown" if result.host_memory_bytes is None else format_bytes(result.host_memory_bytes)],
+        ["free now", bytes_or_unknown(result.free_bytes)],
+        ["main memory", bytes_or_unknown(result.host_memory_bytes)],
         ["CPU cores", "unknown" if result.cpu_cores is None else str(result.cpu_cores)],
         ["bandwidth", format_bandwidth(result.bandwidth_bytes_per_s)],
         ["catalog device", result.device or "none: no speed is predicted without its bandwidth"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import NARROW_COLUMNS, print_table, say
+from fmkit.report.common import NARROW_COLUMNS, bytes_or_unknown, print_table, say
 from fmkit.report.trial import setting, signed_percent
-from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
+from fmkit.units import format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +17,9 @@ COLUMNS = ("precision", "context", "seqs", "allocated peak", "estimate", "proces
 NARROW = (0, 1, 2, 3, 4)
 """The columns that a narrow terminal shows."""
 
+SERVER_COLUMNS = ("context", "seqs", "first token", "tokens/s each", "tokens/s of all")
+"""Those of a sweep at a server, whose memory is not seen."""
+
 
 def print_sweep(result: SweepResult, console: Console) -> None:
     """Draw the table on a rich console of any width."""
@@ -24,9 +27,18 @@ def print_sweep(result: SweepResult, console: Console) -> None:
     if result.trials:
         say(console, setting(result.trials[0], sweep=True))
         console.print()
+        if result.trials[0].server is not None:
+            print_table(console, SERVER_COLUMNS, [server_row(one) for one in result.trials], right=range(5))
+            _print_notes(result, console)
+            return
         columns = NARROW if console.width < NARROW_COLUMNS else range(len(COLUMNS))
         rows = [tuple(row(one)[index] for index in columns) for one in result.trials]
         print_table(console, [COLUMNS[index] for index in columns], rows, right=range(1, len(COLUMNS)))
+    _print_notes(result, console)
+
+
+def _print_notes(result: SweepResult, console: Console) -> None:
+    """What was not measured, and what has to be known of the rest."""
     for one in result.failed:
         say(console, f"not measured: {failure_line(one)}")
     for warning in dict.fromkeys(warning for one in result.trials for warning in one.warnings):
@@ -62,11 +74,23 @@ def row(trial: TrialResult) -> tuple[str, ...]:
         trial.precision,
         format_tokens(trial.workload["context_tokens"]),
         str(trial.workload["sequences"]),
-        "unknown" if allocated is None else format_bytes(allocated),
+        bytes_or_unknown(allocated),
         "-" if error is None else signed_percent(error),
-        "unknown" if process is None else format_bytes(process),
+        bytes_or_unknown(process),
         "-" if speed.ttft_s is None else format_seconds(speed.ttft_s.mean),
         "-" if speed.decode_tokens_per_s is None else format_rate(speed.decode_tokens_per_s.mean),
+    )
+
+
+def server_row(trial: TrialResult) -> tuple[str, ...]:
+    """The cells of one workload at a server."""
+    speed = trial.speed
+    rates = (speed.decode_tokens_per_s, speed.throughput_tokens_per_s)
+    return (
+        format_tokens(trial.workload["context_tokens"]),
+        str(trial.workload["sequences"]),
+        "-" if speed.ttft_s is None else format_seconds(speed.ttft_s.mean),
+        *("-" if rate is None else format_rate(rate.mean) for rate in rates),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fmkit.report.common import print_table, say
+from fmkit.report.common import bytes_or_unknown, print_table, say
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def headline(result: TrialResult) -> str:
     if "allocated_peak_bytes" not in result.measured:
         return f"{result.model} answered from {result.machine['name']}{_rates(result)}{behaved}."
     peak = format_bytes(result.measured["allocated_peak_bytes"])
-    return f"{result.model} ran at {result.precision} and took {peak}{off}{behaved}."
+    in_file = result.engine.name == "llama.cpp"  # whose files have a type of their own
+    precision = f"{result.workload['dtype']}, as stored," if in_file else result.precision
+    return f"{result.model} ran at {precision} and took {peak}{off}{behaved}."
 
 
 def setting(result: TrialResult, *, sweep: bool = False) -> str:
@@ -98,7 +100,7 @@ def server_lines(result: TrialResult) -> list[str]:
         return []
     prompt = work["timed_prompt_tokens"]
     read = "an unknown number of" if prompt is None else f"{prompt:,}"
-    counted = "as the server counts" if server.token_count == "usage" else "counted as the chunks that came"
+    counted = "as the server counts" if server.token_count == "usage" else "counted as the chunks that came"  # noqa: S105  no password
     lines = [f"{server.api}: {read} tokens read, {work['timed_decode_tokens']} written in each stream, {counted}"]
     told = [
         *([f"weights {server.weights_type}"] if server.weights_type else []),
@@ -185,8 +187,8 @@ def _print_memory(result: TrialResult, console: Console) -> None:
     rows = [
         (
             name,
-            _bytes(result.predicted.get(part)),
-            _bytes(result.measured.get(part)),
+            bytes_or_unknown(result.predicted.get(part)),
+            bytes_or_unknown(result.measured.get(part)),
             "-" if part not in result.error else signed_percent(result.error[part]),
         )
         for part, name in PARTS.items()
@@ -196,7 +198,3 @@ def _print_memory(result: TrialResult, console: Console) -> None:
         say(console, "memory: unknown (the server does not say it, and nothing was predicted)")
         return
     print_table(console, ("memory", "predicted", "measured", "error"), rows, right=(1, 2, 3))
-
-
-def _bytes(count: int | None) -> str:
-    return "unknown" if count is None else format_bytes(count)

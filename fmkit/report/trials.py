@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import print_records, say
+from fmkit.report.common import bytes_or_unknown, print_records, say
 from fmkit.report.trial import signed_percent
-from fmkit.units import format_bytes, format_rate, format_tokens
+from fmkit.units import format_rate, format_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def _cells(one: TrialLine) -> tuple[str, ...]:
         one.model,
         one.precision,
         f"{one.sequences} x {format_tokens(one.context_tokens)}{weights}",
-        "unknown" if one.allocated_peak_bytes is None else format_bytes(one.allocated_peak_bytes),
+        bytes_or_unknown(one.allocated_peak_bytes),
         "-" if one.error is None else signed_percent(one.error),
         "-" if one.decode_tokens_per_s is None else format_rate(one.decode_tokens_per_s),
         f"{one.engine} {one.engine_version}",

@@ -1,6 +1,7 @@
 """Activations: the most memory a forward pass holds beside the weights, as transformers 5.23 runs it.
 
-A moment is a point of the pass that may be its peak: in a block of a stack (`fmkit.sizing.block_peaks`), or at the logits.
+A moment is a point of the pass that may be its peak: in a block of a stack (`fmkit.sizing.block_peaks`), or at the
+logits.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 def prefill_moments(spec: ModelSpec, run: Pass, quantising_bytes: int = 0) -> list[Moment]:
     """The moments at which processing the input may peak.
 
-    A decoder's prompt is the whole context; the decoder of an encoder-decoder starts from one token, and its encoder reads
-    `encoder_tokens`. `quantising_bytes` are what putting one layer's keys away takes, in the layer's attention. Bytes are for all sequences.
+    A decoder's prompt is the whole context; the decoder of an encoder-decoder starts from one token, and its encoder
+    reads `encoder_tokens`. `quantising_bytes` are what putting one layer's keys away takes, in the layer's attention.
+    Bytes are for all sequences.
     """
     moments = [
         block_moment(spec, stack, block, tokens, run, quantising_bytes if stack.role == "decoder" else 0)
@@ -35,8 +37,9 @@ def prefill_moments(spec: ModelSpec, run: Pass, quantising_bytes: int = 0) -> li
 def decode_moment(spec: ModelSpec, run: Pass, growth: int) -> Moment | None:
     """What one decode step holds beside weights and cache; None for a model that does not decode.
 
-    Bytes = the larger of one token through a block while its cache grows (`growth` bytes) and the logits after all blocks
-    (in the model's type and once in float32 for sampling) + an encoder's output, which stays alive while the decoder runs.
+    Bytes = the larger of one token through a block while its cache grows (`growth` bytes) and the logits after all
+    blocks (in the model's type and once in float32 for sampling) + an encoder's output, which stays alive while the
+    decoder runs.
     """
     stack = spec.cached_stack
     if stack is None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def mask_bytes(stack: Stack, implementation: Implementation, tokens: int, run: Pass) -> int:
     """Explicit masks, held through the pass, one for each kind of attention in the stack.
 
-    A fused call needs none but a sliding window's, one byte per pair of tokens, once the prompt reaches the window (some models
-    make a causal one, per sequence). Eager attention adds numbers: element_bytes per pair and sequence.
+    A fused call needs none but a sliding window's, one byte per pair of tokens, once the prompt reaches the window
+    (some models make a causal one, per sequence). Eager attention adds numbers: element_bytes per pair and sequence.
     """
     parts = [part for block in stack.blocks for part in parts_of(block.mixer)]
     mixers = [part for part in parts if isinstance(part, FullAttention)]
@@ -59,8 +59,8 @@ def positions_bytes(spec: ModelSpec, stack: Stack, implementation: Implementatio
 def image_bytes(spec: ModelSpec, stack: Stack, run: Pass) -> int:
     """What an image tower leaves behind while the text runs.
 
-    A language model holds its output twice (before and after the projector's slice) and the projected tokens twice; CLIP's text
-    tower runs beside the image tower's output. Source: traces of LLaVA-1.5 and CLIP in transformers 5.23.
+    A language model holds its output twice (before and after the projector's slice) and the projected tokens twice;
+    CLIP's text tower runs beside the image tower's output. Source: traces of LLaVA-1.5 and CLIP in transformers 5.23.
     """
     vision = spec.stack("vision")
     if vision is None or vision is stack or vision.fixed_tokens is None:

@@ -1,7 +1,7 @@
 """The largest moment of a block: feed-forward, attention, scans, and what quantised products and chunks hold beside.
 
-Bytes of a moment = tokens of all sequences x (sum of multiples x widths) x bytes per element + what grows with tokens squared (score
-matrices without a fused kernel, T5's position bias).
+Bytes of a moment = tokens of all sequences x (sum of multiples x widths) x bytes per element + what grows with tokens
+squared (score matrices without a fused kernel, T5's position bias).
 """
 
 from __future__ import annotations
@@ -123,9 +123,10 @@ def _quantised_products(
 ) -> Iterator[Candidate]:
     """What the product over a quantised matrix of the feed-forward (`inner` bytes at its largest) holds beside its ends.
 
-    The product of the two halves is not there yet. Unpacked: the matrix in 16 bit, for as long as the product takes; 112 MiB for 4096 x 14336,
-    equal to the peak on an H100 within 0.3 MiB at 512 tokens (benchmarks/results/gpu-trials-h100.json). In 8 bit: the result in int32, and the input in
-    int8 and float16 (bitsandbytes 0.50 MatMul8bitLt); columns of outliers come on top, how many depends on the weights.
+    The product of the two halves is not there yet. Unpacked: the matrix in 16 bit, for as long as the product takes;
+    112 MiB for 4096 x 14336, equal to the peak on an H100 within 0.3 MiB at 512 tokens
+    (benchmarks/results/gpu-trials-h100.json). In 8 bit: the result in int32, and the input in int8 and float16
+    (bitsandbytes 0.50 MatMul8bitLt); columns of outliers come on top, how many depends on the weights.
     """
     mlp = block.mlp
     if mlp is None or mlp.experts:
@@ -156,7 +157,8 @@ def _indexer_bytes(mixer: LatentAttention, tokens: int, run: Pass) -> int:
 def _chunk_bytes(block: Block, tokens: int, run: Pass) -> int:
     """Keys and values repeated per query head, the mask as numbers, and a float32 sum per query.
 
-    PyTorch's fused call repeats shared heads as soon as it is given a mask. Source: traces of chunked passes of transformers 5.23.
+    PyTorch's fused call repeats shared heads as soon as it is given a mask. Source: traces of chunked passes of
+    transformers 5.23.
     """
     mixer = block.mixer
     assert isinstance(mixer, FullAttention)  # what prefill in chunks is sized for
@@ -179,8 +181,8 @@ def _attention_moments(implementation: Implementation, block: Block, run: Pass) 
 def _attention_bytes(stack: Stack, block: Block, held: Held, tokens: int, relative_rows: int, run: Pass) -> int:
     """One moment of attention, with DeBERTa's relative positions where the implementation has them.
 
-    Those are the table once and twice per sequence, three int64 and one float32 matrices of tokens x tokens, and heads x
-    tokens x rows of scores against the table. Source: trace of `DisentangledSelfAttention` in transformers 5.23.
+    Those are the table once and twice per sequence, three int64 and one float32 matrices of tokens x tokens, and heads
+    x tokens x rows of scores against the table. Source: trace of `DisentangledSelfAttention` in transformers 5.23.
     """
     total = held_bytes(stack, block, held, run.sequences * tokens, run) + square_bytes(block, held, tokens, run)
     if relative_rows:

@@ -62,9 +62,9 @@ def prompt_kept_bytes(
     """Bytes that sliding layers hold beyond their window right after prefill, in transformers.
 
     The window cached after prefill is a view of the whole prompt's keys and values, whose storage lives until the first
-    decode step: bytes = sequences * sum over sliding layers of token_bytes * max(0, prompt - window). Of a prompt read in chunks it is
-    the window and the last chunk.
-    Source: transformers 5.23 `DynamicSlidingWindowLayer`, checked by filling a cache.
+    decode step: bytes = sequences * sum over sliding layers of token_bytes * max(0, prompt - window). Of a prompt read
+    in chunks it is the window and the last chunk. Source: transformers 5.23 `DynamicSlidingWindowLayer`, checked by
+    filling a cache.
     """
     return sequences * sum(
         count * mixer.prompt_kept_bytes(_alive_tokens(mixer, context_tokens, chunk_tokens), element_bytes)
@@ -81,8 +81,8 @@ def _alive_tokens(mixer: SlidingAttention | CompressedAttention, context_tokens:
 def growth_bytes(spec: ModelSpec, context_tokens: int, sequences: int, element_bytes: int) -> int:
     """The transient of one decode step: the largest K (or V) tensor of one layer exists twice while it grows by a token.
 
-    Bytes = sequences * max over layers of kv_heads * key_dim * stored tokens * element_bytes.
-    Source: transformers 5.23 `DynamicLayer.update` concatenates; peak minus end is one such tensor (checked by running).
+    Bytes = sequences * max over layers of kv_heads * key_dim * stored tokens * element_bytes. Source: transformers 5.23
+    `DynamicLayer.update` concatenates; peak minus end is one such tensor (checked by running).
     """
     largest = max(
         (mixer.token_bytes(element_bytes) * mixer.stored_tokens(context_tokens) for _, mixer in _mixers(spec)),

@@ -1,10 +1,10 @@
 """Which module goes to which device: `device_map="auto"` as transformers 5.23 works it out with accelerate's rules.
 
-Modules are placed in their order, one device after another. A layer is never split; the first device keeps room for the largest
-layer that is still to come, which it would have to take in if that were off-loaded; tied weights stay together. With several devices
-each but the last is held to an even share and a buffer of 1.25 times the largest layer. Source: transformers 5.23
-`integrations/accelerate.py`, `get_balanced_memory` and `infer_auto_device_map`; equal to what they return on real models
-(tests/sizing/test_device_map.py).
+Modules are placed in their order, one device after another. A layer is never split; the first device keeps room for the
+largest layer that is still to come, which it would have to take in if that were off-loaded; tied weights stay together.
+With several devices each but the last is held to an even share and a buffer of 1.25 times the largest layer. Source:
+transformers 5.23 `integrations/accelerate.py`, `get_balanced_memory` and `infer_auto_device_map`; equal to what they
+return on real models (tests/sizing/test_device_map.py).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def balanced_limits(root: Module, limits: Sequence[int]) -> list[int]:
     """
     if len(limits) == 1:
         return [int(limits[0] * SHARE_OF_ONE)]
-    largest_unit = max(unit.bytes for unit in root.units() if unit.whole or not unit.children)
+    largest_unit = max(unit.bytes for unit in root.units())
     largest_leaf = max(leaf.own_bytes for leaf in root.leaves())
     share = root.bytes // len(limits) + int(BUFFER_LAYERS * max(largest_unit, largest_leaf))
     return [min(share, limit) for limit in limits[:-1]] + [limits[-1]]
@@ -192,8 +192,8 @@ def infer(
 ) -> DeviceMap:
     """The place of each module: devices with `limits` bytes for weights, then main memory, then disk.
 
-    `host_bytes` None is main memory without a limit, 0 none. `tied` are pairs of modules that share their weight: the first holds
-    its bytes, and takes the other along.
+    `host_bytes` None is main memory without a limit, 0 none. `tied` are pairs of modules that share their weight: the
+    first holds its bytes, and takes the other along.
     """
     places: dict[str, Place] = {}
     targets: list[tuple[Place, int | None]] = [*enumerate(limits), ("cpu", host_bytes), ("disk", None)]

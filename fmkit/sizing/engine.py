@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from fmkit.model.quantised.loading import Held
@@ -28,7 +30,7 @@ class RuntimeCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     bytes: int
     low_bytes: int
     high_bytes: int
-    basis: str
+    basis: Literal["measured", "assumed"]
     reason: str
     source: str
 
@@ -44,9 +46,10 @@ class StoredLoading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine and the version its rules were read from and checked against.
 
-    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_methods` are the
-    quantisation methods (`quant_method`) whose repositories it loads. `kv_dtype_options` are the engine options that `--kv-dtype` sets, none where the cache
-    follows the model; `divides` says in which ways its rules divide a model over devices: tensor, pipeline, expert.
+    `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_methods` are
+    the quantisation methods (`quant_method`) whose repositories it loads. `kv_dtype_options` are the engine options
+    that `--kv-dtype` sets, none where the cache follows the model; `divides` says in which ways its rules divide a
+    model over devices: tensor, pipeline, expert.
     """
 
     id: str = ""

@@ -10,8 +10,8 @@ Basis = Literal["header", "formula", "measured", "assumed"]
 """Where a number comes from: read in a file's header, computed from the architecture, measured, or assumed."""
 
 Phase = Literal["load", "prefill", "steady", "forward", "backward", "step"]
-"""When the bytes are held: while loading, while the prompt is processed, from the first decode step on; in training between
-steps (`steady`), at the end of forward, in backward, or while the optimiser steps."""
+"""When the bytes are held: while loading, while the prompt is processed, from the first decode step on; in training
+between steps (`steady`), at the end of forward, in backward, or while the optimiser steps."""
 
 Attention = Literal["sdpa", "eager", "flash"]
 
@@ -22,8 +22,8 @@ Offload = Literal["cpu", "disk"]
 class TracedPeaks(msgspec.Struct, frozen=True, kw_only=True):
     """The most bytes that the real implementation holds beside its weights, cache included, as a trace without weights counted them.
 
-    `prefill_bytes` while the input is processed; `decode_bytes` in the step after it, None for a model that does not decode. `source` names
-    what was traced and how.
+    `prefill_bytes` while the input is processed; `decode_bytes` in the step after it, None for a model that does not
+    decode. `source` names what was traced and how.
     """
 
     prefill_bytes: int
@@ -35,10 +35,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """What the model is to hold at once: tokens per sequence in the decoder's cache, tokens of the encoder, sequences.
 
     `encoder_tokens` None means the default: as many as the context, or what the model fixes. `images` are per sequence,
-    and their tokens are part of `context_tokens`. `options` are an engine's own settings by name (`block_size`, `ubatch`).
-    `tensor_parallel` devices share each layer, `pipeline_parallel` stages the layers, `expert_parallel` devices the experts; 1 leaves
-    the choice to the engine. `offload` lets weights lie in main memory, or on disk where that is full. `traced`
-    takes the place of the engine's formulas for activations.
+    and their tokens are part of `context_tokens`. `options` are an engine's own settings by name (`block_size`,
+    `ubatch`). `tensor_parallel` devices share each layer, `pipeline_parallel` stages the layers, `expert_parallel`
+    devices the experts; 1 leaves the choice to the engine. `offload` lets weights lie in main memory, or on disk where
+    that is full. `traced` takes the place of the engine's formulas for activations.
     """
 
     context_tokens: int
@@ -64,6 +64,11 @@ class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     source: str
     formula: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What the bytes are, without the detail: `weights`, `cache`, `activations`, `runtime`; bounds are stated by it."""
+        return self.part.partition(":")[0]
 
 
 class DeviceNeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,12 +125,13 @@ class TrainingFacts(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of one model in one engine, precision and workload. All figures are bytes of need, for the whole model.
 
-    `weights_bytes` are resident weights; `cache_bytes` the steady cache of all sequences; `steady_bytes` what is held while
-    decoding; `peak_bytes` the most at any moment, which `low_bytes` and `high_bytes` bound; `reserved_bytes` what the engine
-    takes beyond need. peak >= steady >= weights + cache. `valid` is False past a hard limit of the model.
+    `weights_bytes` are resident weights; `cache_bytes` the steady cache of all sequences; `steady_bytes` what is held
+    while decoding; `peak_bytes` the most at any moment, which `low_bytes` and `high_bytes` bound; `reserved_bytes` what
+    the engine takes beyond need. peak >= steady >= weights + cache. `valid` is False past a hard limit of the model.
 
-    `per_device_bytes` is the most loaded of the `devices`; `host` what lies in main memory or on disk, which is in none of the other
-    figures. `pipeline_parallel` counts the devices that hold different layers. `fits` asks each device and main memory.
+    `per_device_bytes` is the most loaded of the `devices`; `host` what lies in main memory or on disk, which is in none
+    of the other figures. `pipeline_parallel` counts the devices that hold different layers. `fits` asks each device and
+    main memory.
     """
 
     engine: str
@@ -184,9 +190,10 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """The inverse of an estimate: the most that fits into a budget, per precision and over all of them.
 
-    `limited_by` says what stops a longer context: memory, or the model's own limit. `short_bytes` is what is missing where
-    nothing fits. `cut` names the largest part that could be made smaller, `cuts` the changes that save memory. `smallest_device` alone
-    holds it, `fewest_devices` of the machine's kind together; where no device alone does, `smallest_devices` do (`h100-sxm5-80gb:2`).
+    `limited_by` says what stops a longer context: memory, or the model's own limit. `short_bytes` is what is missing
+    where nothing fits. `cut` names the largest part that could be made smaller, `cuts` the changes that save memory.
+    `smallest_device` alone holds it, `fewest_devices` of the machine's kind together; where no device alone does,
+    `smallest_devices` do (`h100-sxm5-80gb:2`).
     """
 
     budget_bytes: int

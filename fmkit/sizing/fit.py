@@ -1,7 +1,7 @@
 """The inverse of an estimate: the longest context, the most sequences, the best precision, the smallest device.
 
-Memory never falls when context or sequences rise (a tested property), so the largest that fits is found by bisection: what
-is given back fits when sized again, and where memory is the limit one step more does not.
+Memory never falls when context or sequences rise (a tested property), so the largest that fits is found by bisection:
+what is given back fits when sized again, and where memory is the limit one step more does not.
 """
 
 from __future__ import annotations
@@ -170,6 +170,5 @@ def smallest_device(
 def _largest_part(estimate: MemoryEstimate) -> str:
     by_part: dict[str, int] = {}
     for line in estimate.lines:
-        part = line.part.partition(":")[0]
-        by_part[part] = by_part.get(part, 0) + line.bytes
+        by_part[line.kind] = by_part.get(line.kind, 0) + line.bytes
     return max(by_part, key=lambda part: by_part[part])

@@ -17,9 +17,9 @@ SOURCE = "multiples read from traces of transformers 5.23 (tests/sizing/test_act
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """What all moments of one forward pass share: the work, the width of an element, and whether it runs on a CPU.
 
-    `all_logits` asks for every token's logits; `chunk_tokens` is how many tokens of a decoder's prompt are read at once, None for all.
-    `unpacked_bytes` is the largest matrix of a feed-forward that is unpacked to 16 bit for its product, `in_int8` says that products are
-    made in 8 bit.
+    `all_logits` asks for every token's logits; `chunk_tokens` is how many tokens of a decoder's prompt are read at
+    once, None for all. `unpacked_bytes` is the largest matrix of a feed-forward that is unpacked to 16 bit for its
+    product, `in_int8` says that products are made in 8 bit.
     """
 
     workload: Workload

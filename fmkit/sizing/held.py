@@ -77,8 +77,8 @@ def held_bytes(stack: Stack, block: Block, held: Held, rows: int, run: Pass) -> 
 def mlp_bytes(stack: Stack, block: Block, implementation: Implementation, rows: int, run: Pass) -> int:
     """The feed-forward moment; with experts, each row is repeated once per expert it is routed to.
 
-    Experts: some hidden tensors + the largest moment of the routed rows (inside the experts, or weighting their outputs).
-    Source: traces of Mixtral, Qwen3-MoE and DeepSeek-V2 in transformers 5.23 (grouped matrix product).
+    Experts: some hidden tensors + the largest moment of the routed rows (inside the experts, or weighting their
+    outputs). Source: traces of Mixtral, Qwen3-MoE and DeepSeek-V2 in transformers 5.23 (grouped matrix product).
     """
     mlp = block.mlp
     if mlp is None or not mlp.experts:

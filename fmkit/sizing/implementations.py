@@ -1,10 +1,10 @@
 """What the blocks of transformers 5.23 hold in memory while they run, per implementation.
 
-A forward pass peaks inside a block: in its feed-forward, or in its attention (norms included). `Held` counts the tensors
-alive at that moment as multiples of widths that scale with tokens. The multiples were read from traces of the real
-implementations with fake tensors on CPU, every live storage counted, and are held against such traces in
-tests/sizing/test_activations.py and test_more_activations.py. To add an implementation: one row. What recurrent layers hold
-while they scan a prompt is in `fmkit.sizing.scans`.
+A forward pass peaks inside a block: in its feed-forward, or in its attention (norms included). `Held` counts the
+tensors alive at that moment as multiples of widths that scale with tokens. The multiples were read from traces of the
+real implementations with fake tensors on CPU, every live storage counted, and are held against such traces in
+tests/sizing/test_activations.py and test_more_activations.py. To add an implementation: one row. What recurrent layers
+hold while they scan a prompt is in `fmkit.sizing.scans`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 class Held(msgspec.Struct, frozen=True):
     """Tensors held at one moment, per token of each sequence.
 
-    `h` of the hidden width, `i` of the feed-forward's inner width, `q` of all query heads, `kv` of all key heads (for latent
-    attention: of all heads' expanded keys and values); `h32`, `q32`, `kv32` the same in float32 whatever the model's type;
-    `h_cast`, `q_cast`, `kv_cast`, `scores_cast` copies made to convert to float32, absent in a float32 model, and `scores_back` those made to
-    convert back; `scores` and `scores32` of query heads x keys, in the model's type and in float32; `relative` of query heads x rows
-    of a relative-position table. `positions` of the hidden width and `rope32` of one head's width in float32 are held once, whatever the
-    number of sequences.
+    `h` of the hidden width, `i` of the feed-forward's inner width, `q` of all query heads, `kv` of all key heads (for
+    latent attention: of all heads' expanded keys and values); `h32`, `q32`, `kv32` the same in float32 whatever the
+    model's type; `h_cast`, `q_cast`, `kv_cast`, `scores_cast` copies made to convert to float32, absent in a float32
+    model, and `scores_back` those made to convert back; `scores` and `scores32` of query heads x keys, in the model's
+    type and in float32; `relative` of query heads x rows of a relative-position table. `positions` of the hidden width
+    and `rope32` of one head's width in float32 are held once, whatever the number of sequences.
     """
 
     h: float = 0
@@ -45,14 +45,14 @@ class Held(msgspec.Struct, frozen=True):
 class Implementation(msgspec.Struct, frozen=True):
     """What one implementation of a block holds in its feed-forward and in its attention.
 
-    `fused` says whether it calls scaled_dot_product_attention; where it does not, it runs eager attention unless `flash` attention is asked for
-    and its class supports that (`_supports_flash_attn` of transformers 5.23).
-    `cpu_attention` replaces `attention` where PyTorch has no fused CPU kernel for the call (one key head for all queries, or
-    keys and values of different width) and computes float32 scores.
-    `experts` are the moments of a mixture, per row routed to an expert (every row to each of them with `every_expert`), beside
-    `experts_beside` tensors of the hidden width. `position_bias` is T5's table of heads x tokens x
-    tokens; `relative_rows` the rows of DeBERTa's table of relative positions. `bool_mask` says that a fused call is given an explicit mask of a
-    byte per pair of tokens and sequence; `float32_positions` that rotary cos and sin stay in float32, `positions_each` that each sequence has its
+    `fused` says whether it calls scaled_dot_product_attention; where it does not, it runs eager attention unless
+    `flash` attention is asked for and its class supports that (`_supports_flash_attn` of transformers 5.23).
+    `cpu_attention` replaces `attention` where PyTorch has no fused CPU kernel for the call (one key head for all
+    queries, or keys and values of different width) and computes float32 scores. `experts` are the moments of a mixture,
+    per row routed to an expert (every row to each of them with `every_expert`), beside `experts_beside` tensors of the
+    hidden width. `position_bias` is T5's table of heads x tokens x tokens; `relative_rows` the rows of DeBERTa's table
+    of relative positions. `bool_mask` says that a fused call is given an explicit mask of a byte per pair of tokens and
+    sequence; `float32_positions` that rotary cos and sin stay in float32, `positions_each` that each sequence has its
     own rows of the position table. `fused_projection` is for `fmkit.sizing.scans`.
     """
 

@@ -76,7 +76,7 @@ def estimate(
         peak_bytes=sum(total(load.lines) * load.count for load in loads),
         low_bytes=sum(load.low_bytes * load.count for load in loads),
         high_bytes=sum(load.high_bytes * load.count for load in loads),
-        reserved_bytes=sum((load.plan.reserved_bytes or _filled_bytes(load, budget)) * load.count for load in loads),
+        reserved_bytes=sum(_filled_bytes(load, budget) * load.count for load in loads),
         per_device_bytes=per_device,
         lines=_all_lines(loads),
         fits=per_device <= budget and (host is None or not host.short_bytes) if budget is not None else None,
@@ -217,7 +217,7 @@ def _runtime_lines(engine: EngineSpec, plan: Plan, machine: Machine | None) -> t
             part="runtime",
             bytes=cost.bytes,
             phase="steady",
-            basis="measured" if cost.basis == "measured" else "assumed",
+            basis=cost.basis,
             reason=cost.reason,
             source=cost.source,
             formula=f"{format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
@@ -249,7 +249,7 @@ def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], machine: Machine 
     ranges |= {bound.part: (bound.low, bound.high) for bound in engine.bounds if bound.vendor in (None, vendor)}
     low = high = 0.0
     for line in lines:
-        low_factor, high_factor = ranges.get(line.part.partition(":")[0], (1.0, 1.0))
+        low_factor, high_factor = ranges.get(line.kind, (1.0, 1.0))
         low += line.bytes * low_factor
         high += line.bytes * high_factor
     peak = total(lines)

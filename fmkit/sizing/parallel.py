@@ -1,9 +1,10 @@
 """Tensor and expert parallel: what one of several devices holds of a model, and which degrees are possible.
 
-`rank_spec` gives the model as one device sees it, whose tensors and layers any layout and any engine's cache rule can size:
-columns of the first projections and rows of the second are divided, so are heads and experts; norms, routers and MLA's latents are
-on every device, and KV heads are repeated where there are fewer of them than devices. Rules of vLLM 0.20 (model_executor/layers/linear.py,
-vocab_parallel_embedding.py, fused_moe; read at 001cabc1be16), which SGLang and TensorRT-LLM share.
+`rank_spec` gives the model as one device sees it, whose tensors and layers any layout and any engine's cache rule can
+size: columns of the first projections and rows of the second are divided, so are heads and experts; norms, routers and
+MLA's latents are on every device, and KV heads are repeated where there are fewer of them than devices. Rules of vLLM
+0.20 (model_executor/layers/linear.py, vocab_parallel_embedding.py, fused_moe; read at 001cabc1be16), which SGLang and
+TensorRT-LLM share.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def degrees(spec: ModelSpec, most: int = 16, group_size: int = 1) -> list[Degree
 def rank_spec(spec: ModelSpec, devices: int, expert_ranks: int = 1) -> ModelSpec:
     """The model that the most loaded of `devices` devices holds; UsageError where it can't be divided so.
 
-    With `expert_ranks` experts are not cut but spread over so many ranks. The vocabulary size stays: logits are gathered on each device.
+    With `expert_ranks` experts are not cut but spread over so many ranks. The vocabulary size stays: logits are
+    gathered on each device.
     """
     if devices == 1 and expert_ranks == 1:
         return spec

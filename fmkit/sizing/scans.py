@@ -1,8 +1,9 @@
 """What recurrent layers hold while they read a prompt, as the PyTorch code of transformers 5.23 scans it.
 
-Without their fused kernels these layers work in float32 whatever the model's type, over the prompt padded to whole chunks.
-All figures are bytes for all sequences at once and without the cache. Source: traces of `MambaMixer.slow_forward`,
-`mamba2_chunk_scan` and `torch_chunk_gated_delta_rule` with fake tensors, held against in tests/sizing/test_activations.py.
+Without their fused kernels these layers work in float32 whatever the model's type, over the prompt padded to whole
+chunks. All figures are bytes for all sequences at once and without the cache. Source: traces of
+`MambaMixer.slow_forward`, `mamba2_chunk_scan` and `torch_chunk_gated_delta_rule` with fake tensors, held against in
+tests/sizing/test_activations.py.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ def _state_space_token_bytes(mixer: StateSpace, hidden_dim: int, element_bytes: 
 def _mamba2_elements(mixer: Mamba2, tokens: int) -> int:
     """Mamba 2: float32 elements of one sequence, at the larger of two moments.
 
-    With t tokens in n chunks of c, H heads of width P and states of width N, both hold t*H*(3c + 4) for what passes inside a
-    chunk and its decays, and (n + 2)*H*P*N for the states between chunks. Reading the states out holds t*H*4(N + P) + n*H*P*N
-    beside it; adding both outputs up holds t*H*(3N + 7P).
+    With t tokens in n chunks of c, H heads of width P and states of width N, both hold t*H*(3c + 4) for what passes
+    inside a chunk and its decays, and (n + 2)*H*P*N for the states between chunks. Reading the states out holds t*H*4(N
+    + P) + n*H*P*N beside it; adding both outputs up holds t*H*(3N + 7P).
     """
     chunks = ceil_div(tokens, mixer.chunk_tokens)
     padded = chunks * mixer.chunk_tokens
@@ -78,8 +79,8 @@ def _mamba2_elements(mixer: Mamba2, tokens: int) -> int:
 def _delta_elements(mixer: DeltaAttention, tokens: int) -> int:
     """Gated delta rule: float32 elements of one sequence, when its output is put together.
 
-    t tokens in chunks of c, H value heads with keys of width K and values of width V: t*H*(5K + 5V + 3c + 5) for queries, keys,
-    values and their products, H*(K*V + 2c*V) for the state and the last chunk.
+    t tokens in chunks of c, H value heads with keys of width K and values of width V: t*H*(5K + 5V + 3c + 5) for
+    queries, keys, values and their products, H*(K*V + 2c*V) for the state and the last chunk.
     """
     padded = ceil_div(tokens, DELTA_CHUNK_TOKENS) * DELTA_CHUNK_TOKENS
     key, value = mixer.key_dim, mixer.value_dim

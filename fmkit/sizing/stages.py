@@ -1,8 +1,8 @@
 """Pipeline stages: a model cut by whole layers, each part a model of its own.
 
-What lies outside of the layers goes to the ends: the embedding to the first stage, the last norm and the head to the last, which
-needs the embedding too where it is the head. Towers of other modalities belong to the stage that reads the input, unless the engine
-keeps them everywhere.
+What lies outside of the layers goes to the ends: the embedding to the first stage, the last norm and the head to the
+last, which needs the embedding too where it is the head. Towers of other modalities belong to the stage that reads the
+input, unless the engine keeps them everywhere.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
+from fmkit.model.spec import TOWER_PARTS
 from fmkit.model.tensor_layers import layers_with
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec, Stack, TensorGroup
-
-TOWER_PARTS = frozenset(("vision", "audio", "qformer", "projector"))
-"""Parts of the model that belong to another modality, or lie between two."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +101,9 @@ def is_in_stack(group: TensorGroup, spec: ModelSpec, stack: Stack) -> bool:
 def vllm_stages(layers: int, stages: int) -> list[range]:
     """The layers of each stage as vLLM divides them; UsageError where there are more stages than layers.
 
-    Layers that are left over go to the stages before the last, from the last but one backwards: the last one has the head. Source:
-    vLLM 0.20 distributed/utils.py, `get_pp_indices`; the ranges of its own test are ours (tests/sizing/test_stages.py).
+    Layers that are left over go to the stages before the last, from the last but one backwards: the last one has the
+    head. Source: vLLM 0.20 distributed/utils.py, `get_pp_indices`; the ranges of its own test are ours
+    (tests/sizing/test_stages.py).
 
     >>> [len(stage) for stage in vllm_stages(62, 4)]  # Gemma 3 27B
     [15, 16, 16, 15]

@@ -1,8 +1,8 @@
 """Totals of one model at many precisions and workloads, without the words: for a table of a whole catalog, or a plot.
 
-What lies beside the weights depends on the precision only by the type in which the engine computes and caches, and by what its products
-take. So the engine's own rules are asked once for each such pair and workload, and the weights are added. Equal to `fmkit.sizing.memory.estimate` to the byte
-(tests/sizing/test_totals.py).
+What lies beside the weights depends on the precision only by the type in which the engine computes and caches, and by
+what its products take. So the engine's own rules are asked once for each such pair and workload, and the weights are
+added. Equal to `fmkit.sizing.memory.estimate` to the byte (tests/sizing/test_totals.py).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Tensor parallel in transformers 5.23 (`tp_plan="auto"`): which modules are cut, which every device holds in full.
 
-The plan is the config's own (`base_model_tp_plan`), listed here by model type: modules inside a layer, and the axis that is divided.
-Embedding and output matrix are divided by the vocabulary. What a plan does not name is on every device: norms, routers, towers. Rows need
-not divide (the first devices hold one more), but heads must: unlike vLLM, transformers does not repeat KV heads. Where the outputs of the projections are gathered, every device
-keeps the whole cache. Held against the plans applied on the meta device (tests/sizing/test_transformers_tp.py).
+The plan is the config's own (`base_model_tp_plan`), listed here by model type: modules inside a layer, and the axis
+that is divided. Embedding and output matrix are divided by the vocabulary. What a plan does not name is on every
+device: norms, routers, towers. Rows need not divide (the first devices hold one more), but heads must: unlike vLLM,
+transformers does not repeat KV heads. Where the outputs of the projections are gathered, every device keeps the whole
+cache. Held against the plans applied on the meta device (tests/sizing/test_transformers_tp.py).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ ROWS, COLUMNS = -2, -1
 class TensorPlan(msgspec.Struct, frozen=True):
     """What a model's plan divides: modules by their name inside a layer, with the axis.
 
-    `gathers` says that queries, keys and values are put together again after their projections, so that all of attention is done on
-    every device; `cuts_attention` and `cuts_experts` whether heads and experts' widths are divided at all.
+    `gathers` says that queries, keys and values are put together again after their projections, so that all of
+    attention is done on every device.
     """
 
     modules: dict[str, int]

@@ -53,6 +53,15 @@ def weight_bytes(spec: ModelSpec, layout: Layout) -> int:
     return sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in spec.tensors)
 
 
+def rotary_frequencies(spec: ModelSpec) -> list[TensorGroup]:
+    """The buffer of frequencies of each rotary embedding; not the second one that keeps them unscaled (`original_inv_freq`)."""
+    return [
+        group
+        for group in spec.tensors
+        if group.part == "buffer" and group.name.endswith("inv_freq") and "original" not in group.name
+    ]
+
+
 def _part_line(part: Part, groups: list[TensorGroup], spec: ModelSpec, layout: Layout) -> MemoryLine:
     total = sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in groups)
     if part == "whole":

@@ -138,6 +138,7 @@ def child_environment() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "GGML_NO_BACKTRACE": "1",  # where llama.cpp aborts it would start a debugger
     }
 
 

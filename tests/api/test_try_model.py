@@ -179,7 +179,7 @@ def test_whisper_reads_a_fixed_window(child: Child) -> None:
     ("model", "options", "message"),
     [
         ("gpt2", {"engine": "llama.cpp"}, "runs GGUF files"),
-        ("gpt2", {"engine": "http://localhost:8000/v1"}, "later"),
+        ("gpt2", {"engine": "http://localhost:8000/v1", "random_weights": True}, "own weights"),
         ("gpt2", {"engine": "tensorflow"}, "unknown engine"),
         ("gpt2", {"layers": 2}, "--random-weights only"),
         ("gpt2", {"layers": 0, "random_weights": True}, "can't build 0 layers"),

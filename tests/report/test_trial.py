@@ -88,7 +88,7 @@ def test_headline_says_what_failed() -> None:
 
 
 def test_unaccounted_in_words() -> None:
-    assert unaccounted(RESULT) == "unaccounted: 2.0 MiB more than the estimate"
+    assert unaccounted(2 * MIB) == "unaccounted: 2.0 MiB more than the estimate"
     assert "every byte" in unaccounted(0)
     assert "less" in unaccounted(-5)
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
+from fmkit.api.try_model import try_model
+from fmkit.results.trial import TrialResult
+from tests.stand_in.server import TLS
+
+CHAT = "/v1/chat/completions"
 TEMPLATE_TOKENS = 7
 """What the stand-in's chat template adds to a prompt, in which every word is one token."""
 
@@ -37,6 +43,7 @@ class StandIn:
         stop_after: int | None = None,
         key: str | None = None,
         refuses: tuple[str, ...] = (),
+        tls: bool = False,
     ) -> None:
         self.models = [{"id": "org/tiny", "owned_by": "someone"}] if models is None else models
         self.pages = pages or {}
@@ -47,9 +54,13 @@ class StandIn:
         self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.stand_in = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self.url = f"{'https' if tls else 'http'}://localhost:{self._server.server_port}/v1"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
-    def __enter__(self) -> StandIn:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -160,3 +171,18 @@ class Handler(BaseHTTPRequestHandler):
 def _choice(chat: bool, text: str, finish: str | None = None) -> dict[str, Any]:
     said = {"delta": {"content": text}} if chat else {"text": text}
     return {"choices": [{"index": 0, "finish_reason": finish, **said}]}
+
+
+def say(handler: Handler, *deltas: dict[str, Any]) -> None:
+    """A whole stream of these deltas."""
+    handler.start_stream()
+    for delta in deltas:
+        handler.event({"choices": [{"delta": delta}]})
+    handler.event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    handler.write(b"data: [DONE]\n\n")
+    handler.write(b"")
+
+
+def tried(server: StandIn, model: str | None = None, **options: Any) -> TrialResult:
+    """A short trial at the stand-in, without checks unless they are asked for."""
+    return try_model(model, engine=server.url, **{"checks": ["none"], "repeat": 1, "context": 128, **options})

@@ -36,6 +36,7 @@ from tests.trial.gguf_models import VOCAB, small_spec, write_running_model
 SMOLLM = "HuggingFaceTB--SmolLM2-135M-Instruct"
 QWEN = "Qwen--Qwen3-0.6B"
 GEMMA = "google--gemma-3-1b-it"
+MINILM = "sentence-transformers--all-MiniLM-L6-v2"
 
 PRINTED_MIB = 0.02
 """llama.cpp prints buffers to 0.01 MiB, and weights as up to two of them."""
@@ -70,6 +71,22 @@ def test_buffers_are_the_predicted_ones(config: str, context: int, file_type: st
     (row,) = csv.DictReader(StringIO(as_measurements([found])))
     assert (row["quant"], row["kv_dtype"]) == (f"GGUF {file_type}", "f16")
     assert len(found.output) > 10
+
+
+@needs_xllamacpp
+@pytest.mark.parametrize("context", [100, 512])
+def test_an_encoder_embeds(context: int, tmp_path: Path) -> None:
+    path = write_running_model(tmp_path / "model.gguf", small_spec(MINILM), "F16")
+    found = tried(path, context=context, sequences=2, repeat=2)
+    assert found.measured["weights"] == pytest.approx(found.predicted["weights"], abs=PRINTED_MIB * MIB)
+    assert found.measured["activations"] == pytest.approx(found.predicted["activations"], rel=0.05)
+    assert found.measured["cache"] == found.predicted["cache"] == 0
+    assert found.speed.ttft_s is not None
+    assert found.speed.ttft_s.n == 2
+    assert found.speed.decode_tokens_per_s is None
+    assert found.output.startswith("3 texts as vectors of 384 numbers")
+    passed = {check.name for check in found.checks if check.passed}
+    assert {"finite-logits", "embedding-symmetry", "deterministic"} <= passed
 
 
 @needs_xllamacpp
@@ -184,15 +201,12 @@ def test_a_missing_library_names_its_extra(tmp_path: Path, monkeypatch: pytest.M
 def test_files_and_options_that_make_no_sense(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write_model(path, small_spec(SMOLLM), "Q8_0")
-    encoder = tmp_path / "encoder.gguf"
-    write_model(encoder, small_spec("sentence-transformers--all-MiniLM-L6-v2"), "F16")
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(path.read_bytes()[:1_000_000])
     cases: list[tuple[type[FmkitError], str, str, dict[str, Any]]] = [
         (UsageError, "gpt2", "runs GGUF files", {}),
         (UsageError, str(path), "as it is stored", {"precision": "int8"}),
         (UsageError, str(path), "random-weights", {"random_weights": True}),
-        (UsageError, str(encoder), "kind encoder", {}),
         (UnsafeInputError, str(cut), "beyond the end of the file", {}),
         (DoesNotFitError, str(path), "What would fit: --context", {"context": 1_000_000_000}),
     ]

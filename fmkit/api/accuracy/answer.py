@@ -48,8 +48,8 @@ RATES = {
 def accuracy(measurements: str | None = None) -> AccuracyResult:
     """Predictions held against the shipped measurements and this computer's trials, or against the rows of a CSV file.
 
-    `measurements` is a file with the columns of the catalog's measurements/memory.csv or latency.csv. Rows of trust C are left out,
-    as is what fmkit has no rules for. UnsafeInputError for a file that can't be read.
+    `measurements` is a file with the columns of the catalog's measurements/memory.csv or latency.csv. Rows of trust C
+    are left out, as is what fmkit has no rules for. UnsafeInputError for a file that can't be read.
     """
     catalog = load_catalog()
     scored: list[Comparison] = []

@@ -20,8 +20,9 @@ QUANTITIES: tuple[Quantity, ...] = (
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction held against a measurement, in bytes, tokens per second, or (oom) 1 where memory ran out and 0 where it did not.
 
-    `low` and `high` are the bounds that were stated with the prediction. `note` says what of the measurement was taken how.
-    `weights_alone_too_large` is what a rule that counts nothing but weights would have said; None beside other quantities.
+    `low` and `high` are the bounds that were stated with the prediction. `note` says what of the measurement was taken
+    how. `weights_alone_too_large` is what a rule that counts nothing but weights would have said; None beside other
+    quantities.
     """
 
     measurement_id: str

@@ -1,7 +1,7 @@
 """Rows of measured speed as workloads: which rate of which model at which context was measured.
 
-This mapping is used twice: `fmkit accuracy` scores with it, and the speed model is fitted with it (benchmarks/). Both see the
-same rows.
+This mapping is used twice: `fmkit accuracy` scores with it, and the speed model is fitted with it (benchmarks/). Both
+see the same rows.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Rate = Literal["prefill", "decode", "throughput"]
 class LatencyCase(msgspec.Struct, frozen=True, kw_only=True):
     """One measured rate, in tokens per second, and the workload it was measured at.
 
-    `prefill` counts prompt tokens of all sequences; `decode` generated tokens of one sequence; `throughput` tokens of all sequences
-    over the wall time of a whole batch (`counts_prompt`: prompt tokens too). `workload.context_tokens` is what the caches hold on
-    average while decoding, for prefill at its end.
+    `prefill` counts prompt tokens of all sequences; `decode` generated tokens of one sequence; `throughput` tokens of
+    all sequences over the wall time of a whole batch (`counts_prompt`: prompt tokens too). `workload.context_tokens` is
+    what the caches hold on average while decoding, for prefill at its end.
     """
 
     measurement_id: str

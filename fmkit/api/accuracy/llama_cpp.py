@@ -94,8 +94,9 @@ def _whole_device(case: MemoryCase) -> tuple[float, float, float, str]:
 def _embedding_in_gtt(case: MemoryCase) -> int:
     """What the memory that a graphics driver counts differs by from the file's bytes, on a chip with one memory.
 
-    The token embedding stays with the host: HIP reads it from the file's pages, which the driver does not count; Vulkan puts it into a
-    buffer of its own, which it does, beside the copy that the device gets where it is the output matrix too.
+    The token embedding stays with the host: HIP reads it from the file's pages, which the driver does not count; Vulkan
+    puts it into a buffer of its own, which it does, beside the copy that the device gets where it is the output matrix
+    too.
     """
     layout = case.subject.layout
     if layout is None or layout.file_type is None or not case.machine.device or not case.machine.device.unified_memory:

@@ -32,7 +32,8 @@ PREALLOCATING = ("vllm", "sglang", "tensorrt")
 class MemoryCase(msgspec.Struct, frozen=True, kw_only=True):
     """A row with what it is of, and the settings it was run with.
 
-    Where the layout of the weights is unknown the estimate has them in 16 bit: only figures that don't depend on them are scored.
+    Where the layout of the weights is unknown the estimate has them in 16 bit: only figures that don't depend on them
+    are scored.
     """
 
     row: MemoryMeasurement
@@ -49,15 +50,15 @@ class MemoryCase(msgspec.Struct, frozen=True, kw_only=True):
 
     def part_bytes(self, part: str) -> int:
         """Bytes of the estimate's lines of a part, per device where the row counts so."""
-        found = sum(line.bytes for line in self.estimate.lines if line.part.partition(":")[0] == part)
+        found = sum(line.bytes for line in self.estimate.lines if line.kind == part)
         return found // self.ranks
 
 
 def figures_of(row: MemoryMeasurement) -> dict[Quantity, float]:
     """What a row measured: bytes, and whether memory ran out (1) or not (0).
 
-    A cache that an engine fills is what was left for it, and is scored through the tokens it held; a negative one held none. A peak
-    is none for an engine that takes its share of the card whatever the model needs.
+    A cache that an engine fills is what was left for it, and is scored through the tokens it held; a negative one held
+    none. A peak is none for an engine that takes its share of the card whatever the model needs.
     """
     found: dict[Quantity, float] = {}
     engine = row.engine.casefold()

@@ -59,8 +59,8 @@ def not_sized(error: FmkitError) -> str:
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """The model, the engine, and how its weights are laid out.
 
-    `exact` is False where only the file's header knows the layout (UD mixes): then `layout` is the nearest file type, good enough
-    for a speed and not for bytes, or None.
+    `exact` is False where only the file's header knows the layout (UD mixes): then `layout` is the nearest file type,
+    good enough for a speed and not for bytes, or None.
     """
 
     spec: ModelSpec
@@ -214,14 +214,14 @@ def _nearest_type(name: str) -> str:
 
 
 _QUANTISED = (
-    ("int8", lambda name, _: "gptq" in name and "8" in name, ("gptq-int8-g128", "gptq-int8", "gptq-8")),
-    ("int4", lambda name, _: "gptq" in name, ("gptq-int4-g128", "gptq-g128", "gptq-int4", "gptq-4")),
+    ("int8", lambda name, _: "gptq" in name and "8" in name, ("gptq-int8-g128",)),
+    ("int4", lambda name, _: "gptq" in name, ("gptq-int4-g128",)),
     ("int4", lambda name, _: "awq" in name, ("awq-g128",)),
     ("fp8", lambda name, engine: name == "fp8" and engine == "transformers", ("fp8-block",)),
     ("fp8", lambda name, _: name == "fp8", ("fp8-channel", "fp8-block")),
     ("int8", lambda name, _: "w8a8" in name, ("w8a8", "fp8-channel")),
     ("mxfp4", lambda name, _: name == "mxfp4", ("mxfp4",)),
-    ("int4", lambda name, _: name == "nvfp4", ("nvfp4", "nvfp4-modelopt")),
+    ("int4", lambda name, _: name == "nvfp4", ("nvfp4",)),
     ("int4", lambda name, _: "nf4" in name, ("bnb-nf4-dq", "bnb-nf4")),
     ("int8", lambda name, engine: name == "int8" and engine == "transformers", ("bnb-llm-int8",)),
     ("int4", lambda name, engine: name == "int4" and engine == "transformers", ("bnb-nf4-dq",)),

@@ -11,6 +11,7 @@ from fmkit.api.accuracy.memory import MemoryCase
 from fmkit.api.accuracy.subject import NotScored
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.memory import estimate
+from fmkit.sizing.weights import rotary_frequencies
 
 if TYPE_CHECKING:
     from fmkit.api.accuracy.comparison import Quantity
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import MemoryEstimate
 
 LAST_LOGITS = (4, 45)
-"""From this release on `generate` asks for the last token's logits; before, it had those of the whole prompt, and a float32 copy.
-Every layer also kept its own table of cosines and sines for every position."""
+"""From this release on `generate` asks for the last token's logits; before, it had those of the whole prompt, and a
+float32 copy. Every layer also kept its own table of cosines and sines for every position."""
 
 WITHOUT_PREFILL = re.compile(r"^QwenLM/Qwen3@")
-"""Sources whose peak does not contain the prompt's transient: at every length it exceeds weights and cache by the same 0.03 to 0.05
-GiB."""
+"""Sources whose peak does not contain the prompt's transient: at every length it exceeds weights and cache by the same
+0.03 to 0.05 GiB."""
 
 WHOLE_DEVICE = re.compile(r"tracker|nvidia-smi|process", re.IGNORECASE)
 """Methods that see the process with its CUDA context, where PyTorch's allocator sees its own blocks only."""
@@ -97,11 +98,7 @@ def _tables_bytes(spec: ModelSpec, dtype: str) -> int:
 
     Qwen2-7B: 28 * 32768 * 128 * 2 * 2 = 469,762,048, which its rows of 4.38 hold beyond those of 4.46.
     """
-    width = sum(
-        2 * group.elements
-        for group in spec.tensors
-        if group.part == "buffer" and group.name.endswith("inv_freq") and "original" not in group.name
-    )
+    width = sum(2 * group.elements for group in rotary_frequencies(spec))
     layers = spec.cached_stack.layers if spec.cached_stack is not None else 0
     return layers * (spec.max_context_tokens or 0) * width * 2 * DTYPE_BYTES[dtype]
 
@@ -109,8 +106,8 @@ def _tables_bytes(spec: ModelSpec, dtype: str) -> int:
 def _second_head_bytes(case: MemoryCase, packed: str) -> int:
     """The head of a model whose head is its embedding, where the packed repository brings one of its own.
 
-    With AWQ it is there while loading, until it is tied (Qwen2.5-1.5B: 1.51 GiB at one token, where 1.07 GiB of weights and 0.43 of
-    embedding are loaded); with FP8 it stays (Qwen3-0.6B: 0.29 GiB at every length).
+    With AWQ it is there while loading, until it is tied (Qwen2.5-1.5B: 1.51 GiB at one token, where 1.07 GiB of weights
+    and 0.43 of embedding are loaded); with FP8 it stays (Qwen3-0.6B: 0.29 GiB at every length).
     """
     spec = case.subject.spec
     if packed not in case.row.quant.casefold() or any(group.part == "head" for group in spec.tensors):
@@ -122,8 +119,8 @@ def _second_head_bytes(case: MemoryCase, packed: str) -> int:
 def _other_devices_bytes(case: MemoryCase, prompt: MemoryEstimate, *, older: bool) -> int:
     """What the devices beside the last add where peaks are summed over devices that share the layers.
 
-    Each holds a block's transient of its own; the first also gets the float32 logits, for accelerate hands results back where the
-    input came from.
+    Each holds a block's transient of its own; the first also gets the float32 logits, for accelerate hands results back
+    where the input came from.
     """
     others = (case.row.count or 1) - 1
     if not others:

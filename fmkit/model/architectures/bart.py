@@ -20,8 +20,8 @@ MODEL_TYPES = ("bart", "m2m_100", "marian", "mbart", "pegasus")
 class Variant:
     """What tells the lineages apart, as read from their classes in transformers 5.23.
 
-    `extra_rows` are position rows beyond `max_position_embeddings`; `position_buffer` says that positions are a computed
-    buffer, which grows with the input, instead of a table.
+    `extra_rows` are position rows beyond `max_position_embeddings`; `position_buffer` says that positions are a
+    computed buffer, which grows with the input, instead of a table.
     """
 
     default_class: str

@@ -95,8 +95,8 @@ def vision_tower(config: ConfigReader, tensors: Tensors) -> Stack:
 def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: int, kept: str | None) -> Stack:
     """Blip2QFormerModel: a BERT over the queries, every other layer looking at the image.
 
-    InstructBLIP's has word embeddings, and feed-forwards of their own for the words. Class defaults: Blip2QFormerConfig and
-    InstructBlipQFormerConfig, transformers 5.23.
+    InstructBLIP's has word embeddings, and feed-forwards of their own for the words. Class defaults: Blip2QFormerConfig
+    and InstructBlipQFormerConfig, transformers 5.23.
     """
     inner = config.part("qformer_config")
     instructed = config.model_type == "instructblip"

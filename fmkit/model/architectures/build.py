@@ -41,8 +41,8 @@ class Tensors:
     ) -> Tensors:
         """The module `name`, of which there are `count`.
 
-        `part` overrides the part of everything inside (a vision tower is one part); `quantisable=False` and `dtype` hold
-        for everything inside, too.
+        `part` overrides the part of everything inside (a vision tower is one part); `quantisable=False` and `dtype`
+        hold for everything inside, too.
         """
         inner = Tensors()
         inner._groups = self._groups
@@ -58,8 +58,8 @@ class Tensors:
     ) -> None:
         """A torch.nn.Linear: weight [outputs, inputs], and a bias.
 
-        `quantisable=False` for one that bitsandbytes in transformers 5.23 leaves alone: a subclass, a last module, or one
-        named in `_keep_in_fp32_modules`.
+        `quantisable=False` for one that bitsandbytes in transformers 5.23 leaves alone: a subclass, a last module, or
+        one named in `_keep_in_fp32_modules`.
         """
         self._add(f"{name}.weight", part, "linear", (outputs, inputs), quantisable=quantisable)
         if bias:

@@ -23,8 +23,8 @@ MAX_LAYERS = 10_000
 class ConfigReader:
     """One object of a config.json, with its file and its path in it.
 
-    `nested` objects (`text_config`, `vision_config`) may leave a dimension at its documented class default, as published
-    repositories do; at the top level a missing dimension is an error.
+    `nested` objects (`text_config`, `vision_config`) may leave a dimension at its documented class default, as
+    published repositories do; at the top level a missing dimension is an error.
     """
 
     def __init__(self, data: object, *, where: str, path: str = "", nested: bool = False) -> None:

@@ -192,9 +192,9 @@ def rope_settings(config: ConfigReader) -> ConfigReader | None:
 def rope_limit(config: ConfigReader, *, class_default: int) -> int | None:
     """The context the model was made for, in tokens; None where a top-level config doesn't say.
 
-    `max_position_embeddings` has the scaling applied already (linear: deepseek-coder's 16384; llama3; longrope) except in
-    YaRN configs that keep the old figure: there the limit is factor x `original_max_position_embeddings`, where larger
-    (Yarn-Mistral: 16 x 8192 = 131072; DeepSeek-V3: 40 x 4096 = 163840, which is what it says).
+    `max_position_embeddings` has the scaling applied already (linear: deepseek-coder's 16384; llama3; longrope) except
+    in YaRN configs that keep the old figure: there the limit is factor x `original_max_position_embeddings`, where
+    larger (Yarn-Mistral: 16 x 8192 = 131072; DeepSeek-V3: 40 x 4096 = 163840, which is what it says).
     """
     limit = config.optional_size("max_position_embeddings") or (class_default if config.nested else None)
     settings = rope_settings(config)
@@ -255,7 +255,8 @@ def causal_lm(
     """A decoder in the class that `architectures` names: with its head, bare, or with a classifier on top.
 
     `prefix` is the module that holds the decoder inside the class, `inner` a module in it that holds all tensors (OPT);
-    `class_name` stands for what `architectures` says, where that names a class without the head that is loaded (ChatGLM).
+    `class_name` stands for what `architectures` says, where that names a class without the head that is loaded
+    (ChatGLM).
     """
     name = class_name or config.class_name or default_class
     bare = name.endswith("Model") and not name.endswith("LMHeadModel")

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 MODEL_TYPES = ("gemma3n", "gemma3n_text")
 MOBILENET = "mobilenetv5_300m_enc"
 MOBILENET_PARAMS = 294_126_912
-"""Parameters of the image tower, which is timm's and has no fields: what the published totals hold beside all other tensors
-and the key and value projections stored for layers that share a cache: 7,849,978,192 - 31,461,120 for E4B and
+"""Parameters of the image tower, which is timm's and has no fields: what the published totals hold beside all other
+tensors and the key and value projections stored for layers that share a cache: 7,849,978,192 - 31,461,120 for E4B and
 5,439,438,272 - 20,974,080 for E2B leave the same."""
 FRAMES_30_S = 188
 """Tokens of 30 s of sound (`audio_soft_tokens_per_image`, default of Gemma3nConfig, transformers 5.23)."""

@@ -1,8 +1,8 @@
 """A decoder of a type that no lineage knows, sized by its fields where they say everything; refused where they don't.
 
-What counts as everything: hidden and feed-forward widths, layers, heads and key heads, vocabulary, whether the feed-forward
-is gated, whether the head is tied. A field that points at something else (experts, states, other towers, compressed keys) is
-a refusal that names it: nothing is guessed.
+What counts as everything: hidden and feed-forward widths, layers, heads and key heads, vocabulary, whether the
+feed-forward is gated, whether the head is tied. A field that points at something else (experts, states, other towers,
+compressed keys) is a refusal that names it: nothing is guessed.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def read(config: ConfigReader) -> ModelSpec:
 def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     """MiMoModel of the repository: 7,622,619,136 parameters for MiMo-7B.
 
-    The published 7,833,409,536 hold one prediction layer more: a layer of Qwen2, a projection of 2 x 4096 to 4096, and three
-    norms, 210,790,400 together.
+    The published 7,833,409,536 hold one prediction layer more: a layer of Qwen2, a projection of 2 x 4096 to 4096, and
+    three norms, 210,790,400 together.
     """
     if config.flag("use_sliding_window", default=False):
         raise config.unknown("a sliding window (use_sliding_window) is not understood in a MiMo")

@@ -1,7 +1,7 @@
 """Step 3.7: gated attention, experts after the first layers, an image tower with layer scales.
 
-The repository's config keeps the language model's fields at the top level, where transformers 5.23 does not look: it counts
-its class with Step3p7TextConfig's defaults. So does this reader, and says where the config differs.
+The repository's config keeps the language model's fields at the top level, where transformers 5.23 does not look: it
+counts its class with Step3p7TextConfig's defaults. So does this reader, and says where the config differs.
 """
 
 from __future__ import annotations

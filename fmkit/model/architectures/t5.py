@@ -1,7 +1,7 @@
 """T5, Flan-T5, UL2 (v1.0: tied head, ReLU; v1.1: gated), MADLAD, mT5: relative positions, one table in the first layer.
 
-transformers 5.23 ties the head in all of them, whatever `tie_word_embeddings` says: repositories of v1.1 store one matrix more.
-`wo` is in `_keep_in_fp32_modules`: never quantised, and float32 beside float16.
+transformers 5.23 ties the head in all of them, whatever `tie_word_embeddings` says: repositories of v1.1 store one
+matrix more. `wo` is in `_keep_in_fp32_modules`: never quantised, and float32 beside float16.
 """
 
 from __future__ import annotations

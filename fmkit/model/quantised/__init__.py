@@ -1,4 +1,5 @@
 """A repository's quantization_config -> the layout its weights are stored in: one file per family of methods.
 
-`fmkit.model.quantised.read` is the entrance. What a config says that is not known here is refused by its name, never guessed.
+`fmkit.model.quantised.read` is the entrance. What a config says that is not known here is refused by its name, never
+guessed.
 """

@@ -1,7 +1,8 @@
 """The names of a quantization_config against the tensors of a model.
 
-A config names modules of the checkpoint (`model.layers.3.mlp.experts.0.gate_proj`), by prefix, wildcard or regular expression, often one by one for
-hundreds of layers; a ModelSpec has groups over layers, by the names of the class that loads them (`model.layers.*.mlp.experts.gate_up_proj`).
+A config names modules of the checkpoint (`model.layers.3.mlp.experts.0.gate_proj`), by prefix, wildcard or regular
+expression, often one by one for hundreds of layers; a ModelSpec has groups over layers, by the names of the class that
+loads them (`model.layers.*.mlp.experts.gate_up_proj`).
 """
 
 from __future__ import annotations

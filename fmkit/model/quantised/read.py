@@ -10,6 +10,7 @@ import msgspec
 from fmkit.model.quantised import compressed_tensors, modelopt
 from fmkit.model.quantised.fields import Fields
 from fmkit.model.quantised.methods import METHODS
+from fmkit.model.spec import TOWER_PARTS
 
 if TYPE_CHECKING:
     from fmkit.model.precision import Layout
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 _BESIDE = ("expert_dtype",)
 """What a config.json says of the quantisation outside of its quantization_config (DeepSeek-V4)."""
 
-_TOWERS = ("vision", "audio", "qformer", "projector")
-
 
 def quantisation_of(config: Mapping[str, Any]) -> tuple[str, Fields] | None:
     """The quantisation method that a config.json names, with the object that does; None for weights that are not quantised.
 
-    The text model's own counts where the outer config is silent. Under the key `hf_quant_config` lies what a file of that name says.
+    The text model's own counts where the outer config is silent. Under the key `hf_quant_config` lies what a file of
+    that name says.
 
     >>> quantisation_of({"quantization_config": {"quant_method": "gptq", "bits": 4}})[0]
     'gptq'
@@ -71,5 +71,5 @@ def layout_of(method: str, fields: Fields, spec: ModelSpec) -> Layout:
     else:
         fields.refuse("quant_method")
     if "." in fields.path and fields.path.endswith("_config"):  # the text model's own: towers are not meant
-        layout = msgspec.structs.replace(layout, parts=tuple(part for part in layout.parts if part not in _TOWERS))
+        layout = msgspec.structs.replace(layout, parts=tuple(part for part in layout.parts if part not in TOWER_PARTS))
     return msgspec.structs.replace(layout, method=method)

@@ -1,10 +1,12 @@
 """llama.cpp (b11549): everything is allocated at the start, for the context that was asked for.
 
-Weights as the GGUF file has them, keys and values in whole cells of 256 tokens, one compute buffer for the worst micro-batch. On an
-accelerator the token embedding stays in the host's memory; on a CPU some types are held twice, the second time repacked.
+Weights as the GGUF file has them, keys and values in whole cells of 256 tokens, one compute buffer for the worst
+micro-batch. On an accelerator the token embedding stays in the host's memory; on a CPU some types are held twice, the
+second time repacked.
 
-Options (`--engine-option`): `cache_type_k`, `cache_type_v`, `ubatch`, `swa_full`, `kv_unified`, `gpu_layers` (a number, all, auto),
-`flash_attention` (on, off), `outputs` (last, all), `imatrix`, `repack`. Names and defaults are those of llama-server.
+Options (`--engine-option`): `cache_type_k`, `cache_type_v`, `ubatch`, `swa_full`, `kv_unified`, `gpu_layers` (a number,
+all, auto), `flash_attention` (on, off), `outputs` (last, all), `imatrix`, `repack`. Names and defaults are those of
+llama-server.
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ from fmkit.model.gguf_tensors import lineage_of
 from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers, cache_lines, device_layers, micro_batch
 from fmkit.sizing.engines.llama_cpp_compute import PIPELINE_COPIES, compute_lines, mask_cells
 from fmkit.sizing.engines.llama_cpp_options import AUTO, Settings, settings_from
-from fmkit.sizing.engines.plan import Plan
-from fmkit.sizing.engines.transformers import is_cpu
+from fmkit.sizing.engines.plan import Plan, is_cpu, is_one_memory
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.weights import PART_NAMES, whole_line
 from fmkit.units import format_bytes
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Workload
 
 REPACKED_TYPES = frozenset(("Q4_0", "Q4_K", "IQ4_NL"))
-"""Types whose matrices are held a second time, repacked for AVX2, on an x86 CPU. Source: buffers logged by llama.cpp b11549 on an
-AVX2 machine for 11 file types; other processors repack others."""
+"""Types whose matrices are held a second time, repacked for AVX2, on an x86 CPU. Source: buffers logged by llama.cpp
+b11549 on an AVX2 machine for 11 file types; other processors repack others."""
 
 
 def plan(
@@ -48,8 +49,8 @@ def plan(
 ) -> Plan:
     """What llama.cpp allocates for the model: nothing grows afterwards, so that prefill needs no more than decoding.
 
-    `layers` are those of one of `devices` devices; what comes before them, and the embedding, is the host's. None: all that
-    `gpu_layers` asks for, on one device.
+    `layers` are those of one of `devices` devices; what comes before them, and the embedding, is the host's. None: all
+    that `gpu_layers` asks for, on one device.
     """
     if layout.file_type is None:
         raise UsageError(f"{layout.name} is no layout of llama.cpp", where="--precision")
@@ -85,11 +86,6 @@ def plan(
     )
 
 
-def is_one_memory(machine: Machine | None) -> bool:
-    """Whether host and device have one memory."""
-    return is_cpu(machine) or (machine is not None and machine.device is not None and machine.device.unified_memory)
-
-
 def _warnings(spec: ModelSpec, workload: Workload) -> tuple[str, ...]:
     if not lineage_of(spec).causal:
         return (
@@ -105,7 +101,8 @@ def _weight_lines(
 ) -> tuple[tuple[MemoryLine, ...], int]:
     """A line per part of the model for what lies on the device, and the bytes that stay with the host.
 
-    `shared` is where host and device have one memory: then nothing is left out. `causal`: an encoder has no output matrix.
+    `shared` is where host and device have one memory: then nothing is left out. `causal`: an encoder has no output
+    matrix.
     """
     by_part: dict[Part, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     host_bytes = 0
@@ -180,8 +177,8 @@ def host_lines(
 ) -> tuple[MemoryLine, ...]:
     """What stays in main memory: weights and cache that are not on a device, the inputs of each step, the logits.
 
-    Inputs = 4 bytes * micro-batch * (width + cells of each mask), a mask for each copy of the pipeline. Llama-3-8B at 8192 tokens without
-    flash attention: 512 * 4 * (4096 + 8192) = 24 MiB (logged: 24.01).
+    Inputs = 4 bytes * micro-batch * (width + cells of each mask), a mask for each copy of the pipeline. Llama-3-8B at
+    8192 tokens without flash attention: 512 * 4 * (4096 + 8192) = 24 MiB (logged: 24.01).
     """
     ubatch = micro_batch(workload, settings, causal=lineage_of(spec).causal)
     stack = spec.cached_stack or spec.stacks[0]

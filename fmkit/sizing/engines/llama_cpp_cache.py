@@ -120,13 +120,11 @@ def state_elements(mixer: SimpleMixer) -> int:
 def micro_batch(workload: Workload, settings: Settings, *, causal: bool) -> int:
     """Tokens of a micro-batch: `ubatch`, never more than the context; an encoder must see an input as a whole, however long.
 
-    A decoder's batch is cut to the context as it was asked for, before that is rounded up to whole cells: llama.cpp b11549 reports
-    `n_ubatch = 300` for 300 tokens, and a compute buffer of 8.87 MiB for SmolLM2-135M.
+    It is cut to the context as it was asked for, before that is rounded up to whole cells: llama.cpp b11549 reports `n_ubatch = 300` for
+    300 tokens, and a compute buffer of 8.87 MiB for SmolLM2-135M.
     """
-    tokens = workload.context_tokens * workload.sequences
-    if causal:
-        return min(settings.ubatch_tokens, tokens)
-    return min(max(settings.ubatch_tokens, workload.context_tokens), padded(tokens))
+    wanted = settings.ubatch_tokens if causal else max(settings.ubatch_tokens, workload.context_tokens)
+    return min(wanted, workload.context_tokens * workload.sequences)
 
 
 class _Stored(msgspec.Struct):

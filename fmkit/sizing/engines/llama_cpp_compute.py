@@ -59,12 +59,12 @@ def compute_buffer(
 ) -> tuple[int, str]:
     """Bytes of the compute buffer of one device, and the formula with numbers.
 
-    With u = 4 bytes * micro-batch, H the width, F the inner width of the feed-forward (of all experts of a token), q and k the
-    widths of queries and keys, V the vocabulary, o the outputs, C the cells, h the query heads:
-    masks + max(feed-forward, attention, output), where masks = C * micro-batch * 2 bytes with flash attention, else 4;
-    feed-forward = u * (3F + 5H) (F + 5H without a gate; one H less on an accelerator, where the embedding comes from the host);
-    attention without flash attention = u * C * h + u * (3H + 3q + 2k) on a CPU, u * C * h + 4 u H on an accelerator;
-    output = 4 o * (V + H).
+    With u = 4 bytes * micro-batch, H the width, F the inner width of the feed-forward (of all experts of a token), q
+    and k the widths of queries and keys, V the vocabulary, o the outputs, C the cells, h the query heads: masks +
+    max(feed-forward, attention, output), where masks = C * micro-batch * 2 bytes with flash attention, else 4;
+    feed-forward = u * (3F + 5H) (F + 5H without a gate; one H less on an accelerator, where the embedding comes from
+    the host); attention without flash attention = u * C * h + u * (3H + 3q + 2k) on a CPU, u * C * h + 4 u H on an
+    accelerator; output = 4 o * (V + H).
     """
     stack = spec.cached_stack or spec.stacks[0]
     ubatch = micro_batch(workload, settings, causal=lineage_of(spec).causal)

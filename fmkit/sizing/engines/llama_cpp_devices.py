@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.sizing.engines.llama_cpp import is_one_memory, plan
+from fmkit.sizing.engines.llama_cpp import plan
 from fmkit.sizing.engines.llama_cpp_cache import Layers, device_layers
 from fmkit.sizing.engines.llama_cpp_mmproj import with_mmproj
 from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from
-from fmkit.sizing.engines.plan import DevicePlan, Placement, total
+from fmkit.sizing.engines.plan import DevicePlan, Placement, is_one_memory, total
 from fmkit.sizing.search import largest
 from fmkit.units import GIB
 

@@ -1,7 +1,8 @@
 """The projector file (mmproj) of llama.cpp: the vision tower and what leads from it to the language model, loaded beside the model.
 
-Matrices are in 16 bit as published files have them, norms and biases in float32; Gemma 3's patch and position embeddings too. Counted where
-images are asked for. gemma-3-4b: 811.79 MiB, as llama.cpp b11549 reports for a file of these tensors.
+Matrices are in 16 bit as published files have them, norms and biases in float32; Gemma 3's patch and position
+embeddings too. Counted where images are asked for. gemma-3-4b: 811.79 MiB, as llama.cpp b11549 reports for a file of
+these tensors.
 """
 
 from __future__ import annotations

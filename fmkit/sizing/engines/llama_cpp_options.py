@@ -8,12 +8,17 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, GgmlType
+from fmkit.sizing.engines.options import choice, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 """What keys and values may be stored in."""
+
+OPTIONS = (
+    "cache_type_k", "cache_type_v", "flash_attention", "gpu_layers", "imatrix", "kv_unified", "outputs", "repack", "swa_full", "ubatch",
+)  # fmt: skip
 
 AUTO = -1
 """`gpu_layers` for as many layers as the device has room for. Name and number are llama-server's."""
@@ -38,13 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def settings_from(options: Mapping[str, str]) -> Settings:
     """The options as typed; UsageError for an unknown name or value."""
-    known = {
-        "cache_type_k", "cache_type_v", "ubatch", "swa_full", "kv_unified", "gpu_layers", "flash_attention", "outputs", "imatrix",
-        "repack",
-    }  # fmt: skip
-    for name in options:
-        if name not in known:
-            raise UsageError.unknown("option of llama.cpp", name, sorted(known), where="--engine-option")
+    refuse_unknown(options, OPTIONS, "option of llama.cpp")
     settings = Settings(
         key_type=_cache_type(options, "cache_type_k"),
         value_type=_cache_type(options, "cache_type_v"),
@@ -53,7 +52,7 @@ def settings_from(options: Mapping[str, str]) -> Settings:
         kv_unified=_flag(options, "kv_unified", default=False),
         gpu_layers=_gpu_layers(options),
         flash_attention=_flag(options, "flash_attention", default=True),
-        all_outputs=_choice(options, "outputs", ("last", "all")) == "all",
+        all_outputs=choice(options, "outputs", ("last", "all")) == "all",
         imatrix=_flag(options, "imatrix", default=False),
         repack=_flag(options, "repack", default=True),
     )
@@ -68,13 +67,6 @@ def _gpu_layers(options: Mapping[str, str]) -> int | None:
     if value in ("auto", "-1"):
         return AUTO
     return None if value in ("all", "-2") else _whole(options, "gpu_layers", None, least=0)
-
-
-def _choice(options: Mapping[str, str], name: str, valid: tuple[str, ...]) -> str:
-    value = options.get(name, valid[0]).casefold()
-    if value not in valid:
-        raise UsageError.unknown(name, value, valid, where=f"--engine-option {name}")
-    return value
 
 
 def _cache_type(options: Mapping[str, str], name: str) -> GgmlType:

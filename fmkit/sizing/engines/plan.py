@@ -12,6 +12,7 @@ from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.forward import encoder_of, images_per_sequence
 
 if TYPE_CHECKING:
+    from fmkit.machine import Machine
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import Workload
@@ -21,9 +22,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of one model in one engine, without the engine's runtime.
 
     `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
-    `runtime` replaces the catalog's figure where the engine's rules know better; `reserved_bytes` is what the engine takes beyond need, `warnings` what its rules have to say. `budget_fraction` is set for
-    an engine that fills a share of each device: it may use that much of it, and takes all of that. `host` lies in main memory, `disk`
-    on disk.
+    `runtime` replaces the catalog's figure where the engine's rules know better; `warnings` is what its rules have to
+    say. `budget_fraction` is set for an engine that fills a share of each device: it may use that much of it, and takes
+    all of that. `host` lies in main memory, `disk` on disk.
     """
 
     cache_dtype: str
@@ -33,7 +34,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     decode: tuple[MemoryLine, ...]
     prefill: tuple[MemoryLine, ...]
     runtime: tuple[MemoryLine, ...] | None = None
-    reserved_bytes: int = 0
     budget_fraction: float | None = None
     warnings: tuple[str, ...] = ()
     host: tuple[MemoryLine, ...] = ()
@@ -61,6 +61,20 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 def total(lines: Iterable[MemoryLine]) -> int:
     """Bytes of all lines."""
     return sum(line.bytes for line in lines)
+
+
+def is_cpu(machine: Machine | None) -> bool:
+    """Whether the model runs on a CPU: a machine without an accelerator. A bare size of memory is taken for a card's."""
+    return (
+        machine is not None
+        and (machine.device is None or machine.device.device_class == "cpu")
+        and machine.origin != "memory"
+    )
+
+
+def is_one_memory(machine: Machine | None) -> bool:
+    """Whether host and device have one memory."""
+    return is_cpu(machine) or (machine is not None and machine.device is not None and machine.device.unified_memory)
 
 
 def cache_dtype(spec: ModelSpec, layout: Layout) -> str:

@@ -9,7 +9,7 @@ from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.activations import decode_moment, prefill_moments
 from fmkit.sizing.block_peaks import score_bytes
 from fmkit.sizing.cache import cache_bytes
-from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, total
+from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, is_cpu, total
 from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import MemoryLine, Phase
@@ -87,9 +87,10 @@ MUCH_BYTES = GIB
 def _head_copies(spec: ModelSpec, run: Pass, dtype: str) -> tuple[MemoryLine, ...]:
     """On a CPU in bfloat16, the copies of the output matrix that the first token's logits are computed with: one per sequence.
 
-    The last token's hidden states are a view of the prompt's, which PyTorch multiplies as a batch: it repeats the matrix for each
-    sequence, inside the operation, where no allocation is seen. The heap keeps what prefill freed, so the process holds them beside it.
-    Source: oneDNN's log of the product of a Qwen2.5-0.5B (1x1x896:1x896x151936), and the process peaks of benchmarks/trials.py.
+    The last token's hidden states are a view of the prompt's, which PyTorch multiplies as a batch: it repeats the
+    matrix for each sequence, inside the operation, where no allocation is seen. The heap keeps what prefill freed, so
+    the process holds them beside it. Source: oneDNN's log of the product of a Qwen2.5-0.5B (1x1x896:1x896x151936), and
+    the process peaks of benchmarks/trials.py.
     """
     stack = spec.cached_stack
     sliced = spec.logits_to_keep and not run.all_logits and run.workload.context_tokens > 1
@@ -115,15 +116,6 @@ def _largest_matrix_bytes(spec: ModelSpec) -> int:
     """Bytes of the largest matrix of a feed-forward in 16 bit."""
     found = (group.elements // group.count for group in spec.tensors if group.part == "mlp" and len(group.shape) == 2)
     return 2 * max(found, default=0)
-
-
-def is_cpu(machine: Machine | None) -> bool:
-    """Whether the model runs on a CPU, where some attention calls have no fused kernel."""
-    return (
-        machine is not None
-        and (machine.device is None or machine.device.device_class == "cpu")
-        and machine.origin != "memory"
-    )
 
 
 def _decode_lines(spec: ModelSpec, run: Pass, cache: CachePlan) -> tuple[MemoryLine, ...]:

@@ -1,8 +1,8 @@
 """The caches of transformers 5.23 beside the dynamic one: static (all of it from the first token on) and quantised.
 
-Each answers what it holds while decoding, right after prefill, and for a moment in a decode step. All bytes are for all sequences.
-Sources: transformers 5.23 `cache_utils.py`, optimum-quanto 0.2.7, hqq 0.2.8.post1; equal to filled caches to the byte
-(tests/sizing/test_transformers_cache.py).
+Each answers what it holds while decoding, right after prefill, and for a moment in a decode step. All bytes are for all
+sequences. Sources: transformers 5.23 `cache_utils.py`, optimum-quanto 0.2.7, hqq 0.2.8.post1; equal to filled caches to
+the byte (tests/sizing/test_transformers_cache.py).
 """
 
 from __future__ import annotations
@@ -39,15 +39,17 @@ SCALE_BYTES = 4
 """The FP8 cache keeps one float32 scale for all keys of a layer, and one for all values."""
 
 QUANTISING = {"quanto": {2: 2.3, 4: 2.8}, "hqq": {2: 36.7, 4: 33.1}, "fp8": {2: 4.0, 4: -2.0}}
-"""Bytes per element of one layer's keys that putting them away takes beside four tensors of the model's type, by backend and that type's
-bytes. Measured with 1,151 tokens of 2 sequences (torch 2.13 on a CPU, 2026-11-27); HQQ refines its scales in float32, FP8 needs fewer."""
+"""Bytes per element of one layer's keys that putting them away takes beside four tensors of the model's type, by
+backend and that type's bytes. Measured with 1,151 tokens of 2 sequences (torch 2.13 on a CPU, 2026-11-27); HQQ refines
+its scales in float32, FP8 needs fewer."""
 
 
 class CachePlan(msgspec.Struct, frozen=True, kw_only=True):
     """A cache of all sequences.
 
-    `lines` are what is held while decoding; `prefill_bytes` what is held after prefill, of which `kept_bytes` are prompt that only sliding
-    layers of a dynamic cache keep; `growth_bytes` and `quantising_bytes` what a decode step and prefill hold for a moment.
+    `lines` are what is held while decoding; `prefill_bytes` what is held after prefill, of which `kept_bytes` are
+    prompt that only sliding layers of a dynamic cache keep; `growth_bytes` and `quantising_bytes` what a decode step
+    and prefill hold for a moment.
     """
 
     lines: tuple[MemoryLine, ...]
@@ -109,8 +111,9 @@ def _static(spec: ModelSpec, settings: Settings, run: Pass) -> CachePlan:
 def _quantised(spec: ModelSpec, settings: Settings, run: Pass) -> CachePlan:
     """Tokens in groups of few bits, and the last ones as they are until there are `residual_tokens` of them.
 
-    Bytes of a layer, with t tokens of which r are not yet quantised, e elements per token in keys and values, E = element_bytes and
-    groups of g: (t - r) * e * (bits / 8 + 2 * E / g) + r * e * E. r is taken at its largest, one less than `residual_tokens`.
+    Bytes of a layer, with t tokens of which r are not yet quantised, e elements per token in keys and values, E =
+    element_bytes and groups of g: (t - r) * e * (bits / 8 + 2 * E / g) + r * e * E. r is taken at its largest, one less
+    than `residual_tokens`.
     """
     stack = spec.cached_stack
     blocks = cached_blocks(spec)

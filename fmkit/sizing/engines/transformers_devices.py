@@ -1,7 +1,8 @@
 """transformers 5.23 over several devices, and with weights off-loaded: whole modules by `device_map="auto"`, or `tp_plan="auto"`.
 
-Several devices without an option are used as `device_map="auto"` uses them: one layer after another, so that the devices work in turn.
-Off-loaded modules run on the first device, which takes in the weights of one module at a time and keeps their cache and buffers.
+Several devices without an option are used as `device_map="auto"` uses them: one layer after another, so that the
+devices work in turn. Off-loaded modules run on the first device, which takes in the weights of one module at a time and
+keeps their cache and buffers.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.machine import host_budget
+from fmkit.model.spec import TOWER_ROLES
 from fmkit.sizing.device_map import DeviceMap, Module, Place, balanced_limits, infer, module_tree, unfolded
-from fmkit.sizing.engines.plan import DevicePlan, Placement
-from fmkit.sizing.engines.transformers import is_cpu, plan
+from fmkit.sizing.engines.plan import DevicePlan, Placement, is_cpu, is_one_memory
+from fmkit.sizing.engines.transformers import plan
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.stages import split_stack
 from fmkit.sizing.transformers_tp import tensor_rank
@@ -59,17 +61,13 @@ def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine 
 
 
 def _device_count(workload: Workload, machine: Machine | None) -> int:
-    if workload.offload is not None and machine is not None and _is_one_memory(machine):
+    if workload.offload is not None and machine is not None and is_one_memory(machine):
         raise UsageError(
             f"there is nothing to off-load on {machine.name}: its memory is main memory", where="--offload"
         )
     if workload.pipeline_parallel > 1:
         return workload.pipeline_parallel
     return 1 if machine is None or is_cpu(machine) else machine.count
-
-
-def _is_one_memory(machine: Machine) -> bool:
-    return is_cpu(machine) or (machine.device is not None and machine.device.unified_memory)
 
 
 def _tensor_parallel(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
@@ -195,7 +193,7 @@ def _spec_at(
 
 def _tower_of(group: TensorGroup, spec: ModelSpec) -> str | None:
     """The stack of another modality, or the encoder, that a group of tensors belongs to; None for the stack that is divided."""
-    if group.part in ("vision", "audio", "qformer"):
+    if group.part in TOWER_ROLES:
         return group.part if group.part != split_stack(spec).role else None
     in_encoder = spec.stack("encoder") is not None and spec.cached_stack is not None and "decoder" not in group.name
     return "encoder" if "*" in group.name and in_encoder else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from fmkit.errors import UsageError
+from fmkit.sizing.engines.options import choice, refuse_unknown
 from fmkit.units import parse_tokens
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ def settings_from(options: Mapping[str, str], context_tokens: int) -> Settings:
     >>> settings_from({"kv_dtype": "int4"}, 4096).cache
     'quantized'
     """
-    for name in options:
-        if name not in OPTIONS:
-            raise UsageError.unknown("option of transformers", name, OPTIONS, where="--engine-option")
+    refuse_unknown(options, OPTIONS, "option of transformers")
     cache, backend, bits = _cache(options)
     longest = max(context_tokens, _tokens(options, "max_cache_len", context_tokens))  # as `generate` takes it
     chunk = _tokens(options, "prefill_chunk_size", 0) or None
@@ -63,7 +62,7 @@ def settings_from(options: Mapping[str, str], context_tokens: int) -> Settings:
         bits=bits,
         group=_tokens(options, "q_group_size", DEFAULTS.group),
         residual_tokens=_tokens(options, "residual_length", DEFAULTS.residual_tokens),
-        all_logits=_choice(options, "logits", ("last", "all")) == "all",
+        all_logits=choice(options, "logits", ("last", "all")) == "all",
         chunk_tokens=chunk,
     )
 
@@ -71,12 +70,12 @@ def settings_from(options: Mapping[str, str], context_tokens: int) -> Settings:
 def _cache(options: Mapping[str, str]) -> tuple[CacheKind, Backend, int]:
     """Kind, backend and bits of the cache; a setting of one kind asks for that kind."""
     if "kv_dtype" in options:
-        backend, bits = KV_DTYPES[_choice(options, "kv_dtype", tuple(KV_DTYPES))]
+        backend, bits = KV_DTYPES[choice(options, "kv_dtype", tuple(KV_DTYPES))]
         return "quantized", backend, bits
     implied = (
         "quantized" if {"backend", "nbits"} & set(options) else "static" if "max_cache_len" in options else "dynamic"
     )
-    asked = _choice(
+    asked = choice(
         options, "cache", (implied, *(kind for kind in ("dynamic", "static", "quantized") if kind != implied))
     )
     kind: CacheKind = "static" if asked == "static" else "quantized" if asked == "quantized" else "dynamic"
@@ -85,17 +84,10 @@ def _cache(options: Mapping[str, str]) -> tuple[CacheKind, Backend, int]:
             f"a {kind} cache has no {'max_cache_len' if implied == 'static' else 'backend or nbits'}",
             where="--engine-option",
         )
-    name = _choice(options, "backend", ("quanto", "hqq", "fp8"))
+    name = choice(options, "backend", ("quanto", "hqq", "fp8"))
     backend = "hqq" if name == "hqq" else "fp8" if name == "fp8" else "quanto"
-    bits = int(_choice(options, "nbits", tuple(str(count) for count in BITS[backend])))
+    bits = int(choice(options, "nbits", tuple(str(count) for count in BITS[backend])))
     return kind, backend, bits
-
-
-def _choice(options: Mapping[str, str], name: str, valid: tuple[str, ...]) -> str:
-    value = options.get(name, valid[0]).casefold()
-    if value not in valid:
-        raise UsageError.unknown(name, value, valid, where=f"--engine-option {name}")
-    return value
 
 
 def _tokens(options: Mapping[str, str], name: str, default: int) -> int:

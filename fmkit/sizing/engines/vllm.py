@@ -1,8 +1,9 @@
 """vLLM 0.20: a pool of cache blocks fills its share of the card, beside weights, one profiled batch and CUDA graphs.
 
-At start vLLM loads the weights, runs one batch of `max_num_batched_tokens` tokens and samples for `max_num_seqs` sequences to see
-what activations take, and gives what is left of `gpu_memory_utilization` to the cache. Need is what it can't start without:
-weights, that profile, graphs, what lies outside of PyTorch, and the blocks of the sequences asked for.
+At start vLLM loads the weights, runs one batch of `max_num_batched_tokens` tokens and samples for `max_num_seqs`
+sequences to see what activations take, and gives what is left of `gpu_memory_utilization` to the cache. Need is what it
+can't start without: weights, that profile, graphs, what lies outside of PyTorch, and the blocks of the sequences asked
+for.
 """
 
 from __future__ import annotations
@@ -11,24 +12,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for
+from fmkit.model.spec import TOWER_ROLES
+from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, is_cpu
 from fmkit.sizing.engines.vllm_cache import cache_lines, groups_of
 from fmkit.sizing.engines.vllm_options import read_options
 from fmkit.sizing.estimate import MemoryLine
-from fmkit.sizing.weights import weight_lines
-from fmkit.units import ceil_div, format_bytes, format_count
+from fmkit.sizing.weights import rotary_frequencies, weight_lines
+from fmkit.units import GIB, ceil_div, format_bytes, format_count
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.model.precision import Layout
     from fmkit.model.spec import Mlp, ModelSpec, Stack
     from fmkit.sizing.engines.vllm_options import Options
-    from fmkit.sizing.estimate import Workload
+    from fmkit.sizing.estimate import Basis, Workload
 
 LOGIT_BYTES = 38.4
-"""Bytes of the sampler per logit of the profiled batch: the logits in two types, their sorted values and indices, probabilities and
-their running sum. Fitted on 8 start-up logs of vLLM 0.6.5 to 0.11.0 (four vocabularies, 256 and 1,024 sequences: 38.3 to 41 bytes),
-with `max_num_seqs` taken to be the default of version and card."""
+"""Bytes of the sampler per logit of the profiled batch: the logits in two types, their sorted values and indices,
+probabilities and their running sum. Fitted on 8 start-up logs of vLLM 0.6.5 to 0.11.0 (four vocabularies, 256 and 1,024
+sequences: 38.3 to 41 bytes), with `max_num_seqs` taken to be the default of version and card."""
 
 PROFILE_SOURCE = (
     "fitted on vLLM 0.6.4-0.11.0 start-up logs (llm-d-planner docs/empirical-vllm-memory-results.md at e50305a; vllm-project/vllm "
@@ -49,7 +51,7 @@ class Profile(NamedTuple):
 
     name: str
     bytes: int
-    basis: str
+    basis: Basis
     reason: str
     formula: str
 
@@ -104,18 +106,15 @@ def as_loaded(spec: ModelSpec, layout: Layout) -> ModelSpec:
 def rotary_lines(spec: ModelSpec, element_bytes: int) -> list[MemoryLine]:
     """The table of cosines and sines that vLLM keeps for every position of the model, one per rotary embedding.
 
-    Bytes = positions * rotary width * element_bytes. Llama-3.1-8B: 131072 * 128 * 2 = 33,554,432, which is what its log shows beyond
-    the parameters (14.9889 GiB against 14.9577). With linear scaling the table has factor x the model's limit, which has the factor applied
-    already (Gemma 3: 8 x 131072 positions; LinearScalingRotaryEmbedding in vLLM).
+    Bytes = positions * rotary width * element_bytes. Llama-3.1-8B: 131072 * 128 * 2 = 33,554,432, which is what its log
+    shows beyond the parameters (14.9889 GiB against 14.9577). With linear scaling the table has factor x the model's
+    limit, which has the factor applied already (Gemma 3: 8 x 131072 positions; LinearScalingRotaryEmbedding in vLLM).
     """
-    names = [
-        group
-        for group in spec.tensors
-        if group.part == "buffer" and group.name.endswith("inv_freq") and "original" not in group.name
-    ]
     positions = spec.max_context_tokens or 0
     scaled = int(positions * spec.linear_rope_factor)
-    tables = [(positions if "sliding" in group.name else scaled, 2 * group.elements) for group in names]
+    tables = [
+        (positions if "sliding" in group.name else scaled, 2 * group.elements) for group in rotary_frequencies(spec)
+    ]
     size = sum(count * width * element_bytes for count, width in tables)
     if not size:
         return []
@@ -166,10 +165,11 @@ def _sampler_profile(spec: ModelSpec, vocabulary: int, options: Options, workloa
 def _stack_profile(stack: Stack, options: Options, tokens: int) -> Profile:
     """One batch in the layers: bytes = tokens * element * (3 * inner width + 3 * hidden width), for the widest block.
 
-    gate, up and their product; input, residual and output. Two logs of Llama-3.1-8B without chunked prefill (vLLM 0.6.4) agree:
-    20,000 tokens 2.07 GiB, 29,000 tokens 2.99. For experts, tokens * experts per token * (max(2 * inner, hidden) + inner).
+    gate, up and their product; input, residual and output. Two logs of Llama-3.1-8B without chunked prefill (vLLM
+    0.6.4) agree: 20,000 tokens 2.07 GiB, 29,000 tokens 2.99. For experts, tokens * experts per token * (max(2 * inner,
+    hidden) + inner).
     """
-    if stack.role in ("vision", "audio", "qformer"):
+    if stack.role in TOWER_ROLES:
         tokens = max(tokens, stack.fixed_tokens or 0)
     width, words = max(_block_width(stack.hidden_dim, block.mlp) for block in stack.blocks)
     size = tokens * width * options.model_bytes
@@ -199,7 +199,7 @@ def _profile_line(profile: Profile) -> MemoryLine:
         part=f"activations: {profile.name}",
         bytes=profile.bytes,
         phase="prefill",
-        basis="measured" if profile.basis == "measured" else "assumed",
+        basis=profile.basis,
         reason=profile.reason,
         source=PROFILE_SOURCE,
         formula=profile.formula,
@@ -231,7 +231,7 @@ def _warnings(spec: ModelSpec, layout: Layout, machine: Machine | None) -> tuple
     if spec.model_type in NOT_RUN:
         warnings.append(f"vLLM has no implementation of {spec.model_type} models: the figures are arithmetic only")
     device = machine.device if machine is not None else None
-    if machine is not None and machine.origin != "memory" and (device is None or device.device_class == "cpu"):
+    if is_cpu(machine):
         warnings.append("vLLM is sized as on a GPU; its CPU backend takes its cache from VLLM_CPU_KVCACHE_SPACE")
     if device is not None and device.vendor == "apple":
         warnings.append("vLLM does not use Apple GPUs: the figures are those of another GPU")
@@ -249,10 +249,9 @@ def rank_runtime_bytes(degree: int) -> tuple[int, int, int]:
     >>> [format_bytes(size) for size in rank_runtime_bytes(2)]
     ['559.1 MiB', '204.8 MiB', '2.10 GiB']
     """
-    gib = 1 << 30
     if degree == 1:
-        return round(0.14 * gib), round(0.03 * gib), round(0.55 * gib)
-    return round((0.546 if degree == 2 else 1.0) * gib), round(0.2 * gib), round(2.1 * gib)
+        return round(0.14 * GIB), round(0.03 * GIB), round(0.55 * GIB)
+    return round((0.546 if degree == 2 else 1.0) * GIB), round(0.2 * GIB), round(2.1 * GIB)
 
 
 def rank_runtime_line(degree: int) -> MemoryLine:

@@ -1,8 +1,9 @@
 """The KV cache of vLLM: pages of a fixed number of tokens, layers in groups that share one pool.
 
-vLLM reserves for each sequence the blocks that its longest request can need. A page is one layer's block; all groups have the
-same number of layers and the same page, so a kind with fewer layers is padded. Rules read from `v1/kv_cache_interface.py` and
-`v1/core/kv_cache_utils.py` of vLLM 0.20 (main at 001cabc1be16, after 0.20.0), and from its model configs for hybrids.
+vLLM reserves for each sequence the blocks that its longest request can need. A page is one layer's block; all groups
+have the same number of layers and the same page, so a kind with fewer layers is padded. Rules read from
+`v1/kv_cache_interface.py` and `v1/core/kv_cache_utils.py` of vLLM 0.20 (main at 001cabc1be16, after 0.20.0), and from
+its model configs for hybrids.
 """
 
 from __future__ import annotations
@@ -82,9 +83,10 @@ class Group(NamedTuple):
 def groups_of(spec: ModelSpec, options: Options, context_tokens: int, encoder_tokens: int) -> list[Group]:
     """The cache groups of a model, with the blocks that one sequence of `context_tokens` tokens takes in each.
 
-    Bytes of a sequence = sum over kinds of groups * slots * blocks * page_bytes, where page_bytes = block_tokens * bytes of one
-    token in one layer. Blocks: full and latent attention ceil(tokens / block); a window ceil(min(window - 1 + batched tokens,
-    tokens) / block) + 1; chunked attention ceil(min(chunk + batched tokens, tokens) / block); a state 1.
+    Bytes of a sequence = sum over kinds of groups * slots * blocks * page_bytes, where page_bytes = block_tokens *
+    bytes of one token in one layer. Blocks: full and latent attention ceil(tokens / block); a window ceil(min(window -
+    1 + batched tokens, tokens) / block) + 1; chunked attention ceil(min(chunk + batched tokens, tokens) / block); a
+    state 1.
 
     >>> from fmkit.model.spec import Block, ModelSpec, Stack
     >>> from fmkit.sizing.engines.vllm_options import Options
@@ -207,8 +209,8 @@ def _latent_pages(mixer: LatentAttention, options: Options) -> list[Page]:
 def _state_bytes(mixer: SimpleMixer, options: Options) -> int:
     """Bytes of the state of one layer: the last inputs of a convolution in the model's type, and the recurrent state.
 
-    vLLM keeps one input less than transformers (kernel - 1); the recurrent state follows `mamba_ssm_cache_dtype`: the model's
-    type, float32 for gated delta attention, whose published configs ask for it.
+    vLLM keeps one input less than transformers (kernel - 1); the recurrent state follows `mamba_ssm_cache_dtype`: the
+    model's type, float32 for gated delta attention, whose published configs ask for it.
     """
     element = options.model_bytes
     state = options.state_bytes or element

@@ -1,8 +1,8 @@
 """vLLM 0.20 over several devices: tensor, pipeline and expert parallel, and copies of the attention (data parallel).
 
-Each pipeline stage holds whole layers, each of its ranks a share of every layer. With expert parallel the experts are spread over all
-ranks of a stage, in whole; beyond the tensor-parallel ranks there are copies of the rest of the model, each with its own part of the
-sequences. Without any of these vLLM uses one device, however many there are.
+Each pipeline stage holds whole layers, each of its ranks a share of every layer. With expert parallel the experts are
+spread over all ranks of a stage, in whole; beyond the tensor-parallel ranks there are copies of the rest of the model,
+each with its own part of the sequences. Without any of these vLLM uses one device, however many there are.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
+from fmkit.sizing.engines.options import refuse_unknown
 from fmkit.units import GIB, parse_tokens
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from fmkit.machine import Machine
 
-KNOWN = (
+OPTIONS = (
     "block_size", "max_num_batched_tokens", "max_num_seqs", "gpu_memory_utilization", "kv_cache_dtype", "mamba_ssm_cache_dtype",
     "mamba_cache_mode", "disable_hybrid_kv_cache_manager", "enforce_eager",
 )  # fmt: skip
@@ -33,8 +34,9 @@ LARGE_BYTES = 70 * GIB
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules of the cache and the activations need.
 
-    `sampled` is `max_num_seqs`; `state_bytes` 0 follows the model's type; `state_pages` is how many states a sequence keeps;
-    `one_kind` is the hybrid cache manager switched off; `alignment_tokens` what an attention kernel wants a block to be a multiple of.
+    `sampled` is `max_num_seqs`; `state_bytes` 0 follows the model's type; `state_pages` is how many states a sequence
+    keeps; `one_kind` is the hybrid cache manager switched off; `alignment_tokens` what an attention kernel wants a
+    block to be a multiple of.
     """
 
     block_tokens: int = 16
@@ -61,9 +63,7 @@ def read_options(given: Mapping[str, str], dtype: str, machine: Machine | None) 
     >>> read_options({"max_num_batched_tokens": "2k", "kv_cache_dtype": "fp8"}, "bfloat16", None).batched_tokens
     2048
     """
-    for name in given:
-        if name not in KNOWN:
-            raise UsageError.unknown("engine option", name, KNOWN, where="--engine-option")
+    refuse_unknown(given, OPTIONS, "engine option")
     block = _count(given, "block_size", 16)
     cache_type = _choice(given, "kv_cache_dtype", CACHE_TYPES)
     mode = _choice(given, "mamba_cache_mode", STATE_PAGES)

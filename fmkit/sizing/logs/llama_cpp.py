@@ -13,7 +13,7 @@ from fmkit.sizing.logs.log import Figure, StartupLog, figure, shown, speaks_of_m
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SIGN = re.compile(
+SIGN = re.compile(
     r"load_tensors:|llama_(?:new_)?context|llama_kv_cache|print_info:|llm_load_print_meta|llama_model_loader",
     re.IGNORECASE,
 )
@@ -41,11 +41,6 @@ PARTS = {
     "output ": "outputs",
 }
 _TYPE_WORDS = {"Medium": "M", "Small": "S", "Large": "L"}
-
-
-def recognises(lines: Sequence[str]) -> int:
-    """How many lines look like llama.cpp's."""
-    return sum(bool(_SIGN.search(line)) for line in lines)
 
 
 def read(lines: Sequence[str]) -> StartupLog:

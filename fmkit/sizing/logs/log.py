@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from fmkit.units import GIB, MIB
+
 Unit = Literal["GiB", "MiB"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
@@ -21,9 +23,12 @@ MOST_LINE_CHARACTERS = 20_000
 MOST_NOT_UNDERSTOOD = 20
 SHOWN_CHARACTERS = 160
 
-FACTORS = {"GiB": 1 << 30, "GB": 1 << 30, "MiB": 1 << 20, "MB": 1 << 20}
-"""Bytes of the units as vLLM, llama.cpp and SGLang print them: their GB and MB are divided by powers of 1024 (vLLM's early releases,
-SGLang to this day)."""
+NUMBER = r"(-?\d+(?:\.\d+)?)"
+"""A printed amount, as a group of a pattern."""
+
+FACTORS = {"GiB": GIB, "GB": GIB, "MiB": MIB, "MB": MIB}
+"""Bytes of the units as vLLM, llama.cpp and SGLang print them: their GB and MB are divided by powers of 1024 (vLLM's
+early releases, SGLang to this day)."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +47,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 class StartupLog(msgspec.Struct, frozen=True, kw_only=True):
     """What was understood of a log.
 
-    `model` is the name the log gives (a Hub id or a path), `options` engine options by fmkit's names, `facts` what else was read, as
-    it was printed. `context_tokens` is for one sequence. `missing` says which lines of a whole log are absent; `not_understood` holds
-    lines that speak of memory and match nothing known.
+    `model` is the name the log gives (a Hub id or a path), `options` engine options by fmkit's names, `facts` what else
+    was read, as it was printed. `context_tokens` is for one sequence. `missing` says which lines of a whole log are
+    absent; `not_understood` holds lines that speak of memory and match nothing known.
     """
 
     engine: str

@@ -20,8 +20,9 @@ def read_log(text: str, *, where: str = "the log") -> StartupLog:
     UnsafeInputError for a text that no reader recognises, or in which none finds a figure.
     """
     lines = lines_of(text)
-    best = max(READERS, key=lambda reader: reader.recognises(lines))
-    if not best.recognises(lines):
+    recognised = {reader: sum(bool(reader.SIGN.search(line)) for line in lines) for reader in READERS}
+    best = max(READERS, key=lambda reader: recognised[reader])
+    if not recognised[best]:
         raise UnsafeInputError(
             "no start-up log of vLLM, llama.cpp or SGLang: no line looks like one of theirs",
             where=where,

@@ -5,34 +5,38 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fmkit.sizing.logs.log import Figure, StartupLog, amount, figure, ranks_in, shown, speaks_of_memory
+from fmkit.sizing.logs.log import (
+    NUMBER,
+    SHOWN_CHARACTERS,
+    Figure,
+    StartupLog,
+    amount,
+    figure,
+    ranks_in,
+    shown,
+    speaks_of_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
-_SIGN = re.compile(
+SIGN = re.compile(
     r"Load weight (?:begin|end)|KV Cache is allocated|Memory pool end|max_total_num_tokens|server_args|sglang",
     re.IGNORECASE,
 )
 _RANK = re.compile(r"\b(TP\d{1,4})\b")
-_WEIGHTS = re.compile(rf"Load weight end\..*?mem usage={_NUMBER}\s?(GB)")
-_KEYS = re.compile(rf"#tokens: (\d+), K (?:size:? ?)?{_NUMBER}\s?(GB), V (?:size:? ?)?{_NUMBER}\s?GB")
-_ONE_POOL = re.compile(rf"#tokens: (\d+), KV size: {_NUMBER}\s?(GB)")
-_GRAPHS = re.compile(rf"(?:Capture|CUDA graph).*?end\..*?mem usage={_NUMBER}\s?(GB)", re.IGNORECASE)
-_STATE = re.compile(rf"Mamba Cache is allocated.*?conv_state size: {_NUMBER}\s?GB, ssm_state size: {_NUMBER}\s?(GB)")
+_WEIGHTS = re.compile(rf"Load weight end\..*?mem usage={NUMBER}\s?(GB)")
+_KEYS = re.compile(rf"#tokens: (\d+), K (?:size:? ?)?{NUMBER}\s?(GB), V (?:size:? ?)?{NUMBER}\s?GB")
+_ONE_POOL = re.compile(rf"#tokens: (\d+), KV size: {NUMBER}\s?(GB)")
+_GRAPHS = re.compile(rf"(?:Capture|CUDA graph).*?end\..*?mem usage={NUMBER}\s?(GB)", re.IGNORECASE)
+_STATE = re.compile(rf"Mamba Cache is allocated.*?conv_state size: {NUMBER}\s?GB, ssm_state size: {NUMBER}\s?(GB)")
 _WINDOW = re.compile(r"full_layer_tokens=(\d+), swa_layer_tokens=(\d+)")
-_AVAILABLE = re.compile(rf"avail(?:able_gpu)?[_ ]mem={_NUMBER}\s?GB")
+_AVAILABLE = re.compile(rf"avail(?:able_gpu)?[_ ]mem={NUMBER}\s?GB")
 _MAX_TOKENS = re.compile(r"max_total_num_tokens=(\d+)")
 _CONTEXT = re.compile(r"context_len(?:gth)?=(\d+)")
 _DTYPE = re.compile(r"(?:dtype|dtype:)[= ]\s?torch\.(\w+)")
 _KV_DTYPE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
 _ARGS = re.compile(r"\b(model_path|tp_size|pp_size|quantization|kv_cache_dtype|dtype)=('[^']{0,500}'|[\w./+-]{1,500})")
-
-
-def recognises(lines: Sequence[str]) -> int:
-    """How many lines look like SGLang's."""
-    return sum(bool(_SIGN.search(line)) for line in lines)
 
 
 def read(lines: Sequence[str]) -> StartupLog:
@@ -72,14 +76,26 @@ def _figures(line: str, rank: str) -> list[Figure]:
         values, _ = amount(hit[4], hit[3])
         part = f"cache {hit[1]}"
         return [
-            Figure(part=part, bytes=keys + values, device=rank, rounding_bytes=2 * rounding, line=line.strip()[:160])
+            Figure(
+                part=part,
+                bytes=keys + values,
+                device=rank,
+                rounding_bytes=2 * rounding,
+                line=line.strip()[:SHOWN_CHARACTERS],
+            )
         ]
     if hit := _ONE_POOL.search(line):
         return [figure(f"cache {hit[1]}", hit[2], hit[3], line, rank)]
     if hit := _STATE.search(line):
         first, second = amount(hit[1], hit[3])[0], amount(hit[2], hit[3])[0]
         return [
-            Figure(part="state", bytes=first + second, device=rank, rounding_bytes=1 << 24, line=line.strip()[:160])
+            Figure(
+                part="state",
+                bytes=first + second,
+                device=rank,
+                rounding_bytes=1 << 24,
+                line=line.strip()[:SHOWN_CHARACTERS],
+            )
         ]
     if hit := _GRAPHS.search(line):
         return [figure("graphs", hit[1], hit[2], line, rank)]

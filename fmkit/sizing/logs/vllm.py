@@ -8,38 +8,37 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fmkit.sizing.logs.log import Figure, StartupLog, amount, figure, ranks_in, shown, speaks_of_memory
+from fmkit.sizing.logs.log import NUMBER, Figure, StartupLog, amount, figure, ranks_in, shown, speaks_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
 _RANK = re.compile(r"(?:Worker_)?((?:TP|PP|EP|DP)\d+(?:_\w+)?)|rank(\d+)")
-_SIGN = re.compile(
+SIGN = re.compile(
     r"\bvllm\b|gpu_model_runner|model_runner\.py|kv_cache_utils|gpu_worker|gpu_executor|executor_base|EngineCore",
     re.IGNORECASE,
 )
 
 _ONE = (
-    ("weights", re.compile(rf"(?:Loading model weights|Model loading) took {_NUMBER}\s?(GiB|GB|MiB|MB)")),
-    ("available", re.compile(rf"Available KV cache memory: {_NUMBER}\s?(GiB|GB)")),
-    ("graphs", re.compile(rf"Graph capturing finished in [\d.]+ secs?, took {_NUMBER}\s?(GiB|GB)")),
-    ("graphs expected", re.compile(rf"Estimated CUDA graph memory: {_NUMBER}\s?(GiB|GB) total")),
-    ("non-torch", re.compile(rf"non_torch_memory takes {_NUMBER}\s?(GiB)")),
-    ("activations", re.compile(rf"PyTorch activation peak memory takes {_NUMBER}\s?(GiB)")),
-    ("available", re.compile(rf"memory reserved for KV Cache is {_NUMBER}\s?(GiB)")),
-    ("weights", re.compile(rf"model weights take {_NUMBER}\s?(GiB)")),
-    ("activations", re.compile(rf"torch peak memory increase: {_NUMBER}\s?(GiB)")),
-    ("non-torch", re.compile(rf"non-torch forward increase memory: {_NUMBER}\s?(GiB)")),
-    ("weights", re.compile(rf"Actual usage is {_NUMBER}\s?(GiB) for weight")),
-    ("activations", re.compile(rf"{_NUMBER}\s?(GiB) for peak activation")),
-    ("non-torch", re.compile(rf"{_NUMBER}\s?(GiB) for non-torch memory")),
-    ("graphs", re.compile(rf"{_NUMBER}\s?(GiB) for CUDAGraph memory")),
+    ("weights", re.compile(rf"(?:Loading model weights|Model loading) took {NUMBER}\s?(GiB|GB|MiB|MB)")),
+    ("available", re.compile(rf"Available KV cache memory: {NUMBER}\s?(GiB|GB)")),
+    ("graphs", re.compile(rf"Graph capturing finished in [\d.]+ secs?, took {NUMBER}\s?(GiB|GB)")),
+    ("graphs expected", re.compile(rf"Estimated CUDA graph memory: {NUMBER}\s?(GiB|GB) total")),
+    ("non-torch", re.compile(rf"non_torch_memory takes {NUMBER}\s?(GiB)")),
+    ("activations", re.compile(rf"PyTorch activation peak memory takes {NUMBER}\s?(GiB)")),
+    ("available", re.compile(rf"memory reserved for KV Cache is {NUMBER}\s?(GiB)")),
+    ("weights", re.compile(rf"model weights take {NUMBER}\s?(GiB)")),
+    ("activations", re.compile(rf"torch peak memory increase: {NUMBER}\s?(GiB)")),
+    ("non-torch", re.compile(rf"non-torch forward increase memory: {NUMBER}\s?(GiB)")),
+    ("weights", re.compile(rf"Actual usage is {NUMBER}\s?(GiB) for weight")),
+    ("activations", re.compile(rf"{NUMBER}\s?(GiB) for peak activation")),
+    ("non-torch", re.compile(rf"{NUMBER}\s?(GiB) for non-torch memory")),
+    ("graphs", re.compile(rf"{NUMBER}\s?(GiB) for CUDAGraph memory")),
 )
 """What single amounts are of; one line may hold several."""
 
-_TOTAL = re.compile(rf"total_gpu_memory \({_NUMBER}\s?GiB\)\s+x gpu_memory_utilization \((0?\.\d+|1\.0+)\)")
-_FREE = re.compile(rf"Free memory on device \({_NUMBER}/{_NUMBER}\s?GiB\).*?utilization is \((0?\.\d+|1(?:\.0+)?),")
+_TOTAL = re.compile(rf"total_gpu_memory \({NUMBER}\s?GiB\)\s+x gpu_memory_utilization \((0?\.\d+|1\.0+)\)")
+_FREE = re.compile(rf"Free memory on device \({NUMBER}/{NUMBER}\s?GiB\).*?utilization is \((0?\.\d+|1(?:\.0+)?),")
 _TOKENS = re.compile(r"KV cache size:\s+([\d,]+) tokens")
 _REFUSED = re.compile(r"larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)")
 _BLOCKS = re.compile(r"# (?:GPU|CUDA|cuda|gpu) blocks: (\d+)")
@@ -53,11 +52,6 @@ _KEY = re.compile(r"['\"]?\b(model|max_seq_len|max_model_len|tensor_parallel_siz
 _CHUNKED = re.compile(r"max_num_batched_tokens=(\d+)")
 
 _OPTIONS = ("max_num_batched_tokens", "max_num_seqs", "gpu_memory_utilization", "block_size")
-
-
-def recognises(lines: Sequence[str]) -> int:
-    """How many lines look like vLLM's."""
-    return sum(bool(_SIGN.search(line)) for line in lines)
 
 
 def read(lines: Sequence[str]) -> StartupLog:

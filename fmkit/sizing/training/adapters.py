@@ -32,8 +32,8 @@ _MLP_ROLES = {
 def adapted_groups(spec: ModelSpec, targets: Sequence[str]) -> list[TensorGroup]:
     """The weights of the linear layers that get an adapter; UsageError for a name that no layer has.
 
-    `all-linear` is every Linear and Conv1D but the output head. Fused experts are bare parameters, which peft leaves alone
-    unless `target_parameters` names them.
+    `all-linear` is every Linear and Conv1D but the output head. Fused experts are bare parameters, which peft leaves
+    alone unless `target_parameters` names them.
     """
     linear = [group for group in spec.tensors if group.module in ("linear", "conv1d") and len(group.shape) == 2]
     if tuple(targets) == (ALL_LINEAR,):

@@ -18,7 +18,8 @@ class Shape(NamedTuple):
     """What a block is made of: tokens of all sequences, their number, and the widths.
 
     `inner` is the feed-forward's width, 0 without one; `experts` and `active` count those of a mixture, `shared` is the
-    width of the experts every token passes; `memory_tokens` are the encoder's tokens that cross-attention reads, 0 without.
+    width of the experts every token passes; `memory_tokens` are the encoder's tokens that cross-attention reads, 0
+    without.
     """
 
     rows: int

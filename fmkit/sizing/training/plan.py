@@ -1,7 +1,7 @@
 """The memory of fine-tuning as an engine's rules give it: lines held between steps, and what the worst moment adds.
 
-A step is: forward, backward, optimiser, gradients set to None (the Trainer of transformers 5.23; the model's outputs are let go
-before backward). Nothing is padded, so attention needs no mask but a window's.
+A step is: forward, backward, optimiser, gradients set to None (the Trainer of transformers 5.23; the model's outputs
+are let go before backward). Nothing is padded, so attention needs no mask but a window's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import msgspec
 from fmkit.errors import ArchitectureUnknownError
 from fmkit.model.layers import EncoderAttention, FullAttention
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.engines.plan import DevicePlan, Placement, Plan
-from fmkit.sizing.engines.transformers import is_cpu
+from fmkit.sizing.engines.plan import DevicePlan, Placement, Plan, is_cpu
 from fmkit.sizing.estimate import MemoryLine, Phase, TrainingFacts
 from fmkit.sizing.training.adapters import adapted_groups, adapted_roles, adapter_tensors
 from fmkit.sizing.training.block import Setting

@@ -21,10 +21,11 @@ Activation = Literal["silu", "gelu", "gelu-new", "relu", "quick-gelu"]
 class Style(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation of a block.
 
-    `fused_qkv` and `fused_gate` are single projections whose parts are views (cut by index where `sliced_qkv`); `dropout` and `attention_dropout` say whether
-    published configs of the type train with them; `inner_dropout` is T5's inside the feed-forward; `bias_per_head` T5's table of
-    positions; `softcap` tanh on the scores and the logits; `parallel` attention and feed-forward on the same input, after `one_norm` or two;
-    `float_loss` converts the logits to float32 first, `biased_logits` adds a float32 bias to them.
+    `fused_qkv` and `fused_gate` are single projections whose parts are views (cut by index where `sliced_qkv`);
+    `dropout` and `attention_dropout` say whether published configs of the type train with them; `inner_dropout` is T5's
+    inside the feed-forward; `bias_per_head` T5's table of positions; `softcap` tanh on the scores and the logits;
+    `parallel` attention and feed-forward on the same input, after `one_norm` or two; `float_loss` converts the logits
+    to float32 first, `biased_logits` adds a float32 bias to them.
     """
 
     norm: Norm = "rms"

@@ -1,8 +1,8 @@
 """A symbolic autograd tape: what PyTorch's operations make, save for backward and hold in backward, in bytes.
 
-A block's program (`fmkit.sizing.training.blocks`) calls the operations in the order of the real code. `saved_bytes` is then
-what the forward pass leaves behind, and `backward_peak` walks the operations back and returns the most held at once. The
-rules of saving are those of PyTorch 2.13's derivatives; whole training steps are held against them in
+A block's program (`fmkit.sizing.training.blocks`) calls the operations in the order of the real code. `saved_bytes` is
+then what the forward pass leaves behind, and `backward_peak` walks the operations back and returns the most held at
+once. The rules of saving are those of PyTorch 2.13's derivatives; whole training steps are held against them in
 tests/sizing/test_training.py.
 """
 
@@ -35,8 +35,8 @@ class Value:
 class Node(NamedTuple):
     """An operation as backward sees it.
 
-    `temporary_bytes` are made and freed inside it, `parameter_bytes` stay as gradients of weights; `passes_on` hands the
-    gradient itself on to its inputs (a sum), without a copy.
+    `temporary_bytes` are made and freed inside it, `parameter_bytes` stay as gradients of weights; `passes_on` hands
+    the gradient itself on to its inputs (a sum), without a copy.
     """
 
     inputs: tuple[Value, ...]
@@ -150,7 +150,8 @@ class Tape:
     def linear(self, x: Value, elements: int, weight: Weight) -> Value:
         """A matrix product with a weight: saves its input if the weight is trained.
 
-        Under autocast the input is cast, a copy of the weight stays until backward, and the copy's gradient is cast back.
+        Under autocast the input is cast, a copy of the weight stays until backward, and the copy's gradient is cast
+        back.
         """
         width = x.element_bytes
         gradient = weight.elements * weight.element_bytes if weight.trained else 0

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 ENGINES = {
     "transformers": "fmkit.trial.engines.transformers:TransformersEngine",
-    "llama.cpp": "fmkit.trial.engines.llama_cpp:LlamaCppEngine",
+    "llama.cpp": "fmkit.trial.engines.llama_cpp:engine_for",
 }
-"""Where each engine's class is."""
+"""Where the class of each engine is, or the function that chooses it."""
 
 
 def open_engine(request: TrialRequest) -> Engine:

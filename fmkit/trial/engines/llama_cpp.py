@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import platform
 import random
+import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
-
-import msgspec
 
 from fmkit.errors import TrialFailedError, UsageError
 from fmkit.results.trial import EngineVersion
 from fmkit.trial.engines.llama_cpp_log import (
     LAST_BUFFER,
+    LAST_WORDS,
     LoggedBuffers,
     captured_log,
     load_error,
     logged_buffers,
     threads_in,
 )
+from fmkit.trial.engines.llama_cpp_runs import Run, Said, decode_rate, difference, prefill_rate, run_of, said_in
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.given_text import given_text
 from fmkit.trial.request import Timing, TrialRequest
@@ -41,29 +42,11 @@ UNSEEN = {
 }
 """Checks that can't be made from outside of the server, and why."""
 
+LEAST_TOKENS = 2
+"""b11549 aborts with a context of 1 token: it tries a batch of 2."""
+
 TOO_LONG = "exceed_context_size_error"
 """The type of the server's error for a prompt that does not fit."""
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One sequence through the server: seconds from the start to its first and to its last token, and tokens of both phases.
-
-    `prompt_s` is the part of the time to the first token in which the server worked on the prompt.
-    """
-
-    first_s: float
-    last_s: float
-    prompt_s: float
-    prompt_tokens: int
-    tokens: int
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """A generated text: `steps` has the id and the log-probability of each token, `stopped` whether the model ended it itself."""
-
-    text: str
-    steps: tuple[tuple[int, float], ...]
-    stopped: bool
 
 
 class LlamaCppEngine:
@@ -72,10 +55,10 @@ class LlamaCppEngine:
     task = "text generation"
 
     def __init__(self, request: TrialRequest) -> None:
+        import xllamacpp  # noqa: PLC0415  an extra, without which this file must still be importable: it has doctests
+
         self.request = request
         self.warnings: list[str] = []
-        import xllamacpp  # noqa: PLC0415  an extra that nobody needs who only tests the rest of this file
-
         self._library: Any = xllamacpp
         self._server: Any = None
         self._buffers: LoggedBuffers | None = None
@@ -102,9 +85,9 @@ class LlamaCppEngine:
         assert self.request.folder is not None
         with captured_log() as log:
             try:
-                self._server = self._library.Server(self._settings(self.request.folder))
+                self._server = self._library.Server(self.settings(self.request.folder))
             except RuntimeError:  # says no more than that it failed
-                raise load_error(log.text()) from None
+                raise load_error(log.text_with(LAST_WORDS)) from None
             text = log.text_with(LAST_BUFFER)
         on_cpu = self.request.device == "cpu"
         self._buffers = logged_buffers(text, on_host=on_cpu)
@@ -128,9 +111,7 @@ class LlamaCppEngine:
     def prefill_memory(self) -> dict[str, int]:
         """Buffers as logged, after the context was filled once, so that the process has touched its pages."""
         self._together(max(1, self.request.context_tokens - 2), 2)
-        found = self._found
-        on_device = {"reserved_peak_bytes": found.total_bytes} if self.request.device == "cuda" else {}
-        return {"weights": found.weights_bytes, "prefill_peak_bytes": found.total_bytes, **on_device}
+        return self.buffers()
 
     def decode_memory(self) -> dict[str, int]:
         """The same buffers: nothing grows."""
@@ -171,15 +152,29 @@ class LlamaCppEngine:
         del checks
         return self._seen or Evidence(task=self.task, random_weights=False, unseen=UNSEEN)
 
+    def buffers(self) -> dict[str, int]:
+        """The buffers as parts of a trial's memory."""
+        found = self._found
+        on_device = {"reserved_peak_bytes": found.total_bytes} if self.request.device == "cuda" else {}
+        return {"weights": found.weights_bytes, "prefill_peak_bytes": found.total_bytes, **on_device}
+
+    @property
+    def server(self) -> Any:  # noqa: ANN401
+        """The library's server; `load` comes first."""
+        assert self._server is not None
+        return self._server
+
     @property
     def _found(self) -> LoggedBuffers:
         """The buffers of what is loaded; `load` comes first."""
         assert self._buffers is not None
         return self._buffers
 
-    def _settings(self, path: str) -> Any:  # noqa: ANN401
+    def settings(self, path: str) -> Any:  # noqa: ANN401
         """What the estimate assumes: whole layers on the device or none, no caches of old prompts beside the buffers."""
         request = self.request
+        if request.context_tokens * request.sequences < LEAST_TOKENS:
+            raise UsageError(f"llama.cpp does not start with a context of less than {LEAST_TOKENS} tokens")
         settings = self._library.CommonParams()
         settings.model.path = path
         settings.n_ctx = request.context_tokens * request.sequences
@@ -190,17 +185,23 @@ class LlamaCppEngine:
         settings.cache_ram_mib = 0
         settings.n_ctx_checkpoints = 0
         settings.verbosity = LOG_BUFFERS
+        settings.api_keys = [
+            secrets.token_hex()
+        ]  # it listens on this computer's loopback too, where nobody shall ask it
         return settings
 
+    def prompt(self, sequence: int, tokens: int) -> list[int]:
+        """Random but fixed tokens, others for each sequence."""
+        vocabulary = range(int(self.request.config["vocab_size"]))
+        return random.Random(sequence).choices(vocabulary, k=tokens)  # noqa: S311  any tokens do
+
     def _together(self, prompt_tokens: int, new_tokens: int) -> list[Run]:
-        """A prompt of random but fixed tokens in every sequence at once, and so many new tokens after it, whatever they are."""
-        vocabulary = int(self.request.config["vocab_size"])
+        """A prompt in every sequence at once, and so many new tokens after it, whatever they are."""
         started = time.perf_counter()
 
         def one(sequence: int) -> Run:
-            prompt = random.Random(sequence).choices(range(vocabulary), k=prompt_tokens)  # noqa: S311  any tokens do
             answer = self._asked(
-                prompt=prompt,
+                prompt=self.prompt(sequence, prompt_tokens),
                 n_predict=new_tokens,
                 id_slot=sequence,
                 ignore_eos=True,
@@ -213,87 +214,34 @@ class LlamaCppEngine:
             return list(pool.map(one, range(self.request.sequences)))
 
     def _asked(self, **body: Any) -> Mapping[str, Any]:  # noqa: ANN401  JSON
-        return _answered(self._server.handle_completions(body))
+        return answered(self.server.handle_completions(body))
 
     def _say(self, text: str, *, chat: bool) -> Said | None:
         """The model's greedy answer; None where it does not fit in the context."""
         room = {"max_tokens": self.request.output_tokens, "temperature": 0, "cache_prompt": False}
         if chat:
             turns = [{"role": "user", "content": text}]
-            answer = self._server.handle_chat_completions(
+            answer = self.server.handle_chat_completions(
                 {"messages": turns, "logprobs": True, "top_logprobs": 1, **room}
             )
         else:
-            answer = self._server.handle_completions({"prompt": text, "logprobs": 1, **room})
+            answer = self.server.handle_completions({"prompt": text, "logprobs": 1, **room})
         if (answer.get("error") or {}).get("type") == TOO_LONG:
             return None
-        (choice,) = _answered(answer)["choices"]
-        message = choice.get("message") or {"content": choice.get("text")}
-        words = (message.get("reasoning_content"), message.get("content"))
-        return Said(
-            text="\n".join(part for part in words if part),
-            steps=tuple((step["id"], step["logprob"]) for step in (choice.get("logprobs") or {}).get("content", ())),
-            stopped=choice["finish_reason"] == "stop",
-        )
+        return said_in(answered(answer))
 
 
-def _answered(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+def answered(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """The server's answer; TrialFailedError where it is an error."""
     if "error" in answer:
         raise TrialFailedError(f"llama.cpp's server answers: {answer['error'].get('message', answer['error'])}")
     return answer
 
 
-def run_of(timings: Mapping[str, Any], last_s: float) -> Run:
-    """A run from the server's timings and the seconds after which its answer was there.
+def engine_for(request: TrialRequest) -> LlamaCppEngine:
+    """The engine for the kind of model in the file: one that continues text, or one that embeds it."""
+    if request.kind == "encoder":
+        from fmkit.trial.engines.llama_cpp_embedding import LlamaCppEmbedding  # noqa: PLC0415  extends what is here
 
-    The first token was there as long before the end as the server decoded.
-
-    >>> run_of({"prompt_n": 496, "prompt_ms": 800.0, "predicted_n": 16, "predicted_ms": 300.0}, last_s=1.125)
-    Run(first_s=0.825, last_s=1.125, prompt_s=0.8, prompt_tokens=496, tokens=16)
-    """
-    return Run(
-        first_s=last_s - timings["predicted_ms"] / 1000,
-        last_s=last_s,
-        prompt_s=timings["prompt_ms"] / 1000,
-        prompt_tokens=timings["prompt_n"],
-        tokens=timings["predicted_n"],
-    )
-
-
-def prefill_rate(runs: Sequence[Run]) -> float:
-    """Prompt tokens per second of all sequences together, from the first one's beginning to the last one's first token.
-
-    >>> one = Run(first_s=0.5, last_s=0.8, prompt_s=0.5, prompt_tokens=100, tokens=16)
-    >>> prefill_rate([one, one])
-    400.0
-    """
-    began_s = min(run.first_s - run.prompt_s for run in runs)
-    return sum(run.prompt_tokens for run in runs) / (max(run.first_s for run in runs) - began_s)
-
-
-def decode_rate(runs: Sequence[Run]) -> float | None:
-    """Tokens per second of one sequence, from the one whose prompt was done last: the others' prompts no longer slow it down.
-
-    The first token comes out of the prompt: n tokens are n - 1 steps of decoding. None where there is no step.
-
-    >>> early = Run(first_s=0.1, last_s=0.9, prompt_s=0.1, prompt_tokens=100, tokens=16)
-    >>> decode_rate([early, Run(first_s=0.3, last_s=0.8, prompt_s=0.2, prompt_tokens=100, tokens=16)])
-    30.0
-    """
-    last = max(runs, key=lambda run: run.first_s)
-    return (last.tokens - 1) / (last.last_s - last.first_s) if last.tokens > 1 else None
-
-
-def difference(one: Said, other: Said) -> float:
-    """How far two runs on the same prompt are apart: the largest difference of a log-probability, at least 1 where tokens differ.
-
-    >>> a, b = Said(text="", steps=((7, -0.5),), stopped=True), Said(text="", steps=((8, -0.5),), stopped=True)
-    >>> difference(a, a), difference(a, b)
-    (0.0, 1.0)
-    """
-    largest = max(
-        (abs(first[1] - second[1]) for first, second in zip(one.steps, other.steps, strict=False)), default=0.0
-    )
-    same = [token for token, _ in one.steps] == [token for token, _ in other.steps]
-    return largest if same else max(1.0, largest)
+        return LlamaCppEmbedding(request)
+    return LlamaCppEngine(request)

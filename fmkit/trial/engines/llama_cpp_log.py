@@ -20,6 +20,9 @@ from fmkit.sizing.logs.log import lines_of
 LAST_BUFFER = "compute buffer size"
 """In the line of the buffer that is allocated last."""
 
+LAST_WORDS = "exiting due to model loading error"
+"""What the server says last when it can't start."""
+
 LOG_WAIT_S = 10.0
 """llama.cpp's log is written by a thread of its own, which may be behind."""
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 
-WORDS = (
+_NOUNS = (
     "time year people way day man thing woman life child world school state family student group country problem hand part place case "
     "week company system program question work night point home water room mother area money story fact month lot right study book eye "
     "job word business issue side kind head house service friend father power hour game line end member law car city name team"
-).split()
+)
+WORDS = _NOUNS.split()
 """Common English nouns: one token each in most vocabularies."""
 
 TOLERANCE = 0.01
@@ -53,7 +54,7 @@ def length_for(wanted_tokens: int, short: PromptLength, count: Callable[[int], i
     known, best = short, short
     per_word = max(
         1.0, short.tokens / short.words
-    )  # of short prompts the template is the most: too many, never past a limit
+    )  # too many, for the template is in it: the first guess passes no limit
     for _ in range(MOST_TRIES):
         words = max(1, known.words + round((wanted_tokens - (known.tokens or 0)) / per_word))
         if words == known.words:
@@ -61,7 +62,7 @@ def length_for(wanted_tokens: int, short: PromptLength, count: Callable[[int], i
         found = count(words)
         if found is None:
             break
-        if found != known.tokens and words != known.words:
+        if found != known.tokens:
             per_word = max(0.1, (found - (known.tokens or 0)) / (words - known.words))
         known = PromptLength(words=words, tokens=found)
         if best.tokens is None or abs(found - wanted_tokens) < abs(best.tokens - wanted_tokens):

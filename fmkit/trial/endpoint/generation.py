@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from fmkit.errors import TrialFailedError
-from fmkit.trial.engines.endpoint_client import EndpointClient, RefusedError
+from fmkit.trial.endpoint.client import EndpointClient, RefusedError
+from fmkit.trial.endpoint.counts import Tokens
 from fmkit.units import KIB, MIB
 
 REFUSALS = (400, 404, 405, 422, 500, 501)
@@ -15,7 +16,6 @@ REFUSALS = (400, 404, 405, 422, 500, 501)
 
 BYTES_PER_TOKEN = 16 * KIB
 SPARE_CHUNKS = 64
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,19 +6,18 @@ a pool. No proxy is used and no redirect is followed, so that a key reaches the 
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import urlsplit
 
 import msgspec
 
 from fmkit import __version__
-from fmkit.errors import NetworkNeededError, TrialFailedError, UsageError
+from fmkit.errors import NetworkNeededError, TrialFailedError
+from fmkit.trial.endpoint.address import KEY_VARIABLES, Address, key_for
 from fmkit.units import KIB, MIB
 
 MOST_ANSWER_BYTES = 4 * MIB
@@ -27,9 +26,6 @@ MOST_ERROR_BYTES = 64 * KIB
 READ_BYTES = 64 * KIB
 WATCH_S = 0.2
 """How often a watch looks at its deadline."""
-
-KEY_VARIABLES = ("FMKIT_ENDPOINT_KEY", "OPENAI_API_KEY")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,71 +43,6 @@ class RefusedError(TrialFailedError):
     def __init__(self, status: int, message: str, *, where: str, next_command: str | None = None) -> None:
         super().__init__(message, where=where, next_command=next_command)
         self.status = status
-
-
-class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a server listens; `base` is the path of its OpenAI-compatible interface, `root` the one its own pages are under."""
-
-    secure: bool
-    host: str
-    port: int
-    base: str
-
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port: what a key belongs to."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
-
-    @property
-    def root(self) -> str:
-        """The path that /metrics, /props and the like are under."""
-        return self.base.removesuffix("/v1")
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is this computer's own loopback address."""
-        return self.host in LOOPBACK
-
-
-def is_address(engine: str) -> bool:
-    """Whether an engine is named by the address of a server.
-
-    >>> is_address("http://localhost:8000/v1"), is_address("vllm")
-    (True, False)
-    """
-    return "://" in engine
-
-
-def parse_address(text: str) -> Address:
-    """The address of a server; without a path, /v1 is meant.
-
-    >>> parse_address("http://localhost:8000").base, parse_address("https://api.example.org/openai/v1/").origin
-    ('/v1', 'https://api.example.org:443')
-    """
-    try:
-        parts = urlsplit(text.strip())
-        port = parts.port
-    except ValueError:
-        raise _no_address(text) from None
-    plain = not (parts.query or parts.fragment) and text.isascii() and not any(char.isspace() for char in text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise _no_address(text)
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            f"an address takes no name or password: set {KEY_VARIABLES[0]} instead", where="--engine"
-        )  # and is not repeated here, for it holds a secret
-    secure = parts.scheme == "https"
-    return Address(
-        secure=secure, host=parts.hostname, port=port or (443 if secure else 80), base=parts.path.rstrip("/") or "/v1"
-    )
-
-
-def _no_address(text: str) -> UsageError:
-    shown = text.rpartition("@")[2][:80]
-    return UsageError(
-        f"no address of a server: {shown!r}; write one such as http://localhost:8000/v1", where="--engine"
-    )
 
 
 class EndpointClient:
@@ -162,7 +93,7 @@ class EndpointClient:
     ) -> Iterator[tuple[HTTPResponse, _Watch]]:
         """One request and its answer, whose status is good; once more with the key where the server asks for one."""
         where = self.address.origin + path
-        key = _key_for(self.address)
+        key = key_for(self.address)
         with_key = self._key_asked_for and key is not None
         while True:
             connection = self._connected(where)
@@ -321,14 +252,6 @@ def _message(body: bytes) -> str:
             return _short(raw.decode(errors="replace").strip('"'))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
-
-
-def _key_for(address: Address) -> str | None:
-    """The key in the environment. OPENAI_API_KEY, which is set for other programs, does not go unencrypted over a network."""
-    named = os.environ.get(KEY_VARIABLES[0], "").strip()
-    if named:
-        return named
-    return os.environ.get(KEY_VARIABLES[1], "").strip() or None if address.secure or address.is_local else None
 
 
 def _words(error: Exception) -> str:
