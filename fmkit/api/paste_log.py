@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
-from fmkit.api.accuracy.comparison import part_bounds
 from fmkit.api.log_parts import Predicted, parts_of
 from fmkit.api.log_subject import SIZED_AS, layout_in, machine_in, model_of, workload_in
 from fmkit.catalog.load import load_catalog
@@ -16,7 +15,7 @@ from fmkit.results.paste_log import LogPart, PasteLogResult
 from fmkit.results.vram import ModelSummary
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.logs.read import read_log
-from fmkit.sizing.memory import estimate
+from fmkit.sizing.memory import estimate, vendor_of
 from fmkit.units import MIB, format_bytes
 
 if TYPE_CHECKING:
@@ -52,10 +51,9 @@ def paste_log(
     workload = workload_in(log, engine, assumed)
     found = estimate(spec, catalog.engines[engine], layout, label, workload, machine)
     predicted = parts_of(log, spec, found, workload, exact=exact)
-    vendor = machine.device.vendor if machine.device is not None else "nvidia"
-    parts = tuple(
-        _part(each, *part_bounds(catalog.engines[engine], each.bounds_of or "", vendor)) for each in predicted
-    )
+    vendor = vendor_of(machine)
+    bounds = (catalog.engines[engine].bounds_of(each.bounds_of or "", vendor) or (1.0, 1.0) for each in predicted)
+    parts = tuple(_part(each, low, high) for each, (low, high) in zip(predicted, bounds, strict=True))
     missed = _missed_most(parts)
     return PasteLogResult(
         fmkit=__version__,

@@ -65,7 +65,7 @@ def trace_all(
     request = TraceRequest(
         model=resolved.ref,
         kind=spec.kind if spec.kind != "vision-language" else "decoder",
-        config=config_of(resolved, catalog, offline=offline),
+        config=config_of(resolved, catalog),
         cells=cells,
         eager=workloads[0].attention == "eager",
     )

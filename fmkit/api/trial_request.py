@@ -40,7 +40,7 @@ SOUND_SUFFIXES = (".wav",)
 Confirm = Callable[[str], bool]
 
 
-def config_of(resolved: ResolvedModel, catalog: Catalog, *, offline: bool) -> dict[str, Any]:
+def config_of(resolved: ResolvedModel, catalog: Catalog) -> dict[str, Any]:
     """The config.json of a resolved model: from its folder, the catalog's copy, or the Hub."""
     if resolved.path is not None:
         from fmkit.hub.local import read_config  # noqa: PLC0415  file access only when a path was given

@@ -117,7 +117,7 @@ def plan_trial(
         config = gguf_facts(path, resolved.spec)
         precision = stored_only(precision)
     else:
-        config = config_of(resolved, catalog, offline=options.offline)
+        config = config_of(resolved, catalog)
     if options.layers is not None:
         config = with_layers(config, options.layers)
     whole = options.layers is None and resolved.spec is not None

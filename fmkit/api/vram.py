@@ -77,7 +77,8 @@ def vram(
     catalog = load_catalog()
     resolved = resolve_model(model, catalog, offline=offline, say=progress)
     away = offload_target(offload)
-    beside = away is not None or any(str(given).startswith("gpu_layers") for given in engine_option or ())
+    given_options = one_or_many(engine_option, "--engine-option")
+    beside = away is not None or any(str(given).startswith("gpu_layers") for given in given_options or ())
     machine = resolve_machine(gpu, memory, catalog, free=free, memory_beside=beside)
     if resolved.spec is None and resolved.files is not None:
         return files_answer(resolved, catalog, _machine_summary(machine))
@@ -91,12 +92,14 @@ def vram(
     if train is not None:
         for option, given in (
             ("--engine", engine != "transformers"), ("--sequences", sequences), ("--kv-dtype", kv_dtype), ("--engine-option", engine_option),
-            ("--images", images), ("--trace", trace), ("--tensor-parallel", tensor_parallel != 1),
+            ("--images", images), ("--trace", trace), ("--offload", offload), ("--tensor-parallel", tensor_parallel != 1),
+            ("--pipeline-parallel", pipeline_parallel != 1), ("--expert-parallel", expert_parallel != 1),
         ):  # fmt: skip
             if given:
                 raise UsageError(
-                    f"{option} has no meaning in training", where=option, next_command="--train-batch N for sequences"
-                )
+                    f"{option} is not for training, which is sized in transformers on one device", where=option,
+                    next_command="--train-batch N" if option == "--sequences" else f"leave out {option}",
+                )  # fmt: skip
         return _training_result(
             resolved, spec, catalog, machine, training, precision=precision, context=context, encoder_tokens=encoder_tokens,
             attention=attention, fit=fit,
@@ -116,7 +119,7 @@ def vram(
         encoder_tokens=tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
         images=None if images is None else whole(images, "--images", at_least=0),
         attention=_attention(attention),
-        options=engine_options(catalog.engines[engine], one_or_many(engine_option, "--engine-option"), kv_dtype),
+        options=engine_options(catalog.engines[engine], given_options, kv_dtype),
         tensor_parallel=degree(tensor_parallel, "tensor", catalog.engines, engine),
         pipeline_parallel=degree(pipeline_parallel, "pipeline", catalog.engines, engine),
         expert_parallel=degree(expert_parallel, "expert", catalog.engines, engine),

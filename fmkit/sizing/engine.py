@@ -63,3 +63,16 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     runtime: tuple[RuntimeCost, ...] = ()
     bounds: tuple[ErrorBound, ...] = ()
     sources: dict[str, str] = {}
+
+    def bounds_of(self, part: str, vendor: str) -> tuple[float, float] | None:
+        """Low and high of a part as factors of the prediction: those of the vendor before those of all; None where none are stated.
+
+        >>> worst = ErrorBound(part="weights", low=1.0, high=1.01, measured_on="")
+        >>> own = ErrorBound(part="weights", vendor="cpu", low=0.94, high=1.03, measured_on="")
+        >>> engine = EngineSpec(name="", version="", layouts={}, install="", bounds=(worst, own))
+        >>> engine.bounds_of("weights", "cpu"), engine.bounds_of("weights", "amd"), engine.bounds_of("cache", "amd")
+        ((0.94, 1.03), (1.0, 1.01), None)
+        """
+        found = [bound for bound in self.bounds if bound.part == part and bound.vendor in (None, vendor)]
+        best = next((bound for bound in found if bound.vendor == vendor), found[0] if found else None)
+        return None if best is None else (best.low, best.high)

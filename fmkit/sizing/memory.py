@@ -227,11 +227,11 @@ def _runtime_lines(engine: EngineSpec, plan: Plan, machine: Machine | None) -> t
 
 def runtime_cost(engine: EngineSpec, machine: Machine | None) -> RuntimeCost | None:
     """What the engine's runtime takes on the machine's kind of device; the CPU's where the machine has no accelerator."""
-    vendor = _vendor(machine)
+    vendor = vendor_of(machine)
     return next((cost for cost in engine.runtime if cost.vendor == vendor), None)
 
 
-def _vendor(machine: Machine | None) -> str:
+def vendor_of(machine: Machine | None) -> str:
     """The vendor whose runtime counts; a bare size of memory is taken for an NVIDIA card."""
     if machine is None or machine.origin == "memory":
         return "nvidia"
@@ -244,16 +244,17 @@ def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], machine: Machine 
     The runtime's own range counts where its part has no error of its own.
     """
     cost = runtime_cost(engine, machine)
-    ranges = {"runtime": (cost.low_bytes / cost.bytes, cost.high_bytes / cost.bytes)} if cost and cost.bytes else {}
-    vendor = _vendor(machine)
-    ranges |= {bound.part: (bound.low, bound.high) for bound in engine.bounds if bound.vendor in (None, vendor)}
+    vendor = vendor_of(machine)
+    ranges = {kind: engine.bounds_of(kind, vendor) or (1.0, 1.0) for kind in {line.kind for line in lines}}
+    if cost and cost.bytes and engine.bounds_of("runtime", vendor) is None:
+        ranges["runtime"] = (cost.low_bytes / cost.bytes, cost.high_bytes / cost.bytes)
     low = high = 0.0
     for line in lines:
-        low_factor, high_factor = ranges.get(line.kind, (1.0, 1.0))
+        low_factor, high_factor = ranges[line.kind]
         low += line.bytes * low_factor
         high += line.bytes * high_factor
     peak = total(lines)
-    peak_low, peak_high = ranges.get("peak", (1.0, 1.0))
+    peak_low, peak_high = engine.bounds_of("peak", vendor) or (1.0, 1.0)
     return min(int(low * peak_low), peak), max(int(high) + 1, int(peak * peak_high), peak)
 
 

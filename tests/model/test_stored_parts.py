@@ -14,7 +14,8 @@ from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.spec import ModelSpec
 from fmkit.model.stored import StoredTensor
 from fmkit.model.stored_parts import StoredMatch, match
-from tests.sizing.real_models import FOLDERS, config_of, on_meta
+from tests.configs import FOLDERS
+from tests.sizing.real_models import config_of, on_meta
 
 CHEAP = (
     "meta-llama--Llama-3.1-8B-Instruct", "openai-community--gpt2", "google-bert--bert-base-uncased", "google-t5--t5-small",
@@ -46,7 +47,7 @@ def loaded_bytes(found: StoredMatch) -> int:
 def distinct() -> list[str]:
     """One config of each class of the catalog and the fixtures."""
     names, seen = [], set()
-    for name in sorted({path.stem for folder in FOLDERS[:2] for path in folder.glob("*.json")}):
+    for name in sorted({path.stem for folder in FOLDERS for path in folder.glob("*.json")}):
         config = config_of(name)
         key = (config.get("model_type"), tuple(config.get("architectures") or ()), config.get("tie_word_embeddings"))
         if key not in seen and key[1]:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from fmkit.errors import UnsafeInputError
 from fmkit.trial.checks import CHECKS
-from fmkit.trial.loaded import INPUTS
+from fmkit.trial.given_text import INPUTS
 from fmkit.trial.request import TrialOutcome
 from fmkit.trial.tasks.speech import RATE_HZ, read_wav
 from tests.trial.tiny import CONFIGS, request

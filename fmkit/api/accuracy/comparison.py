@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
-
-if TYPE_CHECKING:
-    from fmkit.sizing.engine import EngineSpec
 
 Quantity = Literal["weights", "cache", "activations", "total", "decode", "prefill", "throughput", "oom"]
 
@@ -46,11 +43,3 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def covered(self) -> bool:
         """Whether the measurement lies within the stated bounds, by a thousandth: figures are printed rounded."""
         return self.low * 0.999 <= self.measured <= self.high * 1.001
-
-
-def part_bounds(engine: EngineSpec, part: str, vendor: str) -> tuple[float, float]:
-    """The stated low and high of a part of the memory, as factors of the prediction; 1 and 1 where none are stated."""
-    for bound in engine.bounds:
-        if bound.part == part and bound.vendor in (None, vendor):
-            return bound.low, bound.high
-    return 1.0, 1.0

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.api.accuracy.comparison import Comparison, Quantity, part_bounds
+from fmkit.api.accuracy.comparison import Comparison, Quantity
 from fmkit.api.accuracy.subject import NotScored, Subject, machine_of, not_sized, subject_of
 from fmkit.catalog.measurements import row_settings
 from fmkit.errors import FmkitError
 from fmkit.machine import Machine, memory_machine
 from fmkit.sizing.estimate import MemoryEstimate, Workload
-from fmkit.sizing.memory import estimate
+from fmkit.sizing.memory import estimate, vendor_of
 from fmkit.units import GIB
 
 if TYPE_CHECKING:
@@ -201,6 +201,5 @@ def _weights_alone_too_large(case: MemoryCase) -> bool:
 
 def scaled(case: MemoryCase, part: str, predicted: float, catalog: Catalog) -> tuple[float, float, float]:
     """A part with the bounds that the engine's file states for it."""
-    vendor = case.machine.device.vendor if case.machine.device is not None else "nvidia"
-    low, high = part_bounds(catalog.engines[case.subject.engine], part, vendor)
+    low, high = catalog.engines[case.subject.engine].bounds_of(part, vendor_of(case.machine)) or (1.0, 1.0)
     return predicted, predicted * low, predicted * high

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.api.accuracy.comparison import Comparison, Quantity, part_bounds
+from fmkit.api.accuracy.comparison import Comparison, Quantity
 from fmkit.trial.store import TrialStore
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def _memory(trial: TrialResult, catalog: Catalog) -> Iterator[Comparison]:
         predicted, measured = trial.predicted.get(part), trial.measured.get(part)
         if not predicted or not measured:
             continue
-        low, high = (
-            part_bounds(engine, part, "nvidia") if engine is not None and part in ("weights", "cache") else (1, 1)
-        )
+        vendor = "cpu" if trial.workload.get("device") == "cpu" else "nvidia"
+        stated = engine.bounds_of("peak" if quantity == "total" else part, vendor) if engine is not None else None
+        low, high = stated or (1.0, 1.0)
         yield _comparison(trial, quantity, predicted, predicted * low, predicted * high, measured)
 
 
