@@ -48,7 +48,6 @@ def trace_all(
     machine: Machine | None,
     *,
     engine: str,
-    offline: bool,
     progress: Callable[[str], None] | None = None,
 ) -> Tracer:
     """Trace each workload once in each type that the layouts compute in, all in one process of its own.

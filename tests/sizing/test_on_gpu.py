@@ -76,3 +76,28 @@ def test_llama_is_exact_and_the_median_small() -> None:
             assert missed < MIB / 10
         errors.append(missed / (measured["allocated_peak_bytes"] - measured["weights"]))
     assert median(errors) < 0.01
+
+
+def test_nothing_is_unpacked_where_nothing_is_quantised() -> None:
+    catalog = load_catalog()
+    falcon = resolve_model("falcon-7b", catalog, offline=True).spec  # its linear layers are a class of their own
+    assert falcon is not None
+    card = catalog_machine(catalog.devices["h100-sxm5-80gb"], 1)
+    peaks = {
+        name: estimate_for(falcon, name, Workload(context_tokens=1024, sequences=1), card, catalog).peak_bytes
+        for name in ("fp16", "int8", "int4")
+    }
+    assert len(set(peaks.values())) == 1
+
+
+def test_products_in_int32_are_said_where_they_outweigh_what_8_bits_save() -> None:
+    catalog = load_catalog()
+    llama = resolve_model("llama-3.1-8b", catalog, offline=True).spec
+    assert llama is not None
+    card = catalog_machine(catalog.devices["h100-sxm5-80gb"], 1)
+    short, long = (
+        estimate_for(llama, "int8", Workload(context_tokens=tokens, sequences=8), card, catalog)
+        for tokens in (512, 131072)
+    )
+    assert not any("int32" in text for text in short.warnings)
+    assert any("int32" in text for text in long.warnings)

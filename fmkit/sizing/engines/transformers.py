@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.activations import decode_moment, prefill_moments
@@ -37,6 +39,7 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
     settings = settings_from(workload.options, workload.context_tokens)
     dtype = cache_dtype(spec, layout)
     encoder_tokens = encoder_tokens_for(spec, workload)
+    quantised = 0 if is_cpu(machine) else _quantised_matrix_bytes(spec, layout)
     run = Pass(
         workload=workload,
         encoder_tokens=encoder_tokens,
@@ -44,8 +47,8 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         on_cpu=is_cpu(machine),
         all_logits=settings.all_logits,
         chunk_tokens=settings.chunk_tokens,
-        unpacked_bytes=0 if is_cpu(machine) or layout.id not in UNPACKED else _largest_matrix_bytes(spec),
-        in_int8=layout.id in IN_INT8 and not is_cpu(machine),
+        unpacked_bytes=quantised if layout.id in UNPACKED else 0,
+        in_int8=layout.id in IN_INT8 and quantised > 0,
     )
     cache = cache_plan(spec, settings, run)
     decode = _decode_lines(spec, run, cache)
@@ -57,7 +60,10 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         cache=cache.lines,
         decode=decode,
         prefill=prefill,
-        warnings=_score_warnings(spec, run, total(prefill)),
+        warnings=(
+            *_score_warnings(spec, run, total(prefill)),
+            *_int8_warnings(spec, layout, run, cache, decode, prefill),
+        ),
     )
 
 
@@ -78,6 +84,26 @@ def _score_warnings(spec: ModelSpec, run: Pass, prefill_bytes: int) -> tuple[str
     ways = [*(["--attention flash"] if eager.flash else []), "--engine-option prefill_chunk_size=1024"]
     said = f"{spec.model_type} has no fused attention in transformers by default: {format_bytes(scores)} of prefill are score matrices"
     return (f"{said}, which grow with tokens squared; without them: {' or '.join(ways)}",)
+
+
+def _int8_warnings(
+    spec: ModelSpec,
+    layout: Layout,
+    run: Pass,
+    cache: CachePlan,
+    decode: tuple[MemoryLine, ...],
+    prefill: tuple[MemoryLine, ...],
+) -> tuple[str, ...]:
+    """A word where what products in 8 bit hold while the prompt is read exceeds what 8-bit weights save."""
+    if not run.in_int8:
+        return ()
+    plain = _prefill_lines(spec, msgspec.structs.replace(run, in_int8=False), cache, total(decode))
+    beyond = total(prefill) - total(plain)
+    if beyond <= sum(group.elements for group in spec.tensors if layout.quantises(group)):
+        return ()
+    return (
+        f"{layout.name} makes its products in int32, {format_bytes(beyond)} more than 16 bit while a prompt this long is read: more than its weights save",
+    )
 
 
 MUCH_BYTES = GIB
@@ -112,9 +138,13 @@ def _head_copies(spec: ModelSpec, run: Pass, dtype: str) -> tuple[MemoryLine, ..
     )
 
 
-def _largest_matrix_bytes(spec: ModelSpec) -> int:
-    """Bytes of the largest matrix of a feed-forward in 16 bit."""
-    found = (group.elements // group.count for group in spec.tensors if group.part == "mlp" and len(group.shape) == 2)
+def _quantised_matrix_bytes(spec: ModelSpec, layout: Layout) -> int:
+    """Bytes in 16 bit of the largest matrix of a feed-forward that the layout quantises; 0 where it quantises none."""
+    found = (
+        group.elements // group.count
+        for group in spec.tensors
+        if group.part == "mlp" and len(group.shape) == 2 and layout.quantises(group)
+    )
     return 2 * max(found, default=0)
 
 
