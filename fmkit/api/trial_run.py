@@ -247,9 +247,10 @@ def _check_options(options: TrialOptions, model: str | None) -> None:
         )
     if layers is not None and layers < 1:
         raise UsageError(f"can't build {layers} layers: write a whole number of at least 1", where="--layers")
-    if not 1 <= repeat <= MOST_REPEATS:
+    fewest = 0 if engine == "transformers" else 1  # 0: memory alone
+    if not fewest <= repeat <= MOST_REPEATS:
         raise UsageError(
-            f"can't repeat {repeat} times: write a whole number from 1 to {MOST_REPEATS}", where="--repeat"
+            f"can't repeat {repeat} times: write a whole number from {fewest} to {MOST_REPEATS}", where="--repeat"
         )
     if model is None and options.random_weights:
         raise UsageError("name a model for --random-weights", where="MODEL", next_command="fmkit catalog list")

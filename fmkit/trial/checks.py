@@ -34,7 +34,7 @@ def finite_logits(seen: Evidence) -> Check:
     """No NaN or infinity in the output: a sign of a broken file, or of float16 overflowing."""
     name = "finite-logits"
     if seen.finite_share is None:
-        return _not_applicable(name, "the output has no logits")
+        return _not_applicable(name, "there were no two runs to compare, or no logits")
     return _judged(name, seen.finite_share == 1.0, seen.finite_share, 1.0, "share of finite values in the output")
 
 
@@ -45,7 +45,7 @@ def deterministic(seen: Evidence) -> Check:
         detail = "share of the output after the first difference between two answers"
         return _judged(name, seen.differing_share == 0, seen.differing_share, 0.0, detail)
     if seen.repeat_difference is None:
-        return _not_applicable(name, "the output has no logits")
+        return _not_applicable(name, "there were no two runs to compare, or no logits")
     return _judged(
         name, seen.repeat_difference == 0, seen.repeat_difference, 0.0, "largest difference between two runs"
     )

@@ -183,7 +183,7 @@ def test_whisper_reads_a_fixed_window(child: Child) -> None:
         ("gpt2", {"engine": "tensorflow"}, "unknown engine"),
         ("gpt2", {"layers": 2}, "--random-weights only"),
         ("gpt2", {"layers": 0, "random_weights": True}, "can't build 0 layers"),
-        ("gpt2", {"repeat": 0}, "can't repeat 0"),
+        ("gpt2", {"repeat": -1}, "can't repeat -1"),
         (None, {"random_weights": True}, "name a model"),
         ("gpt2", {"random_weights": True, "precision": "int5"}, "unknown precision"),
         ("gpt2", {"random_weights": True, "device": "tpu"}, "unknown device"),

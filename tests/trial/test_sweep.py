@@ -28,6 +28,12 @@ def test_each_workload_as_if_it_were_alone(name: str) -> None:
         assert len(found.timing.ttft_s) == len(alone.timing.ttft_s)
 
 
+def test_without_repeats_nothing_is_timed() -> None:
+    found = trial("llama", repeat=0, further=CELLS)
+    assert found.timing.ttft_s == found.further[0].timing.ttft_s == ()
+    assert found.measured["allocated_peak_bytes"] == trial("llama").measured["allocated_peak_bytes"]
+
+
 def test_goes_on_after_a_workload_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     decode = TransformersEngine.decode_memory
 

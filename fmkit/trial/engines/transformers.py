@@ -189,8 +189,10 @@ class TransformersEngine:
         """Time to the first token and decoding speed of `repeat` runs; the first, untimed run warms caches and kernels.
 
         On a GPU that run decodes as many tokens as the timed ones: asking the driver for each new size of the cache halved the rate
-        of the first run (H100).
+        of the first run (H100). With `repeat` 0 nothing is timed.
         """
+        if self.request.repeat == 0:
+            return Timing()
         steps = min(self.request.decode_steps, max(1, self.request.context_tokens - 1)) if self._task.decodes else 0
         prompt = self._prompt(self.prompt_tokens)
         token = self.loaded.token_ids(1, seed=2)
