@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fmkit.results.trial import TrialResult
 
-SEQUENCES = (1, 8)
+SEQUENCES = (1, 4)
 TIMEOUT_S = 900.0
 WORST = 8
 SHARE = 0.2
@@ -48,12 +48,12 @@ class Case(msgspec.Struct, frozen=True):
 
 CASES = (
     Case("smollm2-135m", "decoder, grouped queries", 4),
-    Case("qwen2.5-0.5b", "decoder, biases", 2, precision="fp16"),
+    Case("qwen2.5-0.5b", "decoder, biases", 2, (128, 256, 512), precision="fp16"),
     Case("gpt2", "learned positions", 4),
-    Case("gemma-3-1b-it", "sliding windows", 6),
-    Case("falcon-7b", "multi-query, parallel halves", 1),
-    Case("MiniCPM3-4B", "latent attention", 2),
-    Case("OLMoE-1B-7B-0924", "mixture of experts", 1),
+    Case("gemma-3-1b-it", "sliding windows", 6, (128, 256, 512)),
+    Case("falcon-7b", "multi-query, parallel halves", 1, (128, 256, 512)),
+    Case("MiniCPM3-4B", "latent attention", 1, (128, 256, 512)),
+    Case("OLMoE-1B-7B-0924", "mixture of experts", 1, (128, 256, 512)),
     Case("bert-base-uncased", "encoder", 4, (128, 256, 512)),
     Case("ModernBERT-base", "encoder, local layers", 4),
     Case("deberta-v3-xsmall", "encoder, disentangled", 4, (128, 256, 512)),
@@ -61,10 +61,10 @@ CASES = (
     Case("bart-base", "encoder-decoder, learned positions", 2),
     Case("whisper-tiny", "speech", None, (64, 224, 448)),
     Case("clip-vit-base-patch32", "image and text", 2, (19, 38, 77)),
-    Case("SmolVLM-256M-Instruct", "vision-language", 2, (1280, 1536, 2048)),
+    Case("SmolVLM-256M-Instruct", "vision-language", 1, (1280, 1408, 1536)),
     Case("mamba-130m-hf", "state space", 2, (64, 128, 256)),
-    Case("granite-4.0-h-1b", "hybrid of Mamba 2 and attention", 6),
-    Case("LFM2-1.2B", "short convolutions and attention", 3),
+    Case("granite-4.0-h-1b", "hybrid of Mamba 2 and attention", 6, (128, 256, 512)),
+    Case("LFM2-1.2B", "short convolutions and attention", 3, (128, 256, 512)),
     Case("rwkv-4-169m-pile", "RWKV", 2, (64, 128, 256)),
 )
 
