@@ -112,11 +112,13 @@ def format_tokens(tokens: int) -> str:
 
     >>> format_tokens(131072), format_tokens(1048576), format_tokens(448), format_tokens(40000), format_tokens(128000)
     ('128k', '1M', '448', '40,000', '128,000')
+    >>> format_tokens(2**40)
+    '1,048,576M'
     """
     if tokens % KIB or tokens % 1000 == 0:
         return f"{tokens:,}"
     thousands = tokens // KIB
-    return f"{thousands // KIB}M" if thousands % KIB == 0 else f"{thousands}k"
+    return f"{thousands // KIB:,}M" if thousands % KIB == 0 else f"{thousands}k"
 
 
 def format_count(count: float) -> str:

@@ -6,16 +6,20 @@ option.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from fmkit.errors import UsageError
+from fmkit.errors import UsageError, nearest_phrase
 from fmkit.units import parse_tokens
 
 if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
 
 Value = TypeVar("Value", str, int, str | int)
+
+_GGUF_MIX = re.compile(r"(ud-)?(i?q|tq)\d_\w+")
+"""How types of GGUF files are named, those with tensors chosen by hand (UD-Q4_K_XL, Q3_K_XL) among them."""
 
 MOST = 2**31
 """The largest count that is believed where nothing smaller is the limit."""
@@ -77,4 +81,11 @@ def precision_id(name: object, catalog: Catalog) -> str:
         for known, precision in catalog.precisions.items():
             if spelling in precision.aliases:
                 return known
+    if _GGUF_MIX.fullmatch(wanted):
+        raise UsageError(
+            f"{wanted!r} is a GGUF mix whose rule fmkit does not know{nearest_phrase(wanted, catalog.precisions)}; "
+            "or size the .gguf file itself",
+            where="--precision",
+            next_command="fmkit vram ./FILE.gguf",
+        )
     raise UsageError.unknown("precision", wanted, catalog.precisions, where="--precision")

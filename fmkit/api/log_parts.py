@@ -35,14 +35,25 @@ class Predicted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts_of(
-    log: StartupLog, spec: ModelSpec, estimate: MemoryEstimate, workload: Workload, *, exact: bool
+    log: StartupLog,
+    spec: ModelSpec,
+    estimate: MemoryEstimate,
+    workload: Workload,
+    *,
+    exact: bool,
+    card_known: bool,
 ) -> list[Predicted]:
-    """The log's figures with what is predicted for each, in the order of the estimate."""
+    """The log's figures with what is predicted for each, in the order of the estimate.
+
+    What vLLM leaves for the cache is predicted where the card is known, not assumed.
+    """
     if log.engine == "llama.cpp":
         return list(_llama_cpp(log, estimate, exact=exact))
     rank = rank_spec(spec, log.tensor_parallel)
-    found = _vllm(log, rank, estimate, workload) if log.engine == "vllm" else _sglang(log, rank, estimate, workload)
-    return list(found)
+    if log.engine == "vllm":
+        room = _room(log, rank, estimate, workload) if card_known else ()
+        return [*_vllm(log, rank, estimate, workload), *room]
+    return list(_sglang(log, rank, estimate, workload))
 
 
 def _line_bytes(estimate: MemoryEstimate, *starts: str) -> int:
@@ -75,6 +86,21 @@ def _vllm(log: StartupLog, rank: ModelSpec, estimate: MemoryEstimate, workload: 
         yield Predicted(part="cache", actual=available, bytes=size, reason=reason, bounds_of="cache")
     if log.concurrency is not None and log.kv_tokens:
         yield from _concurrency(log, rank, estimate, workload)
+
+
+def _room(log: StartupLog, rank: ModelSpec, estimate: MemoryEstimate, workload: Workload) -> Iterator[Predicted]:
+    """What is left of one device's budget for the cache, beside what the log left, or what its blocks take."""
+    needed = _line_bytes(estimate, "activations") + sum(line.bytes for line in estimate.lines if line.part == "runtime")
+    beside_weights = min((device.budget_bytes or 0) - device.weights_bytes for device in estimate.devices)
+    left = beside_weights - _of_rank(estimate, needed)
+    actual = min(log.parts("available"), key=lambda each: each.bytes, default=None)
+    if actual is None and log.kv_tokens and left > 0:
+        size = round(bytes_of_tokens(rank, estimate, workload.options, left, log.kv_tokens))
+        actual = Figure(part="available", bytes=size, line=f"{log.kv_tokens:,} tokens in blocks")
+    if actual is not None:
+        share = workload.options.get("gpu_memory_utilization", "0.9, the default,")
+        reason = f"{share} of the card less weights, profile and context; no bounds are stated for it"
+        yield Predicted(part="room for the cache", actual=actual, bytes=max(left, 0), reason=reason)
 
 
 def _concurrency(log: StartupLog, rank: ModelSpec, estimate: MemoryEstimate, workload: Workload) -> Iterator[Predicted]:

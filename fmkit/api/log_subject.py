@@ -17,9 +17,11 @@ from fmkit.machine import Machine, memory_machine
 from fmkit.model.precision import Layout
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.logs.llama_cpp import file_type_id, is_host
-from fmkit.units import GIB
+from fmkit.units import GIB, format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fmkit.catalog.load import Catalog
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.logs.log import StartupLog
@@ -48,6 +50,22 @@ def model_of(log: StartupLog, model: str | None, catalog: Catalog, *, offline: b
             next_command=again,
         )
     return names[0], spec
+
+
+def contradictions(
+    log: StartupLog, name: str, spec: ModelSpec, named: Machine | None, catalog: Catalog
+) -> Iterator[str]:
+    """Where the log is of another model than the one asked for, or of a larger card than the one that was named."""
+    names = _names(log)
+    own = named_spec(names, catalog) if names else None
+    if own is not None and own.tensors != spec.tensors:
+        yield f"the log is of {names[0]}, another model than {name}: the figures don't belong together"
+    loaded = [each.bytes for each in log.parts("weights") if not is_host(each.device)]
+    if named is not None and loaded and max(loaded) > named.usable_bytes:
+        yield (
+            f"the log's weights, {format_bytes(max(loaded))} on one device, are more than {named.name} has for them "
+            f"({format_bytes(named.usable_bytes)}): it was started on another card"
+        )
 
 
 def _names(log: StartupLog) -> list[str]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from fmkit import __version__
 from fmkit.api.log_parts import Predicted, parts_of
-from fmkit.api.log_subject import SIZED_AS, layout_in, machine_in, model_of, workload_in
+from fmkit.api.log_subject import SIZED_AS, contradictions, layout_in, machine_in, model_of, workload_in
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UnsafeInputError
 from fmkit.results.paste_log import LogPart, PasteLogResult
 from fmkit.results.vram import ModelSummary
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.logs.read import read_log
+from fmkit.sizing.logs.vllm import MISSING_CARD
 from fmkit.sizing.memory import estimate, vendor_of
 from fmkit.units import MIB, format_bytes
 
@@ -47,13 +48,18 @@ def paste_log(
     engine = SIZED_AS.get(log.engine, log.engine)
     assumed: list[str] = []
     label, layout, exact = layout_in(log, engine, spec, precision, catalog, assumed)
+    machine_named = gpu is not None or memory is not None
     machine = machine_in(log, gpu, memory, catalog, assumed)
     workload = workload_in(log, engine, assumed)
     found = estimate(spec, catalog.engines[engine], layout, label, workload, machine)
-    predicted = parts_of(log, spec, found, workload, exact=exact)
+    card_known = log.total_bytes is not None or machine_named
+    predicted = parts_of(log, spec, found, workload, exact=exact, card_known=card_known)
     vendor = vendor_of(machine)
-    bounds = (catalog.engines[engine].bounds_of(each.bounds_of or "", vendor) or (1.0, 1.0) for each in predicted)
-    parts = tuple(_part(each, low, high) for each, (low, high) in zip(predicted, bounds, strict=True))
+    bounds = (
+        None if each.bounds_of is None else catalog.engines[engine].bounds_of(each.bounds_of, vendor) or (1.0, 1.0)
+        for each in predicted
+    )
+    parts = tuple(_part(each, stated) for each, stated in zip(predicted, bounds, strict=True))
     missed = _missed_most(parts)
     return PasteLogResult(
         fmkit=__version__,
@@ -69,9 +75,13 @@ def paste_log(
         missed_most=missed.part if missed is not None else None,
         settings=_settings(log, workload),
         assumed=tuple(assumed),
-        missing=log.missing,
+        missing=tuple(words for words in log.missing if not (machine_named and words == MISSING_CARD)),
         not_understood=log.not_understood,
-        warnings=found.warnings,
+        warnings=(
+            *contradictions(log, name, spec, machine if machine_named else None, catalog),
+            *log.refused,
+            *found.warnings,
+        ),
     )
 
 
@@ -97,29 +107,21 @@ def _text_of(source: str) -> str:
     return content.decode("utf-8-sig", errors="replace")
 
 
-def _part(found: Predicted, low: float, high: float) -> LogPart:
+def _part(found: Predicted, stated: tuple[float, float] | None) -> LogPart:
+    """The part with the bounds stated for it; what is not predicted or has none is not judged."""
     actual, size = found.actual, found.bytes
-    if size is None:
-        return LogPart(
-            part=found.part,
-            predicted_bytes=None,
-            low_bytes=None,
-            high_bytes=None,
-            actual_bytes=actual.bytes,
-            error=None,
-            within=None,
-            reason=found.reason,
-            line=actual.line,
-        )
-    least, most = round(size * low), round(size * high)
+    least = most = within = None
+    if size is not None and stated is not None:
+        least, most = round(size * stated[0]), round(size * stated[1])
+        within = least - actual.rounding_bytes <= actual.bytes <= most + actual.rounding_bytes
     return LogPart(
         part=found.part,
         predicted_bytes=size,
         low_bytes=least,
         high_bytes=most,
         actual_bytes=actual.bytes,
-        error=size / actual.bytes - 1 if actual.bytes else None,
-        within=least - actual.rounding_bytes <= actual.bytes <= most + actual.rounding_bytes,
+        error=size / actual.bytes - 1 if size is not None and actual.bytes else None,
+        within=within,
         reason=found.reason,
         line=actual.line,
     )

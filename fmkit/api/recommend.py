@@ -10,6 +10,7 @@ import msgspec
 from fmkit import __version__
 from fmkit.api.resolve import resolve_machine
 from fmkit.api.sizing import estimate_for, layout_for, stores_quantised
+from fmkit.api.vram_precisions import losses_of_engine
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import ArchitectureUnknownError, UsageError
 from fmkit.results import recommend as results
@@ -354,7 +355,7 @@ def _pick(
         task_units=task_units(standing, pool.task.units),
         licence=_licence(standing, pool),
         cost=_cost(standing),
-        warnings=cautions(standing, request, pool, catalog.precisions),
+        warnings=cautions(standing, request, pool, losses_of_engine(request.engine, catalog)),
         next=_next_commands(standing, request, pool, asked),
         reasons=standing.reasons,
     )

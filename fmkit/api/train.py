@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
+from fmkit.api.next_commands import again
 from fmkit.api.sizing import ModelSizer, find_inverse
 from fmkit.api.training_options import TrainingOptions
 from fmkit.api.verdict import verdict
@@ -28,7 +29,7 @@ from fmkit.sizing.training.recipe import (
 from fmkit.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fmkit.api.resolve import ResolvedModel
     from fmkit.catalog.load import Catalog
@@ -105,8 +106,12 @@ def training_answer(
     contexts: Sequence[str | int],
     limit: int | None,
     fit: bool,
+    given: Mapping[str, object],
 ) -> TrainingAnswer:
-    """What fine-tuning needs; `workload` holds what is the same for all estimates, `limit` is the model's longest context."""
+    """What fine-tuning needs; `workload` holds what is the same for all estimates, `limit` is the model's longest context.
+
+    `given` are the options as they were given, for what to type next.
+    """
     spec = resolved.spec
     assert spec is not None
     recipe = read_recipe(options)
@@ -130,7 +135,7 @@ def training_answer(
         estimates=estimates,
         fit=_inverse(sizer, names, lengths[0], counts[0], machine) if fit else None,
         warnings=_machine_warnings(machine, estimates),
-        next=_next(resolved, recipe, estimates, fit=fit),
+        next=_next(resolved.ref, recipe, estimates, given, fit=fit),
     )
 
 
@@ -148,7 +153,7 @@ def _in_training(cut: Cut) -> Cut:
 
 
 _METHOD_NAMES: dict[Method, str] = {
-    "full": "full fine-tuning",
+    "full": "Full fine-tuning",
     "lora": "LoRA fine-tuning",
     "qlora": "QLoRA fine-tuning",
 }
@@ -222,11 +227,15 @@ def _machine_warnings(machine: Machine, estimates: Sequence[Estimate]) -> tuple[
     return tuple(notes)
 
 
-def _next(resolved: ResolvedModel, recipe: Recipe, estimates: Sequence[Estimate], *, fit: bool) -> tuple[str, ...]:
+def _next(
+    ref: str, recipe: Recipe, estimates: Sequence[Estimate], given: Mapping[str, object], *, fit: bool
+) -> tuple[str, ...]:
     """A lighter recipe where nothing fits, else the inverse."""
     if any(found.fits and found.valid for found in estimates):
-        return () if fit else (f"fmkit vram {resolved.ref} --train {recipe.method} --fit",)
+        return () if fit else (again(ref, given, "--train", recipe.method, "--fit"),)
     if not recipe.checkpointing:
-        return (f"fmkit vram {resolved.ref} --train {recipe.method} --checkpointing",)
+        return (again(ref, given, "--train", recipe.method, "--checkpointing"),)
     lighter = {"full": "lora", "lora": "qlora"}.get(recipe.method)
-    return (f"fmkit vram {resolved.ref} --train {lighter} --checkpointing",) if lighter else ()
+    same = dict(given)
+    same.pop("--precision", None)  # each recipe has number types of its own
+    return (again(ref, same, "--train", lighter),) if lighter else ()

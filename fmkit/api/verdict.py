@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fmkit.api.sizing import ModelSizer
     from fmkit.machine import Machine
     from fmkit.results.vram import Estimate
+    from fmkit.sizing.estimate import MemoryEstimate
 
 
 def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
@@ -26,30 +27,54 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     fitting = [found for found in estimates if found.fits and found.valid]
     if fitting:
         best = max(fitting, key=lambda found: (sizer.bits(found.precision), -found.context_tokens))
-        return f"{model_id} fits {place} at {best.precision.upper()}{_reach(sizer, best, machine)}{_shortfall(sizer, estimates, best)}."
+        return f"{model_id} fits {place} at {best.precision.upper()}{_how_far(sizer, best, machine)}{_shortfall(sizer, estimates, best)}."
     if all(not found.valid for found in estimates):
         return f"{model_id}: every case asked for is past the model's limits; the figures are arithmetic only."
-    smallest = min((found for found in estimates if found.valid), key=lambda found: found.per_device_bytes)
+    refused = next((found for found in estimates if found.valid and found.refused is not None), None)
+    loadable = [found for found in estimates if found.valid and found.refused is None]
+    if not loadable and refused is not None:
+        return f"{model_id} does not load on {place} at {refused.precision.upper()}: {refused.refused}."
+    smallest = min(loadable, key=lambda found: found.per_device_bytes)
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
-        f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing; {_rescue(sizer, smallest)}."
+        f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing{_against(smallest)}; "
+        f"{_rescue(sizer, smallest)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
     )
 
 
-def _reach(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
-    """How long a context fits, for a model that has one."""
+def _how_far(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
+    """How long a context fits, for a model that has one, and what lies beside the device then."""
     if sizer.spec.cached_stack is None:
-        return f" with inputs of {format_tokens(best.context_tokens)} tokens"
-    limit = sizer.spec.max_context_tokens
-    longest = largest(
-        lambda tokens: bool(sizer(best.precision, tokens, best.sequences, machine).fits),
-        MOST_TOKENS if limit is None else max(limit, best.context_tokens),
-    )
+        return f" with inputs of {format_tokens(best.context_tokens)} tokens{_beside(best)}"
     several = f" in each of {best.sequences} sequences" if best.sequences > 1 else ""
+    limit = sizer.spec.max_context_tokens
+    if limit is not None and best.context_tokens > limit:
+        past = f", past the model's limit of {format_tokens(limit)}"
+        return f" with {format_tokens(best.context_tokens)} tokens{several}{past}{_beside(best)}"
+    most = MOST_TOKENS if limit is None else limit
+    longest = largest(lambda tokens: bool(sizer(best.precision, tokens, best.sequences, machine).fits), most)
+    reached = longest or best.context_tokens
+    beside = _beside(sizer(best.precision, reached, best.sequences, machine))
     if limit is None and longest == MOST_TOKENS:
-        return f" at any context{several}"
-    model_limit = ", the model's limit" if limit is not None and longest is not None and longest >= limit else ""
-    return f" up to {format_tokens(longest or best.context_tokens)} tokens{several}{model_limit}"
+        return f" at any context{several}{beside}"
+    model_limit = ", the model's limit" if longest == limit else ""
+    return f" up to {format_tokens(reached)} tokens{several}{model_limit}{beside}"
+
+
+def _beside(estimate: MemoryEstimate) -> str:
+    """The weights that are not on the device, which make it slow."""
+    if estimate.host is None or not estimate.host_is_used:
+        return ""
+    disk = f" ({format_bytes(estimate.host.disk_bytes)} on disk)" if estimate.host.disk_bytes else ""
+    return f", with {format_bytes(estimate.host.weights_bytes)} of its weights off-loaded{disk}"
+
+
+def _against(estimate: Estimate) -> str:
+    """Need and offer, where the engine and not the device sets what is offered."""
+    if not estimate.budget_reason or estimate.device_budget_bytes is None:
+        return ""
+    need, offer = format_bytes(estimate.per_device_bytes), format_bytes(estimate.device_budget_bytes)
+    return f" ({need} against {offer}, {estimate.budget_reason})"
 
 
 def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate) -> str:
@@ -60,8 +85,10 @@ def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate)
     if not better:
         return ""
     nearest = min(better, key=lambda found: (sizer.bits(found.precision), found.per_device_bytes))
+    if nearest.refused is not None:
+        return f"; at {nearest.precision.upper()} {nearest.refused}"
     missing = format_bytes(nearest.short_bytes)
-    return f"; at {nearest.precision.upper()} you are {missing} short"
+    return f"; at {nearest.precision.upper()} you are {missing} short{_against(nearest)}"
 
 
 def _rescue(sizer: ModelSizer, estimate: Estimate) -> str:

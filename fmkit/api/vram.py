@@ -9,8 +9,9 @@ import msgspec
 from fmkit import __version__
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.attention_shares import attention_shares
+from fmkit.api.cache_types import cache_type
 from fmkit.api.division import degree, offload_target, possible_degrees
-from fmkit.api.quantisers import QUANTISERS
+from fmkit.api.next_commands import given, next_commands
 from fmkit.api.resolve import ResolvedModel, resolve_machine, resolve_model
 from fmkit.api.sizing import ModelSizer, find_inverse, has_stored, layout_for
 from fmkit.api.training_options import TrainingOptions
@@ -19,12 +20,13 @@ from fmkit.api.vram_files import VariantSizer, chosen_labels, files_answer, stor
 from fmkit.api.vram_precisions import precision_notes, quality_losses
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
-from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
+from fmkit.results.vram import ApiFacts, MachineSummary, ModelSummary, VramResult
 from fmkit.sizing.estimate import Workload
+from fmkit.sizing.forward import encoder_of
 from fmkit.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
@@ -36,6 +38,10 @@ DEFAULT_PRECISIONS = ("fp16", "int8", "int4")
 DEFAULT_CONTEXTS = (4 * KIB, 32 * KIB, 128 * KIB)
 ATTENTIONS: tuple[Attention, ...] = ("sdpa", "eager", "flash")
 MOST_SEQUENCES = 65_536
+NOT_FOR_TRAINING = (
+    "--engine", "--sequences", "--kv-dtype", "--engine-option", "--images", "--trace", "--offload", "--tensor-parallel",
+    "--pipeline-parallel", "--expert-parallel",
+)  # fmt: skip
 
 
 def vram(
@@ -77,8 +83,8 @@ def vram(
     catalog = load_catalog()
     resolved = resolve_model(model, catalog, offline=offline, say=progress)
     away = offload_target(offload)
-    given_options = one_or_many(engine_option, "--engine-option")
-    beside = away is not None or any(str(given).startswith("gpu_layers") for given in given_options or ())
+    settings = one_or_many(engine_option, "--engine-option")
+    beside = away is not None or any(str(setting).startswith("gpu_layers") for setting in settings)
     machine = resolve_machine(gpu, memory, catalog, free=free, memory_beside=beside)
     if resolved.spec is None and resolved.files is not None:
         return files_answer(resolved, catalog, _machine_summary(machine))
@@ -89,20 +95,26 @@ def vram(
         train=train, optimizer=optimizer, lora_rank=lora_rank, lora_targets=lora_targets, checkpointing=checkpointing,
         train_batch=train_batch,
     )  # fmt: skip
+    if encoder_tokens is not None:
+        _check_encoder(spec, resolved)
+    options = given({
+        "--gpu": gpu, "--memory": memory, "--free": free, "--engine": engine, "--engine-option": engine_option, "--kv-dtype": kv_dtype,
+        "--precision": precision, "--context": context, "--sequences": sequences, "--encoder-tokens": encoder_tokens,
+        "--images": images, "--attention": attention, "--tensor-parallel": tensor_parallel,
+        "--pipeline-parallel": pipeline_parallel, "--expert-parallel": expert_parallel, "--offload": offload, "--trace": trace,
+        "--optimizer": optimizer, "--lora-rank": lora_rank, "--lora-targets": lora_targets, "--checkpointing": checkpointing,
+        "--train-batch": train_batch, "--offline": offline,
+    })  # fmt: skip
     if train is not None:
-        for option, given in (
-            ("--engine", engine != "transformers"), ("--sequences", sequences), ("--kv-dtype", kv_dtype), ("--engine-option", engine_option),
-            ("--images", images), ("--trace", trace), ("--offload", offload), ("--tensor-parallel", tensor_parallel != 1),
-            ("--pipeline-parallel", pipeline_parallel != 1), ("--expert-parallel", expert_parallel != 1),
-        ):  # fmt: skip
-            if given:
+        for option in NOT_FOR_TRAINING:
+            if option in options:
                 raise UsageError(
                     f"{option} is not for training, which is sized in transformers on one device", where=option,
                     next_command="--train-batch N" if option == "--sequences" else f"leave out {option}",
                 )  # fmt: skip
         return _training_result(
             resolved, spec, catalog, machine, training, precision=precision, context=context, encoder_tokens=encoder_tokens,
-            attention=attention, fit=fit,
+            attention=attention, fit=fit, given_options=options,
         )  # fmt: skip
     training.check_unused()
     engine, precisions = text(engine, "--engine"), one_or_many(precision, "--precision")
@@ -119,7 +131,7 @@ def vram(
         encoder_tokens=tokens(encoder_tokens, "--encoder-tokens") if encoder_tokens is not None else None,
         images=None if images is None else whole(images, "--images", at_least=0),
         attention=_attention(attention),
-        options=engine_options(catalog.engines[engine], given_options, kv_dtype),
+        options=engine_options(catalog.engines[engine], settings, kv_dtype),
         tensor_parallel=degree(tensor_parallel, "tensor", catalog.engines, engine),
         pipeline_parallel=degree(pipeline_parallel, "pipeline", catalog.engines, engine),
         expert_parallel=degree(expert_parallel, "expert", catalog.engines, engine),
@@ -135,9 +147,7 @@ def vram(
     if trace:
         from fmkit.api.trace import trace_all  # noqa: PLC0415  only where it is asked for
 
-        traced = trace_all(
-            resolved, spec, catalog, workloads, layouts, machine, engine=engine, offline=offline, progress=progress
-        )
+        traced = trace_all(resolved, spec, catalog, workloads, layouts, machine, engine=engine, progress=progress)
     estimates = tuple(
         sizer.estimate(name, traced(workload, name) if trace else workload, machine)
         for workload in workloads
@@ -160,7 +170,7 @@ def vram(
         quality_loss=quality_losses(layouts, catalog),
         attention=attention_shares(spec, engine, next(iter(layouts.values())), workloads) if layouts else (),
         degrees=possible_degrees(spec, engine, shape, machine),
-        next=_next(resolved, estimates, fit=fit),
+        next=next_commands(resolved.ref, estimates, options, fit=fit, in_file=resolved.engine is not None),
     )
 
 
@@ -176,6 +186,7 @@ def _training_result(
     encoder_tokens: int | str | None,
     attention: str,
     fit: bool,
+    given_options: Mapping[str, object],
 ) -> VramResult:
     """The answer about fine-tuning, in the same form."""
     workload = Workload(
@@ -195,6 +206,7 @@ def _training_result(
         contexts=one_or_many(context, "--context"),
         limit=context_limit(spec, resolved),
         fit=fit,
+        given=given_options,
     )
     return VramResult(
         fmkit=__version__,
@@ -207,6 +219,17 @@ def _training_result(
         warnings=(*_warnings(spec, resolved), *answer.warnings),
         next=answer.next,
     )
+
+
+def _check_encoder(spec: ModelSpec, resolved: ResolvedModel) -> None:
+    """UsageError where there is nothing whose length `--encoder-tokens` could say."""
+    encoder = encoder_of(spec) if spec.cached_stack is not None else None
+    if encoder is None:
+        raise UsageError(f"{resolved.id} has no encoder beside a decoder", where="--encoder-tokens")
+    if encoder.fixed_tokens is not None:
+        raise UsageError(
+            f"the encoder of {resolved.id} always makes {encoder.fixed_tokens:,} tokens", where="--encoder-tokens"
+        )
 
 
 def _at(workload: Workload, context_tokens: int, sequences: int) -> Workload:
@@ -263,7 +286,7 @@ def engine_options(engine: EngineSpec, given: Sequence[str] | None, kv_dtype: st
     if kv_dtype is not None:
         if not engine.kv_dtype_options:
             raise UsageError(f"{engine.id} is sized with a cache in the model's type only", where="--kv-dtype")
-        options |= dict.fromkeys(engine.kv_dtype_options, text(kv_dtype, "--kv-dtype"))
+        options |= dict.fromkeys(engine.kv_dtype_options, cache_type(engine.id, text(kv_dtype, "--kv-dtype")))
     return options
 
 
@@ -310,20 +333,6 @@ def _warnings(spec: ModelSpec, resolved: ResolvedModel) -> tuple[str, ...]:
     if resolved.confidence == "derived":
         warnings.append("config.json was assembled from published facts, not copied: see `fmkit catalog show`")
     return (*warnings, *spec.notes)
-
-
-def _next(resolved: ResolvedModel, estimates: Sequence[Estimate], *, fit: bool) -> tuple[str, ...]:
-    best = next((found for found in estimates if found.fits and found.valid and _can_be_tried(found)), None)
-    if resolved.engine is None and best is not None:
-        return (f"fmkit try {resolved.ref} --random-weights --precision {best.precision}",)
-    return () if fit else (f"fmkit vram {resolved.ref} --fit",)
-
-
-def _can_be_tried(estimate: Estimate) -> bool:
-    """Whether `fmkit try` runs this precision: what other engines load it makes of transformers' own."""
-    return estimate.layout in QUANTISERS or (
-        estimate.engine != "transformers" and estimate.precision in DEFAULT_PRECISIONS
-    )
 
 
 def _api_answer(resolved: ResolvedModel, catalog: Catalog) -> VramResult:

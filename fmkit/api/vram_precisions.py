@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.precision import DTYPE_BYTES
+from fmkit.model.quality import loss_in_words, loss_of
 from fmkit.model.quantised.loading import unpacks
 from fmkit.results.vram import PrecisionLoss
 
@@ -12,12 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fmkit.catalog.load import Catalog
-    from fmkit.model.precision import Layout, Precision
+    from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
 
 _FULL_BITS = 16
-_GENERIC = ("int8", "int4", "fp8")
-"""Precisions whose layout is each engine's own."""
 
 
 def precision_notes(spec: ModelSpec, engine: str, layouts: Mapping[str, Layout], catalog: Catalog) -> Iterator[str]:
@@ -59,27 +58,19 @@ def _untouched(spec: ModelSpec, precision: str, layout: Layout) -> Iterator[str]
 
 
 def quality_losses(layouts: Mapping[str, Layout], catalog: Catalog) -> tuple[PrecisionLoss, ...]:
-    """What each precision narrower than 16 bit was measured to cost, as published."""
-    found = []
-    for name, layout in layouts.items():
-        precision = _measured_as(name, layout, catalog)
-        bits = layout.weight_bits if precision is None else precision.bits
-        if bits is not None and (bits < _FULL_BITS or unpacks(layout)):
-            losses = precision.losses if precision is not None else ()
-            summary = precision.quality_loss if precision is not None else "unknown"
-            found.append(PrecisionLoss(precision=name, summary=summary, measurements=losses))
-    return tuple(found)
+    """What the layout of each precision narrower than 16 bit was measured to cost, as published."""
+    return tuple(
+        PrecisionLoss(
+            precision=name,
+            summary=loss_in_words(layout.id, layout.weight_bits, catalog.quality_losses),
+            measurements=loss_of(layout.id, catalog.quality_losses),
+        )
+        for name, layout in layouts.items()
+        if layout.weight_bits is not None and (layout.weight_bits < _FULL_BITS or unpacks(layout))
+    )
 
 
-def _measured_as(name: str, layout: Layout, catalog: Catalog) -> Precision | None:
-    """The precision whose measurements count: of stored weights that of their layout, where it has a name of its own."""
-    if name != "stored":
-        return catalog.precisions.get(name)
-    of_layout = {
-        layout_id: precision
-        for engine in catalog.engines.values()
-        for precision, layout_id in engine.layouts.items()
-        if precision not in _GENERIC
-    }
-    own = of_layout.get(layout.id)
-    return catalog.precisions[own] if own is not None and own != "stored" else None
+def losses_of_engine(engine: str, catalog: Catalog) -> dict[str, str]:
+    """In words what each of the engine's precisions narrower than 16 bit was measured to cost."""
+    layouts = {name: catalog.layouts[layout] for name, layout in catalog.engines[engine].layouts.items()}
+    return {loss.precision: loss.summary for loss in quality_losses(layouts, catalog)}

@@ -56,15 +56,20 @@ SequencesOption = Annotated[
 ]
 
 
-def split_values(values: Sequence[str] | None) -> list[str] | None:
+def split_values(values: Sequence[str] | None, *, where: str) -> list[str] | None:
     """The values of an option that may be repeated or comma-separated; None when it was not given.
 
-    >>> split_values(["fp16,int8", "int4"]), split_values(None)
+    An option with nothing but commas is refused: it would silently mean the default.
+
+    >>> split_values(["fp16,int8", "int4"], where="--precision"), split_values(None, where="--precision")
     (['fp16', 'int8', 'int4'], None)
     """
     if not values:
         return None
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+    parts = [part.strip() for value in values for part in value.split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"can't read {','.join(values)!r}: there is no value in it", where=where)
+    return parts
 
 
 def whole_number(text: str, *, where: str, at_least: int = 1, at_most: int = 2**31) -> int:
@@ -82,7 +87,7 @@ def whole_number(text: str, *, where: str, at_least: int = 1, at_most: int = 2**
 
 def whole_numbers(values: Sequence[str] | None, *, where: str, at_most: int = 2**31) -> list[int] | None:
     """Whole numbers of an option that may be repeated or comma-separated; None when it was not given."""
-    parts = split_values(values)
+    parts = split_values(values, where=where)
     return None if parts is None else [whole_number(part, where=where, at_most=at_most) for part in parts]
 
 

@@ -24,7 +24,7 @@ def refuse_beside_log(options: Sequence[str]) -> None:
 
 def one_value(values: Sequence[str] | None, where: str) -> str | None:
     """The value of an option that may be repeated elsewhere, but not beside a log."""
-    found = split_values(values)
+    found = split_values(values, where=where)
     if found is not None and len(found) > 1:
         raise UsageError(f"a log is of one model as it was loaded: give one value, not {len(found)}", where=where)
     return found[0] if found else None

@@ -107,7 +107,7 @@ def try_command(
         prompt=prompt,
         random_weights=random_weights,
         layers=None if layers is None else whole_number(layers, where="--layers"),
-        checks=split_values(checks),
+        checks=split_values(checks, where="--checks"),
         repeat=whole_number(repeat, where="--repeat", at_least=0),
         yes=yes,
         keep=keep,
@@ -115,8 +115,8 @@ def try_command(
         confirm=_confirm if _can_ask() else None,
         progress=None if quiet else note,
     )
-    precisions: Sequence[str | None] = split_values(precision) or [None]
-    contexts: Sequence[str | None] = split_values(context) or [None]
+    precisions: Sequence[str | None] = split_values(precision, where="--precision") or [None]
+    contexts: Sequence[str | None] = split_values(context, where="--context") or [None]
     counts = whole_numbers(sequences, where="--sequences") or [1]
     if len(precisions) == len(contexts) == len(counts) == 1:
         emit(try_one(model, precisions[0], contexts[0], counts[0], options), print_trial, as_json=as_json)

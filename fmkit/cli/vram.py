@@ -118,7 +118,16 @@ def vram_command(
         told = {
             "--context": context,
             "--sequences": sequences,
+            "--engine": engine != "transformers",
             "--engine-option": engine_option,
+            "--attention": attention != "sdpa",
+            "--trace": trace,
+            "--train": train,
+            "--optimizer": optimizer,
+            "--lora-rank": lora_rank,
+            "--lora-targets": lora_targets,
+            "--checkpointing": checkpointing,
+            "--train-batch": train_batch,
             "--kv-dtype": kv_dtype,
             "--tensor-parallel": tensor_parallel,
             "--pipeline-parallel": pipeline_parallel,
@@ -136,10 +145,10 @@ def vram_command(
         return
     if model is None:
         raise UsageError("Missing argument 'MODEL'.", next_command="fmkit vram --help")
-    lengths = split_values(context)
+    lengths = split_values(context, where="--context")
     result = vram(
         model,
-        precision=split_values(precision),
+        precision=split_values(precision, where="--precision"),
         context=None if lengths is None else [parse_tokens(text, where="--context") for text in lengths],
         sequences=whole_numbers(sequences, where="--sequences", at_most=MOST_SEQUENCES),
         encoder_tokens=None if encoder_tokens is None else parse_tokens(encoder_tokens, where="--encoder-tokens"),
@@ -160,7 +169,7 @@ def vram_command(
         train=train,
         optimizer=optimizer,
         lora_rank=None if lora_rank is None else whole_number(lora_rank, where="--lora-rank", at_most=65_536),
-        lora_targets=split_values(lora_targets),
+        lora_targets=split_values(lora_targets, where="--lora-targets"),
         checkpointing=checkpointing,
         train_batch=whole_numbers(train_batch, where="--train-batch", at_most=MOST_SEQUENCES),
         offline=offline,

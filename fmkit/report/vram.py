@@ -48,7 +48,7 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
     if result.stored is not None:
         say(console, _stored_line(result.stored))
     if result.machine is not None:
-        say(console, _machine_line(result.machine))
+        say(console, _machine_line(result.machine, result.estimates))
     if result.estimates:
         console.print()
         _print_grid(result, console)
@@ -96,12 +96,18 @@ def _stored_line(stored: StoredFiles) -> str:
     return f"files: {files}{format_bytes(stored.file_bytes)}{f' ({dtypes})' if dtypes else ''}{left_out}"
 
 
-def _machine_line(machine: MachineSummary) -> str:
+def _machine_line(machine: MachineSummary, estimates: Sequence[Estimate]) -> str:
+    """What a device offers, and what the engine keeps to where that is less."""
     each = " each" if machine.count > 1 else ""
     free = "" if machine.free_bytes is None else f", {format_bytes(machine.free_bytes)} free now"
     if machine.usable_bytes == machine.memory_bytes:
-        return f"{machine.name}, all of it usable{free}"
-    return f"{machine.name}: {format_bytes(machine.usable_bytes)} usable of {format_bytes(machine.memory_bytes)}{each}{free}"
+        line = f"{machine.name}, all of it usable{free}"
+    else:
+        line = f"{machine.name}: {format_bytes(machine.usable_bytes)} usable of {format_bytes(machine.memory_bytes)}{each}{free}"
+    first = estimates[0] if estimates else None
+    if first is None or first.device_budget_bytes is None or not first.budget_reason:
+        return line
+    return f"{line}; {first.engine} uses {format_bytes(first.device_budget_bytes)} ({first.budget_reason})"
 
 
 def _print_grid(result: VramResult, console: Console) -> None:
@@ -249,17 +255,16 @@ def _range(rate: Range) -> str:
 
 
 def _print_quality(losses: Sequence[PrecisionLoss], console: Console, *, detail: bool) -> None:
-    """What each narrower precision was measured to cost, a line each; with `detail` the sources."""
+    """What each narrower precision was measured to cost, a line for those that cost alike; with `detail` the sources."""
     say(console, "Measured loss of quality against 16 bit", style="bold")
-    unknown = [loss.precision.upper() for loss in losses if not loss.measurements]
+    alike: dict[str, list[PrecisionLoss]] = {}
     for loss in losses:
-        if loss.measurements:
-            say(console, f"{loss.precision.upper()}: {loss.summary}", indent=2)
-            if detail:
-                for source in dict.fromkeys(_source_of(measured) for measured in loss.measurements):
-                    say(console, f"source: {source}", indent=4)
-    if unknown:
-        say(console, f"{', '.join(unknown)}: unknown", indent=2)
+        alike.setdefault(loss.summary, []).append(loss)
+    for summary, found in alike.items():
+        say(console, f"{', '.join(loss.precision.upper() for loss in found)}: {summary}", indent=2)
+        if detail:
+            for source in dict.fromkeys(_source_of(measured) for loss in found for measured in loss.measurements):
+                say(console, f"source: {source}", indent=4)
 
 
 def _source_of(measured: QualityLoss) -> str:
@@ -274,7 +279,7 @@ def _print_fit(fit: Fit, console: Console) -> None:
     rows = [
         [
             found.precision.upper(),
-            "yes" if found.fits else f"{format_bytes(found.short_bytes)} short",
+            "yes" if found.fits else f"{format_bytes(found.short_bytes)} short" if found.short_bytes else "no",
             "-" if found.max_context_tokens is None else format_tokens(found.max_context_tokens),
             "-" if found.max_sequences is None else f"{found.max_sequences:,}",
             found.smallest_device or "none",

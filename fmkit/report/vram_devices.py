@@ -37,6 +37,8 @@ def _print_host(host: HostNeed, console: Console) -> None:
     offered = "" if host.budget_bytes is None else f" of {format_bytes(host.budget_bytes)}"
     disk = f", {format_bytes(host.disk_bytes)} on disk" if host.disk_bytes else ""
     say(console, f"beside the device: {format_bytes(host.bytes)}{offered} of main memory{disk}", indent=2)
+    if host.budget_reason:
+        say(console, f"main memory: {host.budget_reason}", indent=4)
     for line in host.lines:
         say(console, f"{line.part}: {format_bytes(line.bytes)}, {line.reason}", indent=4)
 
@@ -57,9 +59,11 @@ def print_cuts(fit: Fit, console: Console) -> None:
     for cut in fit.cuts:
         enough = "then it fits" if cut.fits else "not enough alone"
         say(console, f"{cut.change} ({cut.option}): saves {format_bytes(cut.saves_bytes)}, {enough}", indent=2)
-    if fit.max_gpu_layers is not None:
-        say(console, f"at most gpu_layers={fit.max_gpu_layers} fit on the device", indent=2)
-    if fit.fewest_devices is not None and fit.fewest_devices > 1:
-        say(console, f"{fit.fewest_devices} devices of this kind hold it", indent=2)
-    if fit.smallest_device is None and fit.smallest_devices is not None:
-        say(console, f"no device alone holds it; --gpu {fit.smallest_devices} does", indent=2)
+    for found in fit.precisions:
+        name = found.precision.upper()
+        if found.max_gpu_layers is not None:
+            say(console, f"{name}: at most gpu_layers={found.max_gpu_layers} fit on the device", indent=2)
+        if found.fewest_devices is not None and found.fewest_devices > 1:
+            say(console, f"{name}: {found.fewest_devices} devices of this kind hold it", indent=2)
+        if found.smallest_device is None and found.smallest_devices is not None:
+            say(console, f"{name}: no device alone holds it; --gpu {found.smallest_devices} does", indent=2)

@@ -44,7 +44,7 @@ def cuts(sizer: Sizer, asked: MemoryEstimate, machine: Machine, smaller_precisio
 
 def _cut(change: str, option: str, asked: MemoryEstimate, then: MemoryEstimate) -> Cut | None:
     saved = asked.per_device_bytes - then.per_device_bytes
-    if saved <= 0 and not then.fits:
+    if then.refused is not None or (saved <= 0 and not then.fits):
         return None
     return Cut(change=change, option=option, saves_bytes=max(0, saved), fits=bool(then.fits))
 

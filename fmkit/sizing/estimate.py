@@ -85,13 +85,20 @@ class DeviceNeed(msgspec.Struct, frozen=True, kw_only=True):
 class HostNeed(msgspec.Struct, frozen=True, kw_only=True):
     """What lies in main memory beside the devices, and on disk where main memory is full, as lines that sum to the figures.
 
-    `budget_bytes` is what main memory offers; None where it is not known, and then nothing is judged.
+    `budget_bytes` is what main memory offers, `budget_reason` why not all of it; None where it is not known, and then
+    nothing is judged.
     """
 
     bytes: int
     disk_bytes: int
     lines: tuple[MemoryLine, ...]
     budget_bytes: int | None = None
+    budget_reason: str = ""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Weights that lie in main memory and on disk."""
+        return sum(line.bytes for line in self.lines if line.kind == "weights")
 
     @property
     def short_bytes(self) -> int:
@@ -131,7 +138,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
     `per_device_bytes` is the most loaded of the `devices`; `host` what lies in main memory or on disk, which is in none
     of the other figures. `pipeline_parallel` counts the devices that hold different layers. `fits` asks each device and
-    main memory.
+    main memory, and is False where the engine does not load it at all: `refused` says why. `budget_reason` is the engine's
+    setting where that offers less of a device than is usable.
     """
 
     engine: str
@@ -161,6 +169,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceNeed, ...] = ()
     host: HostNeed | None = None
     training: TrainingFacts | None = None
+    refused: str | None = None
+    budget_reason: str = ""
 
     @property
     def host_is_used(self) -> bool:
@@ -169,12 +179,17 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
         return self.host is not None and any(line.part in names for line in self.host.lines)
 
     @property
+    def device_budget_bytes(self) -> int | None:
+        """What the engine may use of one device; None where nothing was judged."""
+        budgets = [device.budget_bytes for device in self.devices if device.budget_bytes is not None]
+        return budgets[0] if budgets else self.budget_bytes
+
+    @property
     def short_bytes(self) -> int:
         """Bytes missing where most are: on the most loaded device or in main memory; 0 where it fits or there is no budget."""
-        budgets = [device.budget_bytes for device in self.devices if device.budget_bytes is not None]
-        if not budgets and self.budget_bytes is None:
+        budget = self.device_budget_bytes
+        if budget is None:
             return 0
-        budget = budgets[0] if budgets else self.budget_bytes or 0
         return max(0, self.per_device_bytes - budget, self.host.short_bytes if self.host is not None else 0)
 
 

@@ -78,7 +78,7 @@ def fit(sizer: Sizer, asked: Asked, precisions: Sequence[str]) -> Fit:
         limited_by=shown.limited_by,
         smallest_device=shown.smallest_device,
         short_bytes=0 if best else shown.short_bytes,
-        cut=None if best else _largest_part(estimate),
+        cut=None if best or estimate.refused is not None else _largest_part(estimate),
         precisions=each,
         fewest_devices=shown.fewest_devices,
         smallest_devices=shown.smallest_devices,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.machine import Machine, host_budget
+from fmkit.machine import Machine, host_budget, host_reserve
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
 from fmkit.sizing.engines import llama_cpp_devices, transformers_devices, vllm_devices
@@ -79,17 +79,25 @@ def estimate(
         reserved_bytes=sum(_filled_bytes(load, budget) * load.count for load in loads),
         per_device_bytes=per_device,
         lines=_all_lines(loads),
-        fits=per_device <= budget and (host is None or not host.short_bytes) if budget is not None else None,
+        fits=None if budget is None else per_device <= budget and _is_possible(placement, host),
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
         warnings=(
             *warnings,
             *placement.warnings,
+            *((placement.refused,) if placement.refused is not None else ()),
             *_unjudged(host),
             *dict.fromkeys(text for load in loads for text in load.plan.warnings),
         ),
         devices=tuple(_need(load, budget) for load in loads),
         host=host,
+        refused=placement.refused,
+        budget_reason=_budget_reason(first, machine, budget),
     )
+
+
+def _is_possible(placement: Placement, host: HostNeed | None) -> bool:
+    """Whether the engine loads it so, and main memory holds what lies there."""
+    return placement.refused is None and (host is None or not host.short_bytes)
 
 
 class _Load(msgspec.Struct, frozen=True):
@@ -134,7 +142,16 @@ def _host_need(placement: Placement, machine: Machine | None) -> HostNeed | None
         disk_bytes=total(on_disk),
         lines=(*in_memory, *on_disk),
         budget_bytes=host_budget(machine),
+        budget_reason=_host_reason(machine),
     )
+
+
+def _host_reason(machine: Machine | None) -> str:
+    if machine is None or machine.host_memory_bytes is None:
+        return ""
+    size = machine.host_memory_bytes
+    reserve = host_reserve(size)
+    return f"{format_bytes(size)} less {format_bytes(reserve.bytes)}: {reserve.reason}"
 
 
 def _unjudged(host: HostNeed | None) -> tuple[str, ...]:
@@ -197,6 +214,13 @@ def _device_budget(plan: Plan, machine: Machine | None) -> int | None:
     if plan.budget_fraction is None:
         return machine.usable_bytes
     return min(int(machine.memory_bytes * plan.budget_fraction), machine.usable_bytes)
+
+
+def _budget_reason(plan: Plan, machine: Machine | None, device_budget: int | None) -> str:
+    """The engine's setting, where that and not the device is the limit."""
+    if machine is None or plan.budget_fraction is None or device_budget == machine.usable_bytes:
+        return ""
+    return f"{plan.budget_option} {plan.budget_fraction:g} of {format_bytes(machine.memory_bytes)}"
 
 
 def _filled_bytes(load: _Load, device_budget: int | None) -> int:

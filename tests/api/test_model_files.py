@@ -137,6 +137,20 @@ def test_what_config_and_files_disagree_about_is_said(folder: Path) -> None:
     assert any("stored as float32; config.json says bfloat16" in note for note in size(folder).warnings)
 
 
+def test_files_of_another_width_than_the_config_are_said(folder: Path) -> None:
+    tensors = llama_tensors(LLAMA_1B)
+    rewrite(folder, tensors, hidden_size=4096)
+    note = next(note for note in size(folder).warnings if "other shapes" in note)
+    assert "model.embed_tokens.weight is 32000 x 2048 in the file, 32000 x 4096 by config.json" in note
+    assert note.endswith("; and 16 more tensors. Sizes under 'stored' are the files'")
+    rewrite(folder, tensors, vocab_size=16000)
+    note = next(note for note in size(folder).warnings if "other shapes" in note)
+    assert "lm_head.weight is 32000 x 2048 in the file, 16000 x 2048 by config.json" in note
+    assert "more" not in note
+    rewrite(folder, tensors)
+    assert not any("shapes" in note for note in size(folder).warnings)
+
+
 def test_awq_is_sized_by_its_packed_tensors(folder: Path) -> None:
     config = {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}}
     tensors: dict[str, Any] = {}

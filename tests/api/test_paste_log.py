@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 LOGS = ROOT / "tests" / "fixtures" / "logs"
 
 
-def pasted(name: str, model: str | None = None, precision: str | None = None) -> PasteLogResult:
-    return paste_log(str(LOGS / f"{name}.log"), model, precision=precision)
+def pasted(name: str, model: str | None = None, precision: str | None = None, gpu: str | None = None) -> PasteLogResult:
+    return paste_log(str(LOGS / f"{name}.log"), model, precision=precision, gpu=gpu)
 
 
 def errors(found: PasteLogResult) -> dict[str, float]:
@@ -142,3 +142,40 @@ def test_a_log_redirected_by_powershell(tmp_path: Path) -> None:
     text = (LOGS / "sglang-qwen3-30b-a3b.log").read_text(encoding="utf-8")
     (tmp_path / "wide.log").write_text(text, encoding="utf-16")
     assert paste_log(str(tmp_path / "wide.log"), "qwen3-30b-a3b").parts[0].part == "weights"
+
+
+def test_vllm_0_6_4_every_part_and_the_room_for_the_cache() -> None:
+    """A log that no rule was fitted on; what is left for the cache is the card's, less all that was predicted."""
+    found = pasted("vllm-0.6.4-opt-125m")
+    assert found.missed_most is None
+    assert {"start-up profile", "outside of PyTorch", "CUDA graphs"} <= errors(found).keys()
+    assert abs(errors(found)["cache"]) <= 0.001
+    assert abs(errors(found)["room for the cache"]) <= 0.005
+    assert found.missing == ()
+
+
+@pytest.mark.parametrize("gpu", ["a100-sxm4-40gb", "a100-sxm4-40gb:2"])
+def test_a_named_card_is_used_for_the_room_and_not_called_missing(gpu: str) -> None:
+    assert any("card's memory" in text for text in pasted("vllm-0.5-llama-3.1-8b").missing)
+    found = pasted("vllm-0.5-llama-3.1-8b", gpu=gpu)
+    assert not any("card's memory" in text for text in found.missing)
+    assert any("gpu_memory_utilization" in text for text in found.missing)
+    assert abs(errors(found)["room for the cache"]) <= 0.02  # 9,930 blocks; the notebook's card had 40 GB
+
+
+def test_a_log_of_another_model_or_card_is_said() -> None:
+    other = pasted("vllm-0.5-llama-3.1-8b", "qwen2.5-7b")
+    assert any("another model than qwen2.5-7b" in text for text in other.warnings)
+    small = pasted("vllm-0.5-llama-3.1-8b", "llama-3.1-8b-instruct", gpu="t4")
+    assert [text for text in small.warnings if "another card" in text]
+    same = pasted("vllm-0.5-llama-3.1-8b", "llama-3.1-8b", gpu="a100-sxm4-40gb")  # its base: the same tensors
+    assert not any("another" in text for text in same.warnings)
+
+
+def test_a_size_below_zero_is_said_and_not_counted(tmp_path: Path) -> None:
+    text = (LOGS / "vllm-0.6.4-opt-125m.log").read_text(encoding="utf-8").replace("took 0.2389", "took -14.90")
+    (tmp_path / "below.log").write_text(text, encoding="utf-8")
+    found = paste_log(str(tmp_path / "below.log"))
+    assert all(part.actual_bytes >= 0 for part in found.parts)
+    assert not {"weights", "start-up profile"} & {part.part for part in found.parts}
+    assert any("below zero" in text and "-14.90" in text for text in found.warnings)

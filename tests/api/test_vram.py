@@ -56,7 +56,7 @@ def test_a_price_without_a_source_borrows_none() -> None:
 @pytest.mark.parametrize(
     ("one", "several"),
     [
-        ({"precision": "int4"}, {"precision": ["int4"]}), ({"precision": "4bit"}, {"precision": ("int4",)}),
+        ({"precision": "int4"}, {"precision": ["int4"]}), ({"precision": "4bit"}, {"precision": ("4bit",)}),
         ({"context": "32k"}, {"context": [32768]}), ({"context": 32768}, {"context": ["32k"]}),
         ({"sequences": 4}, {"sequences": [4]}),
         ({"engine": "vllm", "engine_option": "block_size=32"}, {"engine": "vllm", "engine_option": ["block_size=32"]}),
@@ -76,6 +76,36 @@ def test_a_layout_that_leaves_most_alone_says_so(model: str) -> None:
 @pytest.mark.parametrize("model", ["llama-3.1-8b", "gpt2", "bert-base-uncased"])
 def test_a_layout_that_works_says_nothing(model: str) -> None:
     assert not any("of the weights in" in warning for warning in vram(model, gpu="rtx-4090").warnings)
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "llama.cpp"])
+def test_a_type_of_the_cache_is_refused_by_the_option_that_named_it(engine: str) -> None:
+    with pytest.raises(UsageError, match="nonsense") as caught:
+        vram("llama-3.1-8b", gpu="rtx-4090", engine=engine, kv_dtype="nonsense")
+    assert caught.value.where == "--kv-dtype"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("llama-3.1-8b", "no encoder"),
+        ("bert-base-uncased", "no encoder beside"),
+        ("whisper-tiny", "always makes 1,500"),
+    ],
+)
+@pytest.mark.parametrize("train", [None, "full"])
+def test_a_length_of_an_encoder_that_is_not_there_is_refused(model: str, said: str, train: str | None) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        vram(model, gpu="rtx-4090", encoder_tokens=100, train=train)
+    assert caught.value.where == "--encoder-tokens"
+
+
+def test_a_length_of_an_encoder_counts_where_there_is_one() -> None:
+    short, long = (
+        vram("t5-small", gpu="rtx-4090", context=64, encoder_tokens=count).estimates[0] for count in (64, 512)
+    )
+    assert (short.encoder_tokens, long.encoder_tokens) == (64, 512)
+    assert short.cache_bytes < long.cache_bytes
 
 
 def test_no_trial_is_proposed_of_what_is_impossible() -> None:

@@ -11,7 +11,8 @@ import pytest
 from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import ArchitectureUnknownError, UsageError
-from fmkit.results.vram import VramResult
+from fmkit.model.ggml import FILE_TYPES
+from fmkit.results.vram import PrecisionLoss, VramResult
 
 CONFIGS = Path(__file__).parents[2] / "catalog" / "configs"
 
@@ -119,16 +120,45 @@ def test_an_unknown_quantisation_is_refused_by_name_and_16_bit_is_not(tmp_path: 
     assert vram(path, precision="fp16", context="4k", memory="24GiB").estimates[0].weights_bytes > 16e9
 
 
+def losses(engine: str, *names: str) -> dict[str, PrecisionLoss]:
+    result = vram("llama-3.1-8b", precision=list(names), context="4k", engine=engine)
+    return {loss.precision: loss for loss in result.quality_loss}
+
+
 def test_quality_loss_stands_beside_each_smaller_precision() -> None:
-    result = vram("llama-3.1-8b", precision=["fp16", "int4", "int8-torchao"], context="4k")
-    by_precision = {loss.precision: loss for loss in result.quality_loss}
-    assert set(by_precision) == {"int4", "int8-torchao"}
-    assert by_precision["int8-torchao"].summary == "unknown"
-    assert by_precision["int8-torchao"].measurements == ()
-    assert "MMLU -6.0 to -0.3 points" in by_precision["int4"].summary
-    assert all(measured.source and measured.model for measured in by_precision["int4"].measurements)
+    found = losses("vllm", "fp16", "int8-gptq", "int4-gptq")
+    assert set(found) == {"int8-gptq", "int4-gptq"}
+    assert {measured.scheme for measured in found["int4-gptq"].measurements} == {"GPTQ Int4"}
+    assert {measured.scheme for measured in found["int8-gptq"].measurements} == {"GPTQ Int8"}
+    assert "MMLU -1.3 to -0.4 points" in found["int4-gptq"].summary
+    assert all(measured.source and measured.model for measured in found["int4-gptq"].measurements)
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_the_loss_of_another_method_is_not_taken_for_this_ones(engine: str) -> None:
+    """bitsandbytes, AWQ and W8A16 are nobody's GPTQ, nor Meta's own 4-bit schemes."""
+    for name, found in losses(engine, "int8", "int4").items():
+        assert found.measurements == ()
+        assert found.summary.startswith(f"unknown; other {name[-1]}-bit methods: MMLU "), found.summary
 
 
 def test_quality_loss_of_a_gguf_mix_is_its_perplexity() -> None:
-    result = vram("llama-3.1-8b", precision="q4_k_m", context="4k", engine="llama.cpp")
-    assert result.quality_loss[0].summary == "perplexity +0.1754 (by GGUF Q4_K_M, on Meta-Llama-3-8B)"
+    found = losses("llama.cpp", "int4", "int8", "q4_k_m", "iq2_m")
+    assert found["q4_k_m"].summary == found["int4"].summary == "perplexity +0.1754 (by GGUF Q4_K_M, on Meta-Llama-3-8B)"
+    assert found["int8"].summary == "perplexity +0.0026 (by GGUF Q8_0, on Meta-Llama-3-8B)"
+    assert found["iq2_m"].summary == "unknown"
+
+
+def test_every_file_type_with_a_rule_has_a_precision() -> None:
+    offered = {layout.file_type for layout in load_catalog().layouts.values()}
+    assert set(FILE_TYPES) - offered == {
+        "BF16",
+        "NVFP4",
+        "Q1_0",
+    }  # bf16 is as large as fp16; of the others no file is known
+
+
+@pytest.mark.parametrize("name", ["UD-Q4_K_XL", "q4_k_l", "q3_k_xl"])
+def test_a_mix_made_by_hand_is_sized_from_its_file(name: str) -> None:
+    with pytest.raises(UsageError, match=r"whose rule fmkit does not know.*size the \.gguf file itself"):
+        vram("llama-3.1-8b", precision=name, engine="llama.cpp")

@@ -64,6 +64,11 @@ def test_a_log_on_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch
     [
         (("--paste-log", SGLANG), ExitCode.USAGE, "does not name the model"),
         (("qwen3-30b-a3b", "--paste-log", SGLANG, "--context", "4k"), ExitCode.USAGE, "leave out --context"),
+        (
+            ("qwen3-30b-a3b", "--paste-log", SGLANG, "--engine", "llama.cpp", "--train", "full"),
+            ExitCode.USAGE,
+            "leave out --engine, --train",
+        ),
         (("qwen3-30b-a3b", "--paste-log", SGLANG, "-p", "fp16,int8"), ExitCode.USAGE, "give one value"),
         (("qwen3-30b-a3b", "--paste-log", "absent.log"), ExitCode.UNSAFE_INPUT, "can't read the log"),
         (

@@ -11,8 +11,15 @@ from fmkit.errors import UsageError
 
 
 def test_split_values_drops_blanks_and_keeps_order() -> None:
-    assert split_values(["b, a", " ", "c,,d"]) == ["b", "a", "c", "d"]
-    assert split_values([]) is None
+    assert split_values(["b, a", " ", "c,,d"], where="--precision") == ["b", "a", "c", "d"]
+    assert split_values([], where="--precision") is None
+
+
+@pytest.mark.parametrize("typed", ["", ",,,", " , "])
+def test_an_option_without_a_value_does_not_mean_the_default(typed: str) -> None:
+    with pytest.raises(UsageError, match="no value") as caught:
+        split_values([typed], where="--precision")
+    assert caught.value.where == "--precision"
     assert whole_numbers(None, where="--x") is None
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fmkit.report.vram import csv_table, markdown_text, print_vram
 from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
-from fmkit.sizing.estimate import Fit, MemoryLine, PrecisionFit
+from fmkit.sizing.estimate import Fit, HostNeed, MemoryLine, PrecisionFit
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.units import GIB
 
@@ -121,6 +121,38 @@ def test_the_inverse_says_what_is_short_and_what_stops_it() -> None:
     assert "FP16 3.00 GiB short - - none" in shown
     assert "INT4 yes 61,000 3 a-card" in shown
     assert "best: INT4; a longer context is stopped by memory" in shown
+
+
+def test_what_the_engine_keeps_to_stands_beside_what_is_usable() -> None:
+    kept = msgspec.structs.replace(RESULT.estimates[0], budget_bytes=12 * GIB, budget_reason="share 0.5 of 24.00 GiB")
+    shown = " ".join(text(msgspec.structs.replace(RESULT, estimates=(kept,)), width=200).split())
+    assert "23.00 GiB usable of 24.00 GiB; transformers uses 12.00 GiB (share 0.5 of 24.00 GiB)" in shown
+    assert "transformers uses" not in text(RESULT, width=200)
+
+
+def test_main_memory_that_is_not_offered_has_a_reason() -> None:
+    host = HostNeed(
+        bytes=GIB, disk_bytes=0, lines=(), budget_bytes=60 * GIB, budget_reason="64.00 GiB less 4.00 GiB: kept"
+    )
+    beside = msgspec.structs.replace(RESULT.estimates[0], host=host)
+    shown = " ".join(text(msgspec.structs.replace(RESULT, estimates=(beside,)), width=200).split())
+    assert "1.00 GiB of 60.00 GiB of main memory main memory: 64.00 GiB less 4.00 GiB: kept" in shown
+
+
+def test_numbers_of_devices_and_layers_name_their_precision() -> None:
+    counts = zip(FIT.precisions, (7, 2), strict=True)
+    each = tuple(msgspec.structs.replace(found, fewest_devices=n, max_gpu_layers=10 * n) for found, n in counts)
+    several = msgspec.structs.replace(RESULT, fit=msgspec.structs.replace(FIT, precisions=each))
+    shown = [" ".join(found.split()) for found in text(several).splitlines()]
+    assert "FP16: 7 devices of this kind hold it" in shown
+    assert "INT4: 2 devices of this kind hold it" in shown
+    assert "INT4: at most gpu_layers=20 fit on the device" in shown
+
+
+def test_what_is_refused_is_short_of_nothing() -> None:
+    refused = msgspec.structs.replace(FIT.precisions[0], short_bytes=0)
+    shown = text(msgspec.structs.replace(RESULT, fit=msgspec.structs.replace(FIT, precisions=(refused,))))
+    assert "FP16 no - -" in " ".join(shown.split())
 
 
 def test_what_is_impossible_neither_fits_nor_has_a_speed() -> None:

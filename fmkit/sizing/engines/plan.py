@@ -24,7 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
     `runtime` replaces the catalog's figure where the engine's rules know better; `warnings` is what its rules have to
     say. `budget_fraction` is set for an engine that fills a share of each device: it may use that much of it, and takes
-    all of that. `host` lies in main memory, `disk` on disk.
+    all of that; `budget_option` is its option for it. `host` lies in main memory, `disk` on disk.
     """
 
     cache_dtype: str
@@ -35,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prefill: tuple[MemoryLine, ...]
     runtime: tuple[MemoryLine, ...] | None = None
     budget_fraction: float | None = None
+    budget_option: str = ""
     warnings: tuple[str, ...] = ()
     host: tuple[MemoryLine, ...] = ()
     disk: tuple[MemoryLine, ...] = ()
@@ -49,13 +50,17 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """A model over devices: what each of them holds, and by how many it was divided in which way."""
+    """A model over devices: what each of them holds, and by how many it was divided in which way.
+
+    `refused` says why the engine does not load it so, whatever room there is.
+    """
 
     devices: tuple[DevicePlan, ...]
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     expert_parallel: int = 1
     warnings: tuple[str, ...] = ()
+    refused: str | None = None
 
 
 def total(lines: Iterable[MemoryLine]) -> int:

@@ -104,7 +104,10 @@ def _mapped(
     used = sorted(place for place in set(found.places.values()) if isinstance(place, int)) or [0]
     plans = tuple(_device_plan(spec, layout, workload, machine, root, found, number) for number in used)
     return Placement(
-        devices=plans, pipeline_parallel=len(plans), warnings=tuple(_warnings(layout, devices, used, found))
+        devices=plans,
+        pipeline_parallel=len(plans),
+        warnings=tuple(_warnings(devices, used)),
+        refused=_refusal(layout, found),
     )
 
 
@@ -258,15 +261,18 @@ def _away_lines(spec: ModelSpec, layout: Layout, found: DeviceMap, target: Place
     )
 
 
-def _warnings(layout: Layout, devices: int, used: list[int], found: DeviceMap) -> list[str]:
+def _warnings(devices: int, used: list[int]) -> list[str]:
     texts = []
     if len(used) > 1:
         texts.append(f"device_map puts whole layers on {len(used)} devices, which work in turn: no faster than one")
     if len(used) < devices:
         texts.append(f"device_map leaves {devices - len(used)} of {devices} devices empty")
-    away = {place for place in found.places.values() if not isinstance(place, int)}
-    if away and layout.weight_bits is not None and layout.id.startswith("bnb"):
-        texts.append(
-            "bitsandbytes refuses to load with modules off-loaded, unless llm_int8_enable_fp32_cpu_offload keeps them in float32"
-        )
     return texts
+
+
+def _refusal(layout: Layout, found: DeviceMap) -> str | None:
+    """Why transformers does not load this placement: its bitsandbytes quantisers take no module that lies elsewhere."""
+    away = any(not isinstance(place, int) for place in found.places.values())
+    if not away or layout.weight_bits is None or not layout.id.startswith("bnb"):
+        return None
+    return "bitsandbytes refuses to load with modules off-loaded, unless llm_int8_enable_fp32_cpu_offload keeps them in float32"

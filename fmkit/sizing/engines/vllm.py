@@ -71,6 +71,7 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
         decode=_graph_lines(options, machine),
         prefill=(_profile_line(profile),) if profile.bytes else (),
         budget_fraction=options.utilisation,
+        budget_option="gpu_memory_utilization",
         warnings=_warnings(spec, layout, machine),
     )
 

@@ -49,7 +49,7 @@ class StartupLog(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is the name the log gives (a Hub id or a path), `options` engine options by fmkit's names, `facts` what else
     was read, as it was printed. `context_tokens` is for one sequence. `missing` says which lines of a whole log are
-    absent; `not_understood` holds lines that speak of memory and match nothing known.
+    absent, `refused` which figures can't be; `not_understood` holds lines that speak of memory and match nothing known.
     """
 
     engine: str
@@ -67,6 +67,7 @@ class StartupLog(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: tuple[float, int] | None = None
     total_bytes: int | None = None
     missing: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
 
     def parts(self, part: str) -> list[Figure]:
@@ -109,6 +110,18 @@ def figure(part: str, number: str, unit: str, line: str, device: str = "") -> Fi
     """A figure as its line prints it."""
     size, rounding = amount(number, unit)
     return Figure(part=part, bytes=size, device=device, rounding_bytes=rounding, line=line.strip()[:SHOWN_CHARACTERS])
+
+
+def without_negative(log: StartupLog) -> StartupLog:
+    """The log without amounts below zero, which are said instead: vLLM prints one where nothing was left for the cache."""
+    below = [each.line for each in log.figures if each.bytes < 0]
+    if not below:
+        return log
+    return msgspec.structs.replace(
+        log,
+        figures=tuple(each for each in log.figures if each.bytes >= 0),
+        refused=tuple(f"a size below zero is not counted: {line}" for line in dict.fromkeys(below)),
+    )
 
 
 def speaks_of_memory(line: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.errors import UnsafeInputError
 from fmkit.sizing.logs import llama_cpp, sglang, vllm
-from fmkit.sizing.logs.log import lines_of
+from fmkit.sizing.logs.log import lines_of, without_negative
 
 if TYPE_CHECKING:
     from fmkit.sizing.logs.log import StartupLog
@@ -28,10 +28,11 @@ def read_log(text: str, *, where: str = "the log") -> StartupLog:
             where=where,
             next_command="fmkit vram --help",
         )
-    found: StartupLog = best.read(lines)
+    found: StartupLog = without_negative(best.read(lines))
     if not found.figures and found.kv_tokens is None:
         raise UnsafeInputError(
-            f"a log of {found.engine} without a line that says how much memory anything took; missing: {'; '.join(found.missing)}",
+            f"a log of {found.engine} without a line that says how much memory anything took; missing: "
+            f"{'; '.join((*found.missing, *found.refused))}",
             where=where,
         )
     return found

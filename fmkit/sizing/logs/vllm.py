@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit.sizing.logs.log import NUMBER, Figure, StartupLog, amount, figure, ranks_in, shown, speaks_of_memory
 
 if TYPE_CHECKING:
@@ -34,10 +36,14 @@ _ONE = (
     ("activations", re.compile(rf"{NUMBER}\s?(GiB) for peak activation")),
     ("non-torch", re.compile(rf"{NUMBER}\s?(GiB) for non-torch memory")),
     ("graphs", re.compile(rf"{NUMBER}\s?(GiB) for CUDAGraph memory")),
+    ("torch peak", re.compile(rf"peak_torch_memory={NUMBER}(GiB)")),
+    ("non-torch", re.compile(rf"non_torch_memory={NUMBER}(GiB)")),
+    ("available", re.compile(rf"kv_cache_size={NUMBER}(GiB)")),
 )
 """What single amounts are of; one line may hold several."""
 
 _TOTAL = re.compile(rf"total_gpu_memory \({NUMBER}\s?GiB\)\s+x gpu_memory_utilization \((0?\.\d+|1\.0+)\)")
+_PROFILED = re.compile(rf"total_gpu_memory={NUMBER}GiB.{{0,300}}? gpu_memory_utilization=(0?\.\d+|1(?:\.0+)?)")
 _FREE = re.compile(rf"Free memory on device \({NUMBER}/{NUMBER}\s?GiB\).*?utilization is \((0?\.\d+|1(?:\.0+)?),")
 _TOKENS = re.compile(r"KV cache size:\s+([\d,]+) tokens")
 _REFUSED = re.compile(r"larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)")
@@ -51,6 +57,7 @@ _KEY = re.compile(r"['\"]?\b(model|max_seq_len|max_model_len|tensor_parallel_siz
                   r"('[^']{0,500}'|\"[^\"]{0,500}\"|[\w./+-]{1,500})")  # fmt: skip
 _CHUNKED = re.compile(r"max_num_batched_tokens=(\d+)")
 
+MISSING_CARD = "the card's memory"
 _OPTIONS = ("max_num_batched_tokens", "max_num_seqs", "gpu_memory_utilization", "block_size")
 
 
@@ -81,6 +88,7 @@ def read(lines: Sequence[str]) -> StartupLog:
         known |= _read_settings(line, settings)
         if not known and speaks_of_memory(line):
             unknown.append(line)
+    figures += _activations(figures)
     if blocks and not tokens:
         tokens.append(min(blocks) * int(settings.get("block_size", "16")))
     return StartupLog(
@@ -107,7 +115,7 @@ def _read_settings(line: str, settings: dict[str, str]) -> bool:
     before = len(settings)
     if hit := _VERSION.search(line):
         settings.setdefault("version", hit[1] or hit[2])
-    if hit := _TOTAL.search(line):
+    if hit := _TOTAL.search(line) or _PROFILED.search(line):
         settings |= {"total": hit[1], "gpu_memory_utilization": hit[2]}
     if hit := _FREE.search(line):
         settings |= {"total": hit[2], "gpu_memory_utilization": hit[3]}
@@ -121,6 +129,21 @@ def _read_settings(line: str, settings: dict[str, str]) -> bool:
                 settings.setdefault(name, plain)
         return True
     return len(settings) > before
+
+
+def _activations(figures: Sequence[Figure]) -> list[Figure]:
+    """What 0.6 prints as PyTorch's peak holds the weights too: less them it is what the profile took."""
+    weights = {each.device: each for each in figures if each.part == "weights" and each.bytes >= 0}
+    return [
+        msgspec.structs.replace(
+            peak,
+            part="activations",
+            bytes=peak.bytes - held.bytes,
+            rounding_bytes=peak.rounding_bytes + held.rounding_bytes,
+        )
+        for peak in figures
+        if peak.part == "torch peak" and (held := weights.get(peak.device)) is not None
+    ]
 
 
 def _rank(line: str) -> str:
@@ -166,7 +189,9 @@ def _missing(figures: Sequence[Figure], tokens: Sequence[int], settings: dict[st
     if "activations" not in parts:
         absent.append("what the start-up profile took: only debug logs and releases before 0.8 print it")
     if "total" not in settings:
-        absent.append("the card's memory and gpu_memory_utilization")
+        absent.append(MISSING_CARD)
+    if "gpu_memory_utilization" not in settings:
+        absent.append("gpu_memory_utilization")
     if "model" not in settings:
         absent.append("the model's name (Initializing a V1 LLM engine ... with config)")
     return tuple(absent)

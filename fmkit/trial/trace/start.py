@@ -26,7 +26,8 @@ def run_trace(request: TraceRequest, *, progress: Callable[[str], None] | None =
     takes longer than ten minutes.
     """
     if progress is not None:
-        progress(f"tracing {request.model} without weights: {len(request.cells)} workload{'s' if len(request.cells) > 1 else ''} ...")
+        plural = "s" if len(request.cells) > 1 else ""
+        progress(f"tracing {request.model} without weights: {len(request.cells)} workload{plural} ...")
     with tempfile.TemporaryDirectory(prefix="fmkit-trace-") as name:
         asked, answered = Path(name) / "request.json", Path(name) / "result.json"
         asked.write_bytes(msgspec.json.encode(request))

@@ -1,0 +1,95 @@
+"""The sentence that `fmkit vram` begins with: what fits, how far, and what stands beside that."""
+
+from __future__ import annotations
+
+import pytest
+
+from fmkit.api.vram import vram
+from fmkit.units import GIB, format_bytes
+
+
+def test_a_length_past_the_limit_is_not_called_the_limit() -> None:
+    past = vram("llama-3.1-8b", context="200k", gpu="h200", precision="fp16")
+    assert past.estimates[0].fits
+    assert past.verdict.endswith("at FP16 with 200k tokens, past the model's limit of 128k.")
+    both = vram("llama-3.1-8b", context=["4k", "200k"], gpu="h200", precision="fp16")
+    assert both.verdict.endswith("at FP16 up to 128k tokens, the model's limit.")
+
+
+@pytest.mark.parametrize(("setting", "offered"), [(None, "21.60 GiB"), ("gpu_memory_utilization=0.5", "12.00 GiB")])
+def test_what_vllm_keeps_to_is_part_of_the_sum(setting: str | None, offered: str) -> None:
+    asked = {"engine": "vllm", "engine_option": setting, "gpu": "rtx-4090", "context": "52k"}
+    found = vram("llama-3.1-8b", precision="fp16", **asked)  # type: ignore[arg-type]
+    estimate = found.estimates[0]
+    assert f"({format_bytes(estimate.per_device_bytes)} against {offered}, gpu_memory_utilization 0." in found.verdict
+    assert estimate.device_budget_bytes is not None
+    assert estimate.short_bytes == estimate.per_device_bytes - estimate.device_budget_bytes
+    assert estimate.per_device_bytes < 23.52 * GIB  # it would fit into all that is usable
+
+
+def test_where_the_device_is_the_limit_no_setting_is_named() -> None:
+    asked = {"engine": "vllm", "engine_option": "gpu_memory_utilization=1.0", "gpu": "rtx-4090", "context": "128k"}
+    found = vram("llama-3.1-8b", precision="fp16", **asked)  # type: ignore[arg-type]
+    assert found.estimates[0].budget_reason == ""
+    assert "against" not in found.verdict
+
+
+def test_off_loaded_weights_are_said() -> None:
+    found = vram("llama-3.1-70b", precision="fp16", context="4k", gpu="rtx-4090", memory="64GiB", offload=True)
+    host = found.estimates[0].host
+    assert host is not None
+    assert host.weights_bytes == host.bytes + host.disk_bytes  # nothing else lies there
+    assert "with 113.52 GiB of its weights off-loaded (62.52 GiB on disk)" in found.verdict
+    assert host.budget_reason.startswith("64.00 GiB less 4.00 GiB: a tenth")
+
+
+def test_layers_left_with_the_host_are_said_but_an_embedding_there_is_not() -> None:
+    asked = {"precision": "fp16", "engine": "llama.cpp", "gpu": "rtx-4090", "context": "4k"}
+    some = vram("llama-3.1-8b", engine_option="gpu_layers=20", **asked)  # type: ignore[arg-type]
+    assert "GiB of its weights off-loaded" in some.verdict
+    whole = vram("llama-3.1-8b", **asked)  # type: ignore[arg-type]
+    assert whole.estimates[0].host is not None
+    assert "off-loaded" not in whole.verdict
+
+
+def test_layers_are_counted_where_the_context_ends() -> None:
+    found = vram(
+        "llama-3.1-8b", precision="fp16", engine="llama.cpp", engine_option="gpu_layers=auto", gpu="rtx-3060-12gb:1"
+    )
+    assert "up to 128k tokens, the model's limit, with " in found.verdict
+
+
+@pytest.mark.parametrize("precision", ["int4", "int8"])
+def test_what_bitsandbytes_refuses_does_not_fit(precision: str) -> None:
+    found = vram("llama-3.1-70b", precision=precision, gpu="rtx-4090", memory="256GiB", offload=True, fit=True)
+    assert "does not load" in found.verdict
+    assert "bitsandbytes refuses" in found.verdict
+    assert [estimate.fits for estimate in found.estimates] == [False, False, False]
+    assert found.fit is not None
+    assert found.fit.best_precision is None
+    assert not any("fmkit try" in command for command in found.next)
+
+
+def test_off_loading_asked_for_and_not_needed_is_not_refused() -> None:
+    found = vram("llama-3.1-8b", precision="int4", context="4k", gpu="rtx-4090", memory="64GiB", offload=True)
+    assert found.estimates[0].refused is None
+    assert found.estimates[0].fits
+
+
+def test_off_loading_is_not_proposed_where_it_is_refused() -> None:
+    fit = vram("llama-3.1-70b", precision=["fp16", "int4"], context="4k", gpu="rtx-4090", fit=True).fit
+    assert fit is not None
+    options = {found.precision: {cut.option for cut in found.cuts} for found in fit.precisions}
+    assert "--offload" in options["fp16"]
+    assert "--offload" not in options["int4"]
+
+
+def test_a_refused_precision_beside_one_that_is_short_is_said_too() -> None:
+    asked = {"gpu": "rtx-4090", "memory": "256GiB", "context": "128k"}
+    found = vram("llama-3.1-70b", precision=["fp16", "int4"], offload=True, **asked)  # type: ignore[arg-type]
+    assert "even at FP16" in found.verdict
+    assert "; at INT4 bitsandbytes refuses" in found.verdict
+
+
+def test_a_method_of_training_begins_the_sentence() -> None:
+    assert vram("gpt2", train="full", gpu="rtx-4090").verdict.startswith("Full fine-tuning of gpt2 fits ")
