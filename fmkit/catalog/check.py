@@ -123,9 +123,8 @@ def _engines(sources: Sources, _: Links) -> Iterator[Fault]:
         yield from _unknown("precision", engine.layouts, precisions, file, "$.layouts")
         yield from _unknown("layout", engine.layouts.values(), layouts, file, "$.layouts")
     for line, loss in sources.quality_losses:
-        yield from _unknown(
-            "precision", loss.precisions.split(), precisions, "quality/loss.csv", f"line {line}, precisions"
-        )
+        if loss.layout:
+            yield from _unknown("layout", [loss.layout], layouts, "quality/loss.csv", f"line {line}, layout")
         if loss.at_16_bit is None or loss.quantised is None:
             continue
         if abs(loss.quantised - loss.at_16_bit - loss.difference) > _ROUNDING:

@@ -17,13 +17,11 @@ from fmkit.catalog.paths import reader_files, source_files
 from fmkit.catalog.records import CHECKSUM_BYTES, FORMAT, Compiled, FileStamp, Head, StoredModel
 from fmkit.catalog.sources import Sources, read_sources
 from fmkit.errors import FmkitError
-from fmkit.model.quality import QualityLoss
 from fmkit.selection.facts import Candidate, Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from fmkit.model.precision import Precision
     from fmkit.model.spec import ModelSpec
 
 _encode = msgspec.msgpack.encode
@@ -95,7 +93,8 @@ def _assemble(
         tasks=_raw(_with_ids(sources.tasks.tasks)),
         engines=_raw(_with_ids(sources.engines)),
         layouts=_raw(_with_ids(sources.precisions.layouts)),
-        precisions=_raw(_precisions(sources)),
+        precisions=_raw(_with_ids(sources.precisions.precisions)),
+        quality_losses=_raw([loss for _, loss in sources.quality_losses]),
         cloud_prices=_raw([price for _, price in sources.cloud_prices]),
         speed=_raw(sources.speed),
     )
@@ -130,19 +129,6 @@ def _raw(value: object) -> msgspec.Raw:
 def _with_ids(records: Mapping[str, Any]) -> dict[str, Any]:
     """The records with their key as `id`: files don't repeat it."""
     return {key: msgspec.structs.replace(record, id=key) for key, record in records.items()}
-
-
-def _precisions(sources: Sources) -> dict[str, Precision]:
-    """The precisions by id, each with what it was measured to cost."""
-    losses: dict[str, list[QualityLoss]] = {}
-    for _, row in sources.quality_losses:
-        fields = {name: getattr(row, name) for name in QualityLoss.__struct_fields__}
-        for precision in row.precisions.split():
-            losses.setdefault(precision, []).append(QualityLoss(**fields))
-    return {
-        key: msgspec.structs.replace(found, id=key, losses=tuple(losses.get(key, ())))
-        for key, found in sources.precisions.precisions.items()
-    }
 
 
 def _scores_by_model(sources: Sources, links: Links) -> dict[str, list[Score]]:

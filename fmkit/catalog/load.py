@@ -29,6 +29,7 @@ from fmkit.catalog.schema import EngineFile
 from fmkit.errors import CatalogInvalidError, UsageError
 from fmkit.machine import Device
 from fmkit.model.precision import Layout, Precision
+from fmkit.model.quality import QualityLoss
 from fmkit.selection.facts import Candidate, CloudPrice, Licence, Task
 from fmkit.speed.efficiency import SpeedFit
 
@@ -81,6 +82,11 @@ class Catalog:
     def precisions(self) -> dict[str, Precision]:
         """Precisions by id."""
         return _decode(self._compiled.precisions, dict[str, Precision])
+
+    @cached_property
+    def quality_losses(self) -> tuple[QualityLoss, ...]:
+        """What quantised weights were measured to lose."""
+        return _decode(self._compiled.quality_losses, tuple[QualityLoss, ...])
 
     @cached_property
     def cloud_prices(self) -> tuple[CloudPrice, ...]:

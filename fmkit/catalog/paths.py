@@ -55,7 +55,14 @@ def compiled_file(source: Path) -> Path | None:
 def reader_files() -> list[Path]:
     """The program files that decide what a source file compiles to; a change of any makes a compiled catalog stale."""
     folders = [_PACKAGE / "model", _PACKAGE / "catalog"]
-    single = ["__init__.py", "machine.py", "selection/facts.py", "sizing/engine.py", "speed/efficiency.py", "speed/estimate.py"]
+    single = [
+        "__init__.py",
+        "machine.py",
+        "selection/facts.py",
+        "sizing/engine.py",
+        "speed/efficiency.py",
+        "speed/estimate.py",
+    ]
     found = [path for folder in folders for path in folder.rglob("*.py")]
     return sorted([*found, *(_PACKAGE / name for name in single)])
 

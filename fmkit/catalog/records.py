@@ -9,7 +9,7 @@ import msgspec
 from fmkit.model.spec import ModelSpec
 from fmkit.selection.facts import Candidate
 
-FORMAT = 2
+FORMAT = 3
 """The version of the compiled file's layout; a file of another version is compiled anew."""
 
 CHECKSUM_BYTES = 4
@@ -64,5 +64,6 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     engines: msgspec.Raw  # dict[str, EngineFile]
     layouts: msgspec.Raw  # dict[str, Layout]
     precisions: msgspec.Raw  # dict[str, Precision]
+    quality_losses: msgspec.Raw  # tuple[QualityLoss, ...]
     cloud_prices: msgspec.Raw  # tuple[CloudPrice, ...]
     speed: msgspec.Raw  # SpeedFit

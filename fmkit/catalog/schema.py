@@ -3,7 +3,7 @@
 YAML files that people edit:   families/<family>.yaml -> FamilyFile      api/<provider>.yaml -> ApiFile
                                hardware/<vendor>.yaml -> HardwareFile    engines/<engine>.yaml -> EngineFile
                                licences.yaml -> LicenceFile, tasks.yaml -> TaskFile, precisions.yaml -> PrecisionFile
-CSV files: quality/loss.csv -> LossRow; counted in thousands: scores/<benchmark>.csv -> ScoreRow (the file name is the benchmark), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow,
+CSV files: quality/loss.csv -> model.quality.QualityLoss; counted in thousands: scores/<benchmark>.csv -> ScoreRow (the file name is the benchmark), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow,
                                speed/effects.csv -> EffectRow, speed/spreads.csv -> SpreadRow (fitted: benchmarks/fit_speed.py)
 The file name or the key is the id; no id is written inside a file (the loader fills it in).
 """
@@ -15,7 +15,6 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.precision import Layout, Precision
-from fmkit.model.quality import QualityLoss
 from fmkit.selection.facts import Licence, Modality, ReportedBy, Task, Tuning
 from fmkit.sizing.engine import EngineSpec
 from fmkit.speed.efficiency import CoreRates, Part, Phase, Quantity
@@ -165,12 +164,6 @@ class PrecisionFile(Entry, frozen=True, kw_only=True):
 
     precisions: dict[str, Precision]
     layouts: dict[str, Layout]
-
-
-class LossRow(QualityLoss, frozen=True, kw_only=True):
-    """One line of quality/loss.csv; `precisions` are the catalog's, with spaces between."""
-
-    precisions: str
 
 
 class EngineFile(EngineSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):

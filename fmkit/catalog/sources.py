@@ -16,13 +16,13 @@ from fmkit.catalog.schema import (
     FamilyFile,
     HardwareFile,
     LicenceFile,
-    LossRow,
     PrecisionFile,
     ScoreRow,
     TaskFile,
 )
 from fmkit.catalog.speed import read_speed
 from fmkit.catalog.yaml_file import read_yaml
+from fmkit.model.quality import QualityLoss
 from fmkit.selection.facts import CloudPrice
 from fmkit.speed.efficiency import SpeedFit
 
@@ -48,7 +48,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     licences: LicenceFile
     tasks: TaskFile
     precisions: PrecisionFile
-    quality_losses: list[tuple[int, LossRow]]
+    quality_losses: list[tuple[int, QualityLoss]]
     configs: dict[str, ConfigRow]
     scores: dict[str, list[tuple[int, ScoreRow]]]
     cloud_prices: list[tuple[int, CloudPrice]]
@@ -107,9 +107,9 @@ def _read_folder(folder: Path, name: str, kind: type[T], faults: list[Fault]) ->
     return {stem: value for stem, value in read.items() if value is not None}
 
 
-def _read_losses(folder: Path, faults: list[Fault]) -> list[tuple[int, LossRow]]:
+def _read_losses(folder: Path, faults: list[Fault]) -> list[tuple[int, QualityLoss]]:
     path, name = folder / "quality" / "loss.csv", "quality/loss.csv"
-    return read_csv(path, name, LossRow, faults) if path.is_file() else []
+    return read_csv(path, name, QualityLoss, faults) if path.is_file() else []
 
 
 def _read_index(folder: Path, faults: list[Fault]) -> dict[str, ConfigRow]:

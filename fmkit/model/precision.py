@@ -13,7 +13,6 @@ import msgspec
 
 from fmkit.model.ggml import TYPES
 from fmkit.model.matrices import ScaleLevel, matrices
-from fmkit.model.quality import QualityLoss, in_words
 from fmkit.units import ceil_div
 
 if TYPE_CHECKING:
@@ -28,23 +27,12 @@ DTYPE_BYTES = {
 
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A precision that people ask for, with the quality it was measured to cost.
-
-    `lossless` says why there is none to lose, where that is so; `losses` are the published measurements
-    (catalog/quality/loss.csv).
-    """
+    """A precision that people ask for; what becomes of it is each engine's own (Layout)."""
 
     id: str = ""
     name: str
     bits: int
     aliases: tuple[str, ...] = ()
-    lossless: str | None = None
-    losses: tuple[QualityLoss, ...] = ()
-
-    @property
-    def quality_loss(self) -> str:
-        """The measured loss in a sentence, "unknown" where nobody published it for this precision."""
-        return self.lossless or in_words(self.losses)
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

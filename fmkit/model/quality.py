@@ -9,12 +9,15 @@ import msgspec
 
 
 class QualityLoss(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One benchmark of one model, quantised by `scheme`, against the same at 16 bit.
+    """One benchmark of one model, quantised by `scheme` to `bits` bits a weight, against the same at 16 bit.
 
+    `layout` is the catalog's layout that is this very scheme; empty where no engine has it.
     `difference` is quantised less 16 bit in `unit` (points of percent, or perplexity, where more is worse).
     """
 
     scheme: str
+    bits: int
+    layout: str = ""
     model: str
     benchmark: str
     variant: str = ""
@@ -28,10 +31,32 @@ class QualityLoss(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     notes: str = ""
 
 
+def loss_of(layout: str, losses: Iterable[QualityLoss]) -> tuple[QualityLoss, ...]:
+    """The measurements of that very layout: other schemes of as many bits lose more, or less."""
+    return tuple(loss for loss in losses if loss.layout == layout)
+
+
+def loss_in_words(layout: str, bits: int, losses: Sequence[QualityLoss]) -> str:
+    """What the layout was measured to lose; else "unknown", with what others of as many bits lose on one benchmark.
+
+    >>> gptq = QualityLoss(scheme="GPTQ Int4", bits=4, layout="gptq", model="Qwen/Qwen-7B-Chat", benchmark="MMLU", unit="%",
+    ...                    difference=-0.7, source="", reported_by="vendor")
+    >>> loss_in_words("gptq", 4, [gptq]), loss_in_words("awq", 3, [gptq])
+    ('MMLU -0.7 points (by GPTQ Int4, on Qwen-7B-Chat)', 'unknown')
+    >>> loss_in_words("awq", 4, [gptq])
+    'unknown; other 4-bit methods: MMLU -0.7 points (by GPTQ Int4, on Qwen-7B-Chat)'
+    """
+    own = loss_of(layout, losses)
+    if own:
+        return in_words(own)
+    others = [loss for loss in losses if loss.bits == bits and loss.benchmark == _KNOWN[0]]
+    return f"unknown; other {bits}-bit methods: {in_words(others)}" if others else "unknown"
+
+
 def in_words(losses: Sequence[QualityLoss]) -> str:
     """The measurements in a sentence: by benchmark the range over models, with the schemes they were quantised by.
 
-    >>> loss = QualityLoss(scheme="GPTQ Int4", model="Qwen/Qwen-7B-Chat", benchmark="MMLU", unit="%", difference=-0.7, source="", reported_by="vendor")
+    >>> loss = QualityLoss(scheme="GPTQ Int4", bits=4, model="Qwen/Qwen-7B-Chat", benchmark="MMLU", unit="%", difference=-0.7, source="", reported_by="vendor")
     >>> in_words([loss]), in_words([])
     ('MMLU -0.7 points (by GPTQ Int4, on Qwen-7B-Chat)', 'unknown')
     """

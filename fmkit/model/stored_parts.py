@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from fmkit.model import stored_shapes
 from fmkit.model.precision import Layout
 from fmkit.model.spec import Part, TensorGroup
 from fmkit.model.stored_names import BUFFER, NUMBER, PACKED, SCALES, UNPACKED, Known, by_words, matrix_names
@@ -49,6 +50,7 @@ def match(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> StoredMatch:
     known = Known(spec)
     loaded: list[_Like] = []
     strangers: list[_Like] = []
+    reshaped: list[tuple[StoredTensor, int, TensorGroup]] = []
     left_out: Counter[str] = Counter()
     held: Held = Counter()
     for alike in sorted(
@@ -64,10 +66,12 @@ def match(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> StoredMatch:
             strangers.append(alike._replace(part=by_words(alike.pattern)))
         else:
             loaded.append(alike._replace(part=group.part))
+            if stored_shapes.differs(alike.tensor, group):
+                reshaped.append((alike.tensor, alike.tensors, group))
             if not SCALES.search(alike.pattern):
                 held[group.name, group.shape] += alike.tensors * group.elements // group.count
     missing = sum(group.elements - held[group.name, group.shape] for group in spec.tensors if group.part != "buffer")
-    notes = list(_mismatch(spec, missing, strangers))
+    notes = [*_mismatch(spec, missing, strangers), *stored_shapes.notes(reshaped)]
     if missing <= 0 and strangers:
         left_out[f"have no place in {spec.architecture}"] += sum(alike.bytes for alike in strangers)
     else:

@@ -11,7 +11,6 @@ from fmkit.units import format_seconds, format_tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fmkit.model.precision import Precision
     from fmkit.selection.pool import Pool
     from fmkit.selection.ranking import Standing
     from fmkit.selection.request import Request
@@ -22,12 +21,12 @@ WEAK_QUALITY = 0.1
 """A quality below this is near the worst of the catalog's models for the task, and is said so."""
 
 
-def cautions(standing: Standing, request: Request, pool: Pool, precisions: Mapping[str, Precision]) -> tuple[str, ...]:
-    """Warnings for one pick."""
+def cautions(standing: Standing, request: Request, pool: Pool, losses: Mapping[str, str]) -> tuple[str, ...]:
+    """Warnings for one pick; `losses` says what each precision narrower than 16 bit loses in quality."""
     return (
         *_about_the_model(standing, request, pool),
         *_about_the_licence(standing, request, pool),
-        *_about_the_figures(standing, precisions),
+        *_about_the_figures(standing, losses),
     )
 
 
@@ -64,7 +63,7 @@ def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iter
             yield f"licence {licence.id} allows training on outputs under conditions: {_sentence(licence.conditions)}"
 
 
-def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) -> Iterator[str]:
+def _about_the_figures(standing: Standing, losses: Mapping[str, str]) -> Iterator[str]:
     if standing.request_s is not None and standing.request_s > PATIENCE_S:
         yield f"slow here: one request takes about {format_seconds(standing.request_s)}"
     if standing.quality.evidence_class == "vendor":
@@ -77,9 +76,8 @@ def _about_the_figures(standing: Standing, precisions: Mapping[str, Precision]) 
     sized = standing.sized
     if sized is None:
         return
-    precision = precisions.get(sized.precision)
-    if precision is not None and precision.bits < 16 and standing.quality.value is not None:
-        yield f"its scores were measured at 16 bit; loss at {precision.id}: {precision.quality_loss}"
+    if sized.precision in losses and standing.quality.value is not None:
+        yield f"its scores were measured at 16 bit; loss at {sized.precision}: {losses[sized.precision]}"
     yield from sized.memory.warnings
 
 

@@ -52,6 +52,42 @@ def test_tensors_of_files_that_were_run(config: str, file_type: str, published: 
     assert data_bytes(load(config), file_type) == published
 
 
+@pytest.mark.parametrize(
+    ("file_type", "published"),
+    [  # made by llama-quantize at 5306f4b from a Q8_0 file (jklappenbach/cajeta-llm at 26bd5e5, codebook-quants-plan.md)
+        ("IQ1_S", 2_019_632_544), ("IQ1_M", 2_161_976_736), ("IQ2_XXS", 2_399_217_056), ("IQ2_XS", 2_605_786_528),
+        ("IQ2_S", 2_758_493_600), ("IQ2_M", 2_948_285_856), ("IQ3_XXS", 3_274_917_280), ("IQ3_XS", 3_518_752_160),
+        ("IQ3_S", 3_682_330_016), ("IQ3_M", 3_784_828_320),
+    ],
+)  # fmt: skip
+def test_codebook_types_differ_by_the_header_only(file_type: str, published: int) -> None:
+    assert published - data_bytes(load(LLAMA), file_type, imatrix=True) == HEADER_BYTES
+
+
+@pytest.mark.parametrize(
+    ("file_type", "gib"),
+    [  # Llama-7B, of the shape of Llama-2-7B; the table of sizes and perplexities that arca.live/b/alpaca/100250412 gives
+        ("Q5_1", 4.72), ("Q4_1", 3.95), ("IQ4_NL", 3.56), ("Q2_K_S", 2.16), ("IQ3_M", 2.90), ("IQ3_S", 2.75), ("IQ3_XS", 2.60),
+        ("IQ3_XXS", 2.41), ("IQ2_M", 2.20), ("IQ2_S", 2.05), ("IQ2_XS", 1.89), ("IQ2_XXS", 1.73), ("IQ1_S", 1.42),
+    ],
+)  # fmt: skip
+def test_types_of_a_7b_model_to_the_digits_published(file_type: str, gib: float) -> None:
+    assert data_bytes(load("meta-llama--Llama-2-7b-hf"), file_type, imatrix=True) / 2**30 == pytest.approx(
+        gib, abs=0.006
+    )
+
+
+def test_ternary_types_of_a_4b_model_to_the_digits_published() -> None:
+    """TriLM-3.99B in TQ2_0 is 1.08 GiB in llama-bench (ikawrakow/ik_llama.cpp#12); a shape of 3.99 B parameters."""
+    config = {
+        "model_type": "llama", "hidden_size": 3072, "intermediate_size": 9216, "num_hidden_layers": 30, "num_attention_heads": 24,
+        "num_key_value_heads": 24, "vocab_size": 50688, "max_position_embeddings": 2048, "tie_word_embeddings": False,
+    }  # fmt: skip
+    spec = read(config, where="test")
+    assert spec.params == pytest.approx(3.99e9, abs=0.005e9)
+    assert data_bytes(spec, "TQ2_0") / 2**30 == pytest.approx(1.08, abs=0.006)
+
+
 def test_q4_k_m_of_gemma_3_1b_falls_back() -> None:
     spec = load("google--gemma-3-1b-it")
     counts = types(spec, "Q4_K_M")

@@ -2,22 +2,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from fmkit.model.precision import Precision
 from fmkit.selection.cautions import cautions
 from fmkit.selection.ranking import select
 from fmkit.selection.request import Request
 from fmkit.selection.task_units import task_units
 
-PRECISIONS = {
-    name: Precision(id=name, name=name, bits=bits, lossless="one point") for name, bits in (("fp16", 16), ("int4", 4))
-}
+LOSSES = {"int4": "one point"}
 
 
 def said(build: Any, candidate: Any, request: Request | None = None, **pool: Any) -> str:
     asked = request or Request(task="chat")
     chosen = build.pool(candidate, **pool)
     (standing,) = select(asked, chosen).standings
-    return "\n".join(cautions(standing, asked, chosen, PRECISIONS))
+    return "\n".join(cautions(standing, asked, chosen, LOSSES))
 
 
 def test_nothing_is_said_of_a_model_without_a_catch(build: Any) -> None:
@@ -54,7 +51,7 @@ def test_the_loss_of_a_lower_precision_is_said(build: Any) -> None:
     others = [build.candidate(f"other-{n}", scores=(build.score("A", n),)) for n in (2, 3)]
     pool = build.pool(scored, *others)
     standing = next(s for s in select(Request(task="chat"), pool).ranked if s.id == "large")
-    assert "loss at int4: one point" in "\n".join(cautions(standing, Request(task="chat"), pool, PRECISIONS))
+    assert "loss at int4: one point" in "\n".join(cautions(standing, Request(task="chat"), pool, LOSSES))
 
 
 def test_units_are_those_of_the_task_and_unknown_ones_are_left_out(build: Any) -> None:
@@ -88,5 +85,5 @@ def test_a_quality_near_the_worst_of_the_catalog_is_said(build: Any) -> None:
     models = [build.candidate(f"m-{n}", scores=(build.score("A", n),)) for n in (0, 50, 100)]
     pool = build.pool(*models)
     by_id = {s.id: s for s in select(Request(task="chat"), pool).ranked}
-    assert "near the worst" in "\n".join(cautions(by_id["m-0"], Request(task="chat"), pool, PRECISIONS))
-    assert "near the worst" not in "\n".join(cautions(by_id["m-100"], Request(task="chat"), pool, PRECISIONS))
+    assert "near the worst" in "\n".join(cautions(by_id["m-0"], Request(task="chat"), pool, LOSSES))
+    assert "near the worst" not in "\n".join(cautions(by_id["m-100"], Request(task="chat"), pool, LOSSES))

@@ -37,7 +37,7 @@ def read(config: Mapping[str, Any], *, where: str) -> ModelSpec:
     spec: ModelSpec = generic.read(reader, lineages()) if module is None else module.read(reader)
     if spec.params > MAX_PARAMS:
         raise UnsafeInputError("the sizes add up to more than 2**53 parameters", where=where)
-    return with_stored_layout(spec, config)
+    return with_stored_layout(spec, config, where)
 
 
 def lineage_of(model_type: str) -> ModuleType | None:

@@ -55,7 +55,8 @@ class ConfigReader:
     def size(self, *names: str, default: int | None = None, null: int | None = None, minimum: int = 1) -> int:
         """A whole number of at least `minimum`; the first of `names` that is there counts.
 
-        `default` stands for an absent field, `null` for one that is null. Without them both are errors.
+        `default` stands for an absent field, `null` for one that is null. Without a default, a null field lacks as much
+        as an absent one; with one, null is an error, for no class takes it for the default.
         """
         name = next((name for name in names if name in self._data), None)
         if name is None:
@@ -65,6 +66,8 @@ class ConfigReader:
         value = self._data[name]
         if value is None and null is not None:
             return null
+        if value is None and default is None:
+            raise self.missing(name)
         if not _is_whole(value) or not minimum <= value <= MAX_SIZE:
             raise self.wrong(name, f"a whole number from {minimum} to 2**40", value)
         return value

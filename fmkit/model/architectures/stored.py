@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
 
 
-def with_stored_layout(spec: ModelSpec, config: Mapping[str, Any]) -> ModelSpec:
+def with_stored_layout(spec: ModelSpec, config: Mapping[str, Any], where: str) -> ModelSpec:
     """The spec with the layout of the stored weights; as it is for weights that are not quantised.
 
     What is not understood of the quantisation is kept as `stored_fault`: other precisions can be sized all the same.
     """
     try:
-        found = quantisation_of(config)
+        found = quantisation_of(config, where)
         if found is None:
             return spec
         method, fields = found

@@ -57,7 +57,7 @@ def _weights(weights: Fields, stored_as: str, *, static_inputs: bool) -> Layout:
     bits = weights.whole("num_bits", default=8) or 8
     kind = weights.text("type", default="int")
     strategy = weights.text("strategy") or ("group" if weights.values.get("group_size") else "tensor")
-    group = weights.whole("group_size", default=-1, least=-1) or -1
+    group = weights.group_size("group_size", default=-1)
     if stored_as in ("nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized"):
         return schemes.nvfp4(inputs=static_inputs) if stored_as.startswith("nv") else schemes.mx(bits, max(group, 1))
     symmetric = weights.values.get("symmetric") is not False

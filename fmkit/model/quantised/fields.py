@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from fmkit.errors import ArchitectureUnknownError
+from fmkit.errors import ArchitectureUnknownError, UnsafeInputError
 
 MAX_GROUP = 2**20
 
@@ -46,6 +46,14 @@ class Fields:
                 self.refuse(key, "is no number that makes sense")
             return value
         return default
+
+    def group_size(self, *keys: str, default: int) -> int:
+        """The first of `keys` that is there: how many inputs share a scale, -1 for all of a row. No quantiser can write 0."""
+        size = self.whole(*keys, default=default, least=-1)
+        if not size:
+            key = next(key for key in keys if self.values.get(key) is not None)
+            raise UnsafeInputError(f"{self.path}.{key} is 0; expected a positive number, or -1 for whole rows")
+        return size
 
     def flag(self, key: str) -> bool:
         """Whether `key` is true."""

@@ -27,7 +27,7 @@ def gptq(config: Fields, spec: ModelSpec) -> Layout:
         config.refuse("checkpoint_format" if "checkpoint_format" in config.values else "format")
     if config.values.get("dynamic"):
         config.refuse("dynamic", "changes single modules, which is not known here")
-    layout = schemes.gptq(bits, config.whole("group_size", default=128, least=-1) or -1)
+    layout = schemes.gptq(bits, config.group_size("group_size", default=128))
     if config.flag("lm_head"):
         layout = msgspec.structs.replace(layout, parts=(*schemes.TEXT_PARTS, "head"), keeps_head=False)
     chosen = _block_names(config)
@@ -56,7 +56,7 @@ def awq(config: Fields, spec: ModelSpec) -> Layout:
     bits = _bits(config, (4,), "bits", "w_bit")
     if config.text("version", "format", default="gemm") not in ("gemm", "gemv", "gemv_fast", "llm-awq"):
         config.refuse("version")
-    layout = schemes.awq(bits, config.whole("group_size", "q_group_size", default=128, least=-1) or -1)
+    layout = schemes.awq(bits, config.group_size("group_size", "q_group_size", default=128))
     skipped = config.names("modules_to_not_convert")
     if not skipped:
         return msgspec.structs.replace(layout, parts=schemes.TEXT_PARTS)
@@ -66,7 +66,7 @@ def awq(config: Fields, spec: ModelSpec) -> Layout:
 def auto_round(config: Fields, _spec: ModelSpec) -> Layout:
     """AutoRound in the packings of GPTQ (without g_idx) and AWQ."""
     bits = _bits(config, (2, 3, 4, 8), "bits")
-    group = config.whole("group_size", default=128, least=-1) or -1
+    group = config.group_size("group_size", default=128)
     packing = config.text("packing_format", default="auto_round:auto_gptq") or ""
     if config.values.get("extra_config") or config.text("data_type", default="int") != "int":
         config.refuse("extra_config" if config.values.get("extra_config") else "data_type")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fmkit.errors import UnsafeInputError
 from fmkit.model.quantised import compressed_tensors, modelopt
 from fmkit.model.quantised.fields import Fields
 from fmkit.model.quantised.methods import METHODS
@@ -21,11 +22,11 @@ _BESIDE = ("expert_dtype",)
 """What a config.json says of the quantisation outside of its quantization_config (DeepSeek-V4)."""
 
 
-def quantisation_of(config: Mapping[str, Any]) -> tuple[str, Fields] | None:
+def quantisation_of(config: Mapping[str, Any], where: str | None = None) -> tuple[str, Fields] | None:
     """The quantisation method that a config.json names, with the object that does; None for weights that are not quantised.
 
     The text model's own counts where the outer config is silent. Under the key `hf_quant_config` lies what a file of
-    that name says.
+    that name says. UnsafeInputError, with the file `where` it is, for a quantisation that is no object.
 
     >>> quantisation_of({"quantization_config": {"quant_method": "gptq", "bits": 4}})[0]
     'gptq'
@@ -36,10 +37,13 @@ def quantisation_of(config: Mapping[str, Any]) -> tuple[str, Fields] | None:
         if not isinstance(holder, Mapping):
             continue
         for key in ("quantization_config", "compression_config"):
+            name = f"{path}.{key}" if path else key
             found = holder.get(key)
-            if isinstance(found, Mapping) and found:
-                beside = {name: holder[name] for name in _BESIDE if name in holder}
-                fields = Fields({**beside, **found}, f"{path}.{key}" if path else key)
+            if found is not None and not isinstance(found, Mapping):
+                raise UnsafeInputError(f"{name} is {str(found)[:40]!r}; expected an object", where=where)
+            if found:
+                beside = {option: holder[option] for option in _BESIDE if option in holder}
+                fields = Fields({**beside, **found}, name)
                 return _method(fields), fields
     outer = config.get("hf_quant_config")
     quantisation = outer.get("quantization") if isinstance(outer, Mapping) else None

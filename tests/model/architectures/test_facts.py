@@ -223,7 +223,7 @@ def test_full_layers_of_gemma_4_have_wider_heads() -> None:
 
 def test_both_sizes_of_gemma_3n_leave_the_same_image_tower() -> None:
     """E2B's published total less the projections it stores and does not load: the tower was derived from E4B's."""
-    config = json.loads((FOLDERS[1] / "google--gemma-3n-E4B-it.json").read_text("utf-8"))
+    config = json.loads((FOLDERS[0] / "google--gemma-3n-E4B-it.json").read_text("utf-8"))
     text = config["text_config"]
     text |= {
         "num_hidden_layers": 30,
@@ -299,6 +299,11 @@ class TestRefusals:
         with pytest.raises(ArchitectureUnknownError, match="lacks hidden_size"):
             read(config, where="config.json")
 
+    def test_a_dimension_that_is_null_is_missing(self) -> None:
+        with pytest.raises(ArchitectureUnknownError, match="lacks hidden_size") as caught:
+            read({**LLAMA, "hidden_size": None}, where="config.json")
+        assert caught.value.exit_code == 8
+
     def test_a_missing_model_type_is_named(self) -> None:
         with pytest.raises(ArchitectureUnknownError, match="lacks model_type"):
             read({}, where="config.json")
@@ -306,7 +311,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("field", "value", "message"),
         [
-            ("hidden_size", None, "hidden_size is null; expected a whole number"),
             ("hidden_size", True, "hidden_size is true"),
             ("hidden_size", -1, "hidden_size is -1"),
             ("hidden_size", 0, "hidden_size is 0"),

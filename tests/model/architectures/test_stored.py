@@ -182,6 +182,10 @@ def test_mixed_precision_of_modelopt_by_layer() -> None:
     [
         ({"quant_method": "aqlm"}, "quant_method = 'aqlm'"),
         ({"quant_method": "gptq", "bits": 5}, "bits = '5'"),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 0}}},
+            "group_size = '0'",
+        ),
         ({"quant_method": "gptq", "bits": 4, "dynamic": {"-:x": {}}}, "dynamic"),
         ({"quant_method": "awq", "bits": 4, "version": "marlin"}, "version = 'marlin'"),
         ({"quant_method": "fp8", "weight_block_size": "big"}, "weight_block_size"),
@@ -196,6 +200,37 @@ def test_what_is_not_understood_is_named(quantisation: dict[str, Any], named: st
     assert spec.stored is None
     assert spec.stored_fault is not None
     assert named in spec.stored_fault
+
+
+@pytest.mark.parametrize("quantisation", ["x", [], 4, False])
+@pytest.mark.parametrize("holder", ["", "text_config"])
+def test_a_quantisation_that_is_no_object_is_refused(quantisation: object, holder: str) -> None:
+    config = config_of("google/gemma-3-4b-it")
+    inner = {**config[holder], "quantization_config": quantisation} if holder else quantisation
+    with pytest.raises(UnsafeInputError, match=r"quantization_config is .*; expected an object") as caught:
+        read({**config, holder or "quantization_config": inner}, where="config.json")
+    assert (caught.value.where, caught.value.exit_code) == ("config.json", 10)
+
+
+@pytest.mark.parametrize(
+    "quantisation",
+    [
+        {"quant_method": "gptq", "bits": 4, "group_size": 0},
+        {"quant_method": "awq", "bits": 4, "q_group_size": 0},
+        {"quant_method": "auto-round", "bits": 4, "group_size": 0},
+        {"quant_method": "compressed-tensors", "config_groups": {"0": {"weights": {"group_size": 0}}}},
+    ],
+    ids=lambda quantisation: quantisation["quant_method"],
+)
+def test_groups_of_nothing_are_refused(quantisation: dict[str, Any]) -> None:
+    with pytest.raises(UnsafeInputError, match=r"group_size is 0; expected a positive number"):
+        read({**config_of("meta-llama/Meta-Llama-3.1-8B"), "quantization_config": quantisation}, where="the test")
+
+
+@pytest.mark.parametrize("quantisation", [None, {}])
+def test_an_empty_quantisation_is_none(quantisation: object) -> None:
+    spec = read({**config_of("meta-llama/Meta-Llama-3.1-8B"), "quantization_config": quantisation}, where="the test")
+    assert (spec.stored, spec.stored_fault) == (None, None)
 
 
 @pytest.mark.parametrize("expression", ["re:(a*)*b", "re:" + ".*x" * 20, "re:[", "re:(a|b)+c"])

@@ -44,6 +44,15 @@ def test_vllm_before_0_8_says_every_part() -> None:
     assert [text for text in found.missing if "model" in text]
 
 
+def test_vllm_0_6_4_says_every_part_in_one_line() -> None:
+    found = log("vllm-0.6.4-opt-125m")
+    parts = {part: gib(found, part) for part in ("weights", "activations", "non-torch", "available", "graphs")}
+    assert parts == {"weights": 0.2389, "activations": 0.4711, "non-torch": 0.15, "available": 6.27, "graphs": 0.39}
+    assert (found.kv_tokens, found.total_bytes) == (11422 * 16, round(7.92 * GIB))
+    assert found.options["gpu_memory_utilization"] == "0.90"
+    assert (found.missing, found.not_understood) == ((), ())
+
+
 def test_vllm_names_its_model_and_settings() -> None:
     found = log("vllm-0.5-llama-3.1-8b")
     assert (found.version, found.model, found.weights) == ("0.5.4", "meta-llama/Meta-Llama-3.1-8B-Instruct", "bfloat16")
