@@ -86,7 +86,9 @@ def try_command(
         list[str] | None,
         typer.Option("--checks", metavar="NAMES", help="Smoke checks to run: all, none, or names; comma-separated."),
     ] = None,
-    repeat: Annotated[str, typer.Option("--repeat", metavar="N", help="How often times are taken; 0: memory only.")] = "3",
+    repeat: Annotated[
+        str, typer.Option("--repeat", metavar="N", help="How often times are taken; 0: memory only.")
+    ] = "3",
     limit_memory: Annotated[str | None, typer.Option("--limit-memory", metavar="SIZE", hidden=True)] = None,
     tensor_parallel: Annotated[str | None, typer.Option("--tensor-parallel", metavar="N", hidden=True)] = None,
     plot: Annotated[str | None, typer.Option("--plot", metavar="FILE", hidden=True)] = None,
