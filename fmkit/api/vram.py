@@ -9,6 +9,7 @@ import msgspec
 from fmkit import __version__
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.attention_shares import attention_shares
+from fmkit.api.audio import audio_note
 from fmkit.api.cache_types import cache_type
 from fmkit.api.division import degree, offload_target, possible_degrees
 from fmkit.api.next_commands import given, next_commands
@@ -39,7 +40,7 @@ DEFAULT_CONTEXTS = (4 * KIB, 32 * KIB, 128 * KIB)
 ATTENTIONS: tuple[Attention, ...] = ("sdpa", "eager", "flash")
 MOST_SEQUENCES = 65_536
 NOT_FOR_TRAINING = (
-    "--engine", "--sequences", "--kv-dtype", "--engine-option", "--images", "--trace", "--offload", "--tensor-parallel",
+    "--engine", "--sequences", "--kv-dtype", "--engine-option", "--images", "--audio-seconds", "--trace", "--offload", "--tensor-parallel",
     "--pipeline-parallel", "--expert-parallel",
 )  # fmt: skip
 
@@ -52,6 +53,7 @@ def vram(
     sequences: int | Sequence[int] | None = None,
     encoder_tokens: int | str | None = None,
     images: int | None = None,
+    audio_seconds: str | float | None = None,
     engine: str = "transformers",
     engine_option: str | Sequence[str] | None = None,
     kv_dtype: str | None = None,
@@ -95,12 +97,13 @@ def vram(
         train=train, optimizer=optimizer, lora_rank=lora_rank, lora_targets=lora_targets, checkpointing=checkpointing,
         train_batch=train_batch,
     )  # fmt: skip
+    heard = () if audio_seconds is None else (audio_note(spec, resolved.id, audio_seconds),)
     if encoder_tokens is not None:
         _check_encoder(spec, resolved)
     options = given({
         "--gpu": gpu, "--memory": memory, "--free": free, "--engine": engine, "--engine-option": engine_option, "--kv-dtype": kv_dtype,
         "--precision": precision, "--context": context, "--sequences": sequences, "--encoder-tokens": encoder_tokens,
-        "--images": images, "--attention": attention, "--tensor-parallel": tensor_parallel,
+        "--images": images, "--audio-seconds": audio_seconds, "--attention": attention, "--tensor-parallel": tensor_parallel,
         "--pipeline-parallel": pipeline_parallel, "--expert-parallel": expert_parallel, "--offload": offload, "--trace": trace,
         "--optimizer": optimizer, "--lora-rank": lora_rank, "--lora-targets": lora_targets, "--checkpointing": checkpointing,
         "--train-batch": train_batch, "--offline": offline,
@@ -165,6 +168,7 @@ def vram(
         warnings=(
             *_warnings(spec, resolved),
             *precision_notes(spec, engine, layouts, catalog),
+            *heard,
         ),
         stored=stored_files(resolved.files, spec) if resolved.files is not None else None,
         quality_loss=quality_losses(layouts, catalog),

@@ -55,6 +55,9 @@ def vram_command(
     images: Annotated[
         str | None, typer.Option("--images", metavar="N", help="Images per sequence; their tokens count as context.")
     ] = None,
+    audio_seconds: Annotated[
+        str | None, typer.Option("--audio-seconds", metavar="SECONDS", help="Length of a recording, such as 45 or 2m.")
+    ] = None,
     engine: EngineOption = "transformers",
     engine_option: Annotated[
         list[str] | None,
@@ -135,6 +138,7 @@ def vram_command(
             "--offload": offload,
             "--encoder-tokens": encoder_tokens,
             "--images": images,
+            "--audio-seconds": audio_seconds,
             "--fit": fit,
             "--free": free,
             "--check": check,
@@ -153,6 +157,7 @@ def vram_command(
         sequences=whole_numbers(sequences, where="--sequences", at_most=MOST_SEQUENCES),
         encoder_tokens=None if encoder_tokens is None else parse_tokens(encoder_tokens, where="--encoder-tokens"),
         images=None if images is None else whole_number(images, where="--images", at_least=0),
+        audio_seconds=audio_seconds,
         engine=engine,
         engine_option=engine_option,
         kv_dtype=kv_dtype,
