@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from fmkit.results.trial import TrialResult
 
-SEQUENCES = (1, 4)
 TIMEOUT_S = 900.0
 WORST = 8
 SHARE = 0.2
@@ -44,16 +43,17 @@ class Case(msgspec.Struct, frozen=True):
     layers: int | None = None
     lengths: tuple[int, ...] = (256, 512, 1024)
     precision: str = "fp32"
+    sequences: tuple[int, ...] = (2, 8)
 
 
 CASES = (
     Case("smollm2-135m", "decoder, grouped queries", 4),
-    Case("qwen2.5-0.5b", "decoder, biases", 2, (128, 256, 512), precision="fp16"),
+    Case("qwen2.5-0.5b", "decoder, biases", 2, (128, 256, 512), precision="fp16", sequences=(1, 4)),
     Case("gpt2", "learned positions", 4),
-    Case("gemma-3-1b-it", "sliding windows", 6, (128, 256, 512)),
-    Case("falcon-7b", "multi-query, parallel halves", 1, (128, 256, 512)),
-    Case("MiniCPM3-4B", "latent attention", 1, (128, 256, 512)),
-    Case("OLMoE-1B-7B-0924", "mixture of experts", 1, (128, 256, 512)),
+    Case("gemma-3-1b-it", "sliding windows", 6, (128, 256, 512), sequences=(1, 4)),
+    Case("falcon-7b", "multi-query, parallel halves", 1, (128, 256, 512), sequences=(1, 4)),
+    Case("MiniCPM3-4B", "latent attention", 1, (128, 256, 512), sequences=(1, 4)),
+    Case("OLMoE-1B-7B-0924", "mixture of experts", 1, (128, 256, 512), sequences=(1, 4)),
     Case("bert-base-uncased", "encoder", 4, (128, 256, 512)),
     Case("ModernBERT-base", "encoder, local layers", 4),
     Case("deberta-v3-xsmall", "encoder, disentangled", 4, (128, 256, 512)),
@@ -61,10 +61,10 @@ CASES = (
     Case("bart-base", "encoder-decoder, learned positions", 2),
     Case("whisper-tiny", "speech", None, (64, 224, 448)),
     Case("clip-vit-base-patch32", "image and text", 2, (19, 38, 77)),
-    Case("SmolVLM-256M-Instruct", "vision-language", 1, (1280, 1408, 1536)),
+    Case("SmolVLM-256M-Instruct", "vision-language", 1, (1280, 1408, 1536), sequences=(1, 4)),
     Case("mamba-130m-hf", "state space", 2, (64, 128, 256)),
-    Case("granite-4.0-h-1b", "hybrid of Mamba 2 and attention", 6, (128, 256, 512)),
-    Case("LFM2-1.2B", "short convolutions and attention", 3, (128, 256, 512)),
+    Case("granite-4.0-h-1b", "hybrid of Mamba 2 and attention", 6, (128, 256, 512), sequences=(1, 4)),
+    Case("LFM2-1.2B", "short convolutions and attention", 3, (128, 256, 512), sequences=(1, 4)),
     Case("rwkv-4-169m-pile", "RWKV", 2, (64, 128, 256)),
 )
 
@@ -96,7 +96,7 @@ def run(case: Case) -> list[dict[str, Any]]:
             case.model if fixture is None else str(fixture),
             precision=(case.precision,),
             context=case.lengths,
-            sequences=SEQUENCES,
+            sequences=case.sequences,
             options=options,
         )
     except FmkitError as error:

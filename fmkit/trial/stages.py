@@ -102,13 +102,17 @@ class _Meter:
         self._fresh = False  # the first workload's peak includes the load
         enter("prefill")
         measured = self.engine.prefill_memory()
+        peaks = [process_memory.peak_bytes()]
         enter("decode")
-        measured |= self.engine.decode_memory()
-        return by_part(measured) | self._process(measured)
+        measured |= self.engine.decode_memory()  # may forget the peak before its step
+        peaks.append(process_memory.peak_bytes())
+        return by_part(measured) | self._process(
+            measured, max((peak for peak in peaks if peak is not None), default=None)
+        )
 
-    def _process(self, measured: dict[str, int]) -> dict[str, int]:
+    def _process(self, measured: dict[str, int], seen: int | None) -> dict[str, int]:
         """On a CPU the process's own peak; on a device what the driver holds for it, with what stays in the host beside it."""
-        peak = process_memory.peak_bytes() if self.can_reset else None
+        peak = seen if self.can_reset else None
         if not self.on_device:
             return _known({"process_baseline_bytes": self.resident_before, "process_peak_bytes": peak})
         outside = None

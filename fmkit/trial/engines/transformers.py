@@ -16,6 +16,7 @@ import torch
 
 from fmkit.errors import UsageError
 from fmkit.results.trial import EngineVersion
+from fmkit.trial import process_memory
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.folder import require_safetensors
 from fmkit.trial.loaded import NO_MEANING, Loaded
@@ -37,6 +38,8 @@ from fmkit.trial.tracker import (
 )
 
 LIBRARIES = ("torch", "transformers", "accelerate", "safetensors", "bitsandbytes")
+COUNTED_AT_ONCE = 1024**2
+
 WARM_UP_PARAMETERS = 128 * 1024**2
 """A one-layer model of the family larger than this is not built to warm up: a tiny one must do."""
 
@@ -176,6 +179,7 @@ class TransformersEngine:
             step = next_step(part, token)
             del out, part
             live.reset_peak()
+            process_memory.reset_peak()  # a real decoder comes here step by step, not with a prompt of this length
             done = model(**step, use_cache=True)
             found = {"decode_peak_bytes": live.peak_bytes, "cache": cache_bytes(done)}
             del done, step
@@ -322,7 +326,10 @@ def _decoder(model: Any, out: Any) -> tuple[Any, Any]:  # noqa: ANN401
 
 
 def _finite_share(scores: Any) -> float:  # noqa: ANN401
-    return float(torch.isfinite(scores).float().mean())
+    """The share of finite values, counted piece by piece: a copy of all logits would be part of the process's peak."""
+    pieces = scores.reshape(-1).split(COUNTED_AT_ONCE)
+    finite = sum(int(torch.isfinite(piece).sum()) for piece in pieces)
+    return finite / max(1, int(scores.numel()))
 
 
 def transformers_class(request: TrialRequest) -> Any:  # noqa: ANN401

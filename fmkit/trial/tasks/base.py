@@ -44,7 +44,11 @@ def next_step(out: Any, token: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def cache_of(out: Any) -> Any:  # noqa: ANN401
     """The cache in a model's output, None for a model without one."""
-    return getattr(out, "past_key_values", None) or getattr(out, "cache_params", None)
+    for name in ("past_key_values", "cache_params", "state"):  # RWKV calls its own a state
+        found = getattr(out, name, None)
+        if found is not None:
+            return found
+    return None
 
 
 def scores_of(out: Any) -> Any:  # noqa: ANN401

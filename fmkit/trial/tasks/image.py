@@ -21,13 +21,18 @@ def _image(loaded: Loaded) -> Any:  # noqa: ANN401
         return image.convert("RGB")
 
 
+SEVERAL_IMAGES = ("idefics2", "idefics3", "smolvlm")
+"""Model types whose pixels have a dimension of images after that of sequences."""
+
+
 def _pixels(loaded: Loaded) -> Any:  # noqa: ANN401
     """Stand-in pixels of the size the vision tower takes."""
     vision = loaded.config.vision_config
     size = getattr(vision, "image_size", None)
     if not isinstance(size, int):
         raise UsageError(f"this version can't make an image input for {type(loaded.model).__name__}")
-    return loaded.noise(loaded.request.sequences, getattr(vision, "num_channels", 3), size, size)
+    pixels = loaded.noise(loaded.request.sequences, getattr(vision, "num_channels", 3), size, size)
+    return pixels.unsqueeze(1) if loaded.config.model_type in SEVERAL_IMAGES else pixels
 
 
 class ImageText:
