@@ -39,7 +39,8 @@ def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine |
     settings = settings_from(workload.options, workload.context_tokens)
     dtype = cache_dtype(spec, layout)
     encoder_tokens = encoder_tokens_for(spec, workload)
-    quantised = 0 if is_cpu(machine) else _quantised_matrix_bytes(spec, layout)
+    by_matrix = layout.id in (*UNPACKED, *IN_INT8) and not is_cpu(machine)
+    quantised = _quantised_matrix_bytes(spec, layout) if by_matrix else 0
     run = Pass(
         workload=workload,
         encoder_tokens=encoder_tokens,
