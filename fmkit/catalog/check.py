@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from fmkit.catalog.agreement import config_contradictions, contradictions, row_contradictions
 from fmkit.catalog.check_measurements import measurement_faults
 from fmkit.catalog.compile import read_spec
 from fmkit.catalog.faults import Fault
+from fmkit.catalog.lines import with_lines
 from fmkit.catalog.links import Links, link
 from fmkit.catalog.plausible import plausible
 from fmkit.catalog.sources import Sources, read_sources
@@ -27,14 +29,19 @@ _NEEDED = ("NOTICE.md", "licences.yaml", "tasks.yaml", "precisions.yaml", "confi
 def check(folder: Path) -> list[Fault]:
     """Every fault of the catalog in `folder`, sorted; empty when it is fit to ship."""
     sources = read_sources(folder)
+    return with_lines(check_sources(sources), sources)
+
+
+def check_sources(sources: Sources) -> list[Fault]:
+    """Every fault of sources that were read, without the lines of YAML files."""
     links = link(sources)
-    faults = [*sources.faults, *links.faults, *plausible(sources)]
-    faults += [Fault(name, "$", "missing") for name in _NEEDED if not (folder / name).is_file()]
-    for rule in (_ids, _licences, _tasks, _benchmarks, _engines, _models, _prices, _sourced_models, _sourced_devices):
+    faults = [*sources.faults, *links.faults, *plausible(sources), *contradictions(sources, links)]
+    faults += [Fault(name, "$", "missing") for name in _NEEDED if not (sources.folder / name).is_file()]
+    for rule in (_ids, _licences, _tasks, _benchmarks, _engines, _models, _sizes, _prices, _sourced_models, _sourced_devices):
         faults += rule(sources, links)
     faults += _configs(sources, links)
     faults += measurement_faults(sources, links)
-    return sorted(set(faults))
+    return faults
 
 
 def catalog_id(hub_id: str) -> str:
@@ -144,26 +151,42 @@ def _models(_: Sources, links: Links) -> Iterator[Fault]:
             yield from _unknown("model", [entry.successor], links.api_models, f"api/{provider_id}.yaml", place)
 
 
+def _sizes(sources: Sources, links: Links) -> Iterator[Fault]:
+    for size_id, size in sources.sizes.sizes.items():
+        path = f"$.sizes.{size_id}"
+        if size.example is not None:
+            yield from _unknown("model", [size.example], links.open_models, "sizes.yaml", f"{path}.example")
+        yield from _unknown("model", size.apis, links.api_models, "sizes.yaml", f"{path}.apis")
+        if (size.from_params is None) == (size.example is not None) or bool(size.apis) == (size.example is not None):
+            yield Fault("sizes.yaml", path, "give from_params and example, or apis")
+
+
 def _prices(sources: Sources, links: Links) -> Iterator[Fault]:
     for line, price in sources.cloud_prices:
         yield from _unknown("device", [price.device], links.devices, "prices/cloud.csv", f"line {line}, device")
 
 
 def _configs(sources: Sources, links: Links) -> Iterator[Fault]:
-    folder = sources.folder / "configs"
-    on_disk = {path.name for path in folder.glob("*.json")}
+    folders = [sources.folder] if sources.own_folder is None else [sources.folder, sources.own_folder]
+    on_disk = {path.name for folder in folders for path in folder.glob("configs/*.json")}
     for file in sorted(on_disk - set(sources.configs)):
         yield Fault(f"configs/{file}", "$", "not listed in configs/INDEX.csv")
     for file in sorted(set(sources.configs) - on_disk):
         yield Fault("configs/INDEX.csv", file, "listed, but there is no such file")
-    used = {links.config_file(model_id) for model_id in links.open_models}
+    users: dict[str, list[str]] = {}
+    for model_id in links.open_models:
+        users.setdefault(links.config_file(model_id) or "", []).append(model_id)
     for file, row in sources.configs.items():
-        if file not in used or file not in on_disk:
+        yield from row_contradictions(file, row)
+        if file not in users or file not in on_disk:
             continue
         spec, fault = read_spec(sources, file)
         if spec is None:
             yield Fault(f"configs/{file}", "$", f"not understood: {fault}")
-        elif row.match == "y" and row.params_meta is not None and spec.params != row.params_meta:
+            continue
+        for model_id in users[file]:
+            yield from config_contradictions(model_id, file, spec, links)
+        if row.match == "y" and row.params_meta is not None and spec.params != row.params_meta:
             message = f"{spec.params:,} parameters read, {row.params_meta:,} counted (INDEX.csv says they match)"
             yield Fault(f"configs/{file}", "$", message)
 
@@ -179,6 +202,7 @@ def _sourced_models(sources: Sources, links: Links) -> Iterator[Fault]:
             "released": entry.released,
             "training_tokens": entry.training_tokens,
             "context_tokens": entry.context_tokens,
+            "quantised": entry.quantised or None,
         }
         file, path = model.place(model_id, "")
         yield from _unsourced(stated, {**model.family.sources, **entry.sources}, file, path.rstrip("."))

@@ -12,12 +12,15 @@ import msgspec
 import fmkit
 from fmkit.catalog import convert
 from fmkit.catalog.faults import invalid
+from fmkit.catalog.lines import with_lines
 from fmkit.catalog.links import Links, link
 from fmkit.catalog.paths import reader_files, source_files
 from fmkit.catalog.records import CHECKSUM_BYTES, FORMAT, Compiled, FileStamp, Head, StoredModel
 from fmkit.catalog.sources import Sources, read_sources
+from fmkit.catalog.traits import read_traits
 from fmkit.errors import FmkitError
-from fmkit.selection.facts import Candidate, Score
+from fmkit.selection.capability import abilities
+from fmkit.selection.facts import Candidate, Score, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,25 +35,31 @@ def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Comp
 
     Rules that a catalog breaks without becoming unreadable (an absent source, an implausible figure) are `check`'s.
     """
-    sources = read_sources(folder)
+    return compile_sources(read_sources(folder), stamps or [], content_hash(folder))
+
+
+def compile_sources(sources: Sources, stamps: list[FileStamp], content: str) -> Compiled:
+    """The compiled form of sources that were read; `content` is the hash of all they were read from."""
     links = link(sources)
     faults = [*sources.faults, *links.faults]
     if faults:
-        raise invalid(faults, where=str(folder))
+        raise invalid(with_lines(faults, sources), where=str(sources.folder))
     scores = _scores_by_model(sources, links)
     candidates: dict[str, Candidate] = {}
     models: dict[str, StoredModel] = {}
     read_specs: dict[str, tuple[ModelSpec | None, str | None]] = {}
+    traits: dict[str, Traits | None] = {}
     for model_id, model in links.open_models.items():
         file = links.config_file(model_id)
         if file is None:
             raise AssertionError(model_id)  # link() refuses such a model
         if file not in read_specs:
-            read_specs[file] = read_spec(sources, file)
+            spec, fault = read_specs[file] = read_spec(sources, file)
+            traits[file] = None if spec is None else read_traits(sources.read_config(file), spec)
         spec, fault = read_specs[file]
         row = sources.configs[file]
         candidates[model_id] = convert.open_candidate(
-            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ())
+            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ()), traits[file]
         )
         models[model_id] = StoredModel(
             spec=_limited(spec, model.entry.context_tokens),
@@ -64,7 +73,7 @@ def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Comp
             model_id, provider_id, sources.apis[provider_id], entry, scores.get(model_id, ())
         )
         models[model_id] = StoredModel()
-    head = Head(format=FORMAT, fmkit=fmkit.__version__, content=content_hash(folder), stamps=stamps or [])
+    head = Head(format=FORMAT, fmkit=fmkit.__version__, content=content, stamps=stamps)
     return _assemble(head, sources, links, candidates, models)
 
 
@@ -89,14 +98,17 @@ def _assemble(
         models={key: _raw(value) for key, value in models.items()},
         devices=_raw(devices),
         device_aliases={name: owner for name, owner in links.device_names.items() if name != owner},
-        licences=_raw(_with_ids(sources.licences.licences)),
+        licences=_raw({key: convert.licence(key, entry) for key, entry in sources.licences.licences.items()}),
         tasks=_raw(_with_ids(sources.tasks.tasks)),
         engines=_raw(_with_ids(sources.engines)),
         layouts=_raw(_with_ids(sources.precisions.layouts)),
         precisions=_raw(_with_ids(sources.precisions.precisions)),
+        sizes=_raw(_with_ids(sources.sizes.sizes)),
         quality_losses=_raw([loss for _, loss in sources.quality_losses]),
         cloud_prices=_raw([price for _, price in sources.cloud_prices]),
         speed=_raw(sources.speed),
+        capability=_raw(sources.capability),
+        abilities=_raw(abilities(candidates.values(), sources.capability)),
     )
 
 
@@ -106,10 +118,12 @@ def encode(compiled: Compiled) -> bytes:
     return zlib.crc32(content).to_bytes(CHECKSUM_BYTES, "big") + content
 
 
-def content_hash(folder: Path) -> str:
-    """A hash over the contents of the catalog's files and of the program files that read them."""
+def content_hash(folder: Path, own: Path | None = None) -> str:
+    """A hash over the contents of the catalog's files, the user's own among them, and of the program files that read them."""
     digest = hashlib.sha256()
-    named = [*((path.relative_to(folder), path) for path in source_files(folder)), *_named(reader_files())]
+    folders = [folder] if own is None or not own.is_dir() else [folder, own]
+    named = [(path.relative_to(place), path) for place in folders for path in source_files(place)]
+    named += _named(reader_files())
     for name, path in named:
         content = path.read_bytes()
         digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())

@@ -7,7 +7,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING
 
-from fmkit.catalog.paths import source_folder
+from fmkit.catalog.paths import config_path, source_folder
 from fmkit.model.architectures import read
 
 if TYPE_CHECKING:
@@ -23,5 +23,5 @@ def config_files() -> dict[str, str]:
 
 def read_config_spec(file: str) -> ModelSpec:
     """The architecture in a file of configs/; ArchitectureUnknownError where it can't be read."""
-    content = (source_folder() / "configs" / file).read_text(encoding="utf-8")
+    content = config_path(file).read_text(encoding="utf-8")
     return read(json.loads(content), where=f"configs/{file}")

@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.machine import Device
-from fmkit.selection.facts import ApiTerms, Candidate, Score
+from fmkit.selection.facts import ApiTerms, Candidate, Licence, Score
 from fmkit.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fmkit.catalog.schema import ApiFile, ApiModelEntry, ConfigRow, DeviceEntry, FamilyFile, ModelEntry, ScoreRow
+    from fmkit.catalog.schema import (
+        ApiFile,
+        ApiModelEntry,
+        ConfigRow,
+        DeviceEntry,
+        FamilyFile,
+        LicenceEntry,
+        ModelEntry,
+        ScoreRow,
+    )
     from fmkit.model.spec import ModelSpec
+    from fmkit.selection.facts import LicenceTopic, Traits
 
 
 def device(device_id: str, vendor: str, entry: DeviceEntry) -> Device:
@@ -37,6 +47,19 @@ def device(device_id: str, vendor: str, entry: DeviceEntry) -> Device:
     )
 
 
+def licence(licence_id: str, entry: LicenceEntry) -> Licence:
+    """A licence with its conditions as sentences, and those with a topic also under `clauses`."""
+    sentences: list[str] = []
+    clauses: dict[LicenceTopic, list[str]] = {}
+    for condition in entry.conditions:
+        for topic, sentence in condition.items() if isinstance(condition, dict) else ():
+            clauses.setdefault(topic, []).append(sentence)
+        sentences += [condition] if isinstance(condition, str) else condition.values()
+    facts = {key: getattr(entry, key) for key in entry.__struct_fields__ if key != "conditions"}
+    by_topic = {topic: tuple(found) for topic, found in clauses.items()}
+    return Licence(id=licence_id, conditions=tuple(sentences), clauses=by_topic, **facts)
+
+
 def score(benchmark: str, row: ScoreRow) -> Score:
     """A line of scores/<benchmark>.csv without its model."""
     return Score(
@@ -59,6 +82,7 @@ def open_candidate(
     spec: ModelSpec | None,
     row: ConfigRow | None,
     scores: Iterable[Score],
+    traits: Traits | None = None,
 ) -> Candidate:
     """A model with open weights: what its entry leaves out is its family's, the counts are the architecture's."""
     published = None if row is None else row.params_published or row.params_meta
@@ -88,6 +112,8 @@ def open_candidate(
         needs_fine_tune=entry.needs_fine_tune,
         thinks=entry.thinks,
         embedding_dim=entry.embedding_dim or (spec.embedding_dim if spec else None),
+        quantised=entry.quantised,
+        traits=traits,
         notes=(*family.notes, *entry.notes),
         sources={**family.sources, **entry.sources},
     )

@@ -11,26 +11,38 @@ import msgspec
 from fmkit.errors import CatalogInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
-    """One fault: the file (relative to the catalog), the path in it such as `$.models.gpt2.tuning`, and what was expected."""
+    """One fault: the file (relative to the catalog), the path in it such as `$.models.gpt2.tuning`, and what was expected.
+
+    `line` is where the path stands in a YAML file; a fault of a CSV file has its line in the path.
+    """
 
     file: str
     path: str
     message: str
+    line: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.path}: {self.message}"
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.path}: {self.message}"
 
 
-def invalid(faults: Iterable[Fault], *, where: str) -> CatalogInvalidError:
+def invalid(faults: Iterable[Fault], *, where: str, whose: str = "the catalog") -> CatalogInvalidError:
     """The error that lists `faults`, sorted by file."""
-    ordered = sorted(set(faults))
-    noun = "fault" if len(ordered) == 1 else "faults"
-    lines = "\n".join(f"  {fault}" for fault in ordered)
-    return CatalogInvalidError(f"the catalog has {len(ordered)} {noun}:\n{lines}", where=where)
+    return CatalogInvalidError(f"{whose} has {listed([str(fault) for fault in sorted(set(faults))])}", where=where)
+
+
+def listed(faults: Sequence[str]) -> str:
+    """How many faults there are, and each on a line.
+
+    >>> listed(["licences.yaml:3: $.licences: wrong"])
+    '1 fault:\\n  licences.yaml:3: $.licences: wrong'
+    """
+    noun = "fault" if len(faults) == 1 else "faults"
+    return "\n".join((f"{len(faults)} {noun}:", *(f"  {fault}" for fault in faults)))
 
 
 def value_faults(value: object, kind: object, path: str = "$") -> list[tuple[str, str]]:

@@ -111,7 +111,7 @@ def _config_faults(links: Links, sources: Sources) -> list[Fault]:
         elif entry.config is not None:
             if entry.config not in sources.configs:
                 faults.append(Fault(*model.place(model_id, "config"), f"{entry.config} is not in configs/INDEX.csv"))
-            if not (sources.folder / "configs" / entry.config).is_file():
+            if not sources.path(f"configs/{entry.config}").is_file():
                 faults.append(Fault(*model.place(model_id, "config"), f"configs/{entry.config} does not exist"))
         elif entry.config_of is None:
             faults.append(Fault(*model.place(model_id, "config"), "missing: give config or config_of"))

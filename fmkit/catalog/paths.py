@@ -23,6 +23,36 @@ def source_folder() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parent / "catalog"
 
 
+def own_folder() -> Path | None:
+    """The user's own catalog: $FMKIT_CATALOG, else fmkit/catalog in the folder for configuration; None where there is none.
+
+    A folder that $FMKIT_CATALOG names is returned whether it is there or not: a name that leads nowhere is a mistake to tell.
+    """
+    named = os.environ.get("FMKIT_CATALOG")
+    if named:
+        return Path(named).expanduser()
+    try:
+        folder = _config_folder() / "fmkit" / "catalog"
+    except RuntimeError:  # a user without a home
+        return None
+    return folder if folder.is_dir() else None
+
+
+def _config_folder() -> Path:
+    xdg = os.environ.get("XDG_CONFIG_HOME")
+    if xdg:
+        return Path(xdg)
+    roaming = os.environ.get("APPDATA")
+    return Path(roaming) if sys.platform == "win32" and roaming else Path.home() / ".config"
+
+
+def config_path(file: str) -> Path:
+    """A configuration by its name in configs/: the user's own, else the shipped one."""
+    own = own_folder()
+    ours = None if own is None else own / "configs" / file
+    return ours if ours is not None and ours.is_file() else source_folder() / "configs" / file
+
+
 def cache_folder() -> Path:
     """The user's folder for what can be made again: $FMKIT_CACHE_DIR, else the platform's custom."""
     named = os.environ.get("FMKIT_CACHE_DIR")
@@ -39,12 +69,13 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "fmkit"
 
 
-def compiled_file(source: Path) -> Path | None:
-    """Where the compiled form of `source` is cached: one file per source folder, so that two checkouts don't compete.
+def compiled_file(source: Path, own: Path | None = None) -> Path | None:
+    """Where the compiled form of `source` with `own` over it is cached: one file per pair of folders, so that two don't compete.
 
     None for a user without a home.
     """
-    key = zlib.crc32(os.fsencode(source.resolve()))
+    folders = [source] if own is None else [source, own]
+    key = zlib.crc32(b"\0".join(os.fsencode(path.resolve()) for path in folders))
     try:
         folder = cache_folder()
     except RuntimeError:
@@ -58,16 +89,28 @@ def reader_files() -> list[Path]:
     single = [
         "__init__.py",
         "machine.py",
+        "selection/capability.py",
         "selection/facts.py",
+        "selection/score_items.py",
+        "selection/small_matrices.py",
         "sizing/engine.py",
         "speed/efficiency.py",
         "speed/estimate.py",
     ]
-    found = [path for folder in folders for path in folder.rglob("*.py")]
-    return sorted([*found, *(_PACKAGE / name for name in single)])
+    # os.walk and strings: a hundred files are listed at every start of a checkout, and Path takes four times as long.
+    walked = [os.path.join(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names]  # noqa: PTH118
+    found = [name for name in walked if name.endswith(".py")]
+    return [Path(name) for name in sorted([*found, *(str(_PACKAGE / name) for name in single)])]
 
 
 def source_files(source: Path) -> list[Path]:
-    """The catalog's own files in `source`, sorted."""
-    patterns = ("VERSION", "*.yaml", "*/*.yaml", "*/*.csv", "*/*.json")
-    return sorted(path for pattern in patterns for path in source.glob(pattern))
+    """The catalog's own files in `source`, sorted: VERSION and YAML in it, YAML, CSV and JSON one level down."""
+    found: list[str] = []
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                with os.scandir(entry.path) as inside:
+                    found += [below.path for below in inside if below.name.endswith((".yaml", ".csv", ".json"))]
+            elif entry.name == "VERSION" or entry.name.endswith(".yaml"):
+                found.append(entry.path)
+    return [Path(name) for name in sorted(found)]

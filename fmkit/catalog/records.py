@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.spec import ModelSpec
-from fmkit.selection.facts import Candidate
+from fmkit.selection.facts import Candidate, OwnCatalog
 
-FORMAT = 3
+FORMAT = 4
 """The version of the compiled file's layout; a file of another version is compiled anew."""
 
 CHECKSUM_BYTES = 4
@@ -64,6 +64,10 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     engines: msgspec.Raw  # dict[str, EngineFile]
     layouts: msgspec.Raw  # dict[str, Layout]
     precisions: msgspec.Raw  # dict[str, Precision]
+    sizes: msgspec.Raw  # dict[str, SizeClass]
     quality_losses: msgspec.Raw  # tuple[QualityLoss, ...]
     cloud_prices: msgspec.Raw  # tuple[CloudPrice, ...]
     speed: msgspec.Raw  # SpeedFit
+    capability: msgspec.Raw  # CapabilityFit
+    abilities: msgspec.Raw  # dict[str, Ability]
+    own: OwnCatalog | None = None

@@ -2,7 +2,7 @@
 
 YAML files that people edit:   families/<family>.yaml -> FamilyFile      api/<provider>.yaml -> ApiFile
                                hardware/<vendor>.yaml -> HardwareFile    engines/<engine>.yaml -> EngineFile
-                               licences.yaml -> LicenceFile, tasks.yaml -> TaskFile, precisions.yaml -> PrecisionFile
+                               licences.yaml -> LicenceFile, tasks.yaml -> TaskFile, precisions.yaml -> PrecisionFile, sizes.yaml -> SizeFile
 CSV files: quality/loss.csv -> model.quality.QualityLoss; counted in thousands: scores/<benchmark>.csv -> ScoreRow (the file name is the benchmark), prices/*.csv -> selection.facts.CloudPrice, configs/INDEX.csv -> ConfigRow,
                                speed/effects.csv -> EffectRow, speed/spreads.csv -> SpreadRow (fitted: benchmarks/fit_speed.py)
 The file name or the key is the id; no id is written inside a file (the loader fills it in).
@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.precision import Layout, Precision
-from fmkit.selection.facts import Licence, Modality, ReportedBy, Task, Tuning
+from fmkit.selection.facts import LicenceClass, LicenceTopic, Modality, ReportedBy, SizeClass, Task, Tuning, Verification
 from fmkit.sizing.engine import EngineSpec
 from fmkit.speed.efficiency import CoreRates, Part, Phase, Quantity
 from fmkit.speed.estimate import SpeedBasis
@@ -31,7 +31,8 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     `config` names the file in configs/; `config_of` another model of the catalog with the same architecture, when
     this one has no file of its own. `sources` maps a key of this entry to where the fact was read. `context_tokens` is
     the publisher's limit where config.json says otherwise. `tasks` replaces the family's where it is given.
-    `released` is YYYY-MM-DD or YYYY-MM.
+    `released` is YYYY-MM-DD or YYYY-MM. `quantised` are Hub repositories of these weights in a quantised layout, the
+    publisher's own first.
     """
 
     hub_id: str
@@ -54,6 +55,7 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     needs_fine_tune: bool = False
     thinks: bool = False
     embedding_dim: int | None = None
+    quantised: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sources: dict[str, str] = {}
 
@@ -147,16 +149,45 @@ class HardwareFile(Entry, frozen=True, kw_only=True):
     devices: dict[str, DeviceEntry]
 
 
+class LicenceEntry(Entry, frozen=True, kw_only=True):
+    """One licence; the keys mean what they mean in selection.facts.Licence.
+
+    A condition is a sentence, or `topic: sentence` where it answers a question: `users: A separate licence is needed above ...`.
+    """
+
+    name: str
+    licence_class: LicenceClass
+    commercial: Literal["yes", "no", "conditional", "unknown"]
+    conditions: tuple[str | dict[LicenceTopic, str], ...]
+    verification: Verification
+    source: str
+    source_date: str | None = None
+    user_cap: int | None = None
+    revenue_cap_usd_per_year: int | None = None
+    above_caps: Literal["separate-licence", "duty"] = "separate-licence"
+    excluded_regions: tuple[str, ...] = ()
+    excluded_regions_modalities: tuple[str, ...] = ()
+    trains_on_outputs: Literal["yes", "no", "conditional", "unknown"] = "unknown"
+    naming: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
 class LicenceFile(Entry, frozen=True, kw_only=True):
     """All licences by id."""
 
-    licences: dict[str, Licence]
+    licences: dict[str, LicenceEntry]
 
 
 class TaskFile(Entry, frozen=True, kw_only=True):
     """All tasks by id."""
 
     tasks: dict[str, Task]
+
+
+class SizeFile(Entry, frozen=True, kw_only=True):
+    """All classes of size by id, the smallest first."""
+
+    sizes: dict[str, SizeClass]
 
 
 class PrecisionFile(Entry, frozen=True, kw_only=True):
@@ -222,6 +253,7 @@ class SpreadRow(Entry, frozen=True, kw_only=True):
     quantity: Quantity
     basis: SpeedBasis
     engine: str = ""
+    kind: str = ""
     low: float
     high: float
     points: int

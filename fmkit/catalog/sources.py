@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fmkit.catalog.capability import read_capability
 from fmkit.catalog.csv_file import read_csv
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.schema import (
@@ -18,11 +19,13 @@ from fmkit.catalog.schema import (
     LicenceFile,
     PrecisionFile,
     ScoreRow,
+    SizeFile,
     TaskFile,
 )
 from fmkit.catalog.speed import read_speed
 from fmkit.catalog.yaml_file import read_yaml
 from fmkit.model.quality import QualityLoss
+from fmkit.selection.capability import CapabilityFit
 from fmkit.selection.facts import CloudPrice
 from fmkit.speed.efficiency import SpeedFit
 
@@ -33,6 +36,7 @@ T = TypeVar("T")
 
 _NO_LICENCES = LicenceFile(licences={})
 _NO_TASKS = TaskFile(tasks={})
+_NO_SIZES = SizeFile(sizes={})
 _NO_PRECISIONS = PrecisionFile(precisions={}, layouts={})
 
 
@@ -48,31 +52,43 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     licences: LicenceFile
     tasks: TaskFile
     precisions: PrecisionFile
+    sizes: SizeFile
     quality_losses: list[tuple[int, QualityLoss]]
     configs: dict[str, ConfigRow]
     scores: dict[str, list[tuple[int, ScoreRow]]]
     cloud_prices: list[tuple[int, CloudPrice]]
     speed: SpeedFit
+    capability: CapabilityFit
     faults: tuple[Fault, ...]
+    own_folder: Path | None = None
+
+    def path(self, name: str) -> Path:
+        """Where a file of the catalog is: in the user's own folder if it has one of that name."""
+        own = None if self.own_folder is None else self.own_folder / name
+        return own if own is not None and own.is_file() else self.folder / name
 
     def read_config(self, file: str) -> dict[str, Any]:
         """A model's config.json by its file name in configs/."""
-        config: dict[str, Any] = json.loads((self.folder / "configs" / file).read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(self.path(f"configs/{file}").read_text(encoding="utf-8"))
         return config
 
 
-def read_sources(folder: Path) -> Sources:
-    """Read every file of `folder`. A file that is absent counts as empty here; `check` says which must be there."""
+def read_sources(folder: Path, *, dated: bool = True) -> Sources:
+    """Read every file of `folder`. A file that is absent counts as empty here; `check` says which must be there.
+
+    A user's own catalog has no date of its own (`dated` False).
+    """
     faults: list[Fault] = []
     return Sources(
         folder=folder,
-        date=_read_date(folder, faults),
+        date=_read_date(folder, faults) if dated else "",
         families=_read_folder(folder, "families", FamilyFile, faults),
         apis=_read_folder(folder, "api", ApiFile, faults),
         hardware=_read_folder(folder, "hardware", HardwareFile, faults),
         engines=_read_folder(folder, "engines", EngineFile, faults),
         licences=_read_one(folder, "licences.yaml", LicenceFile, faults) or _NO_LICENCES,
         tasks=_read_one(folder, "tasks.yaml", TaskFile, faults) or _NO_TASKS,
+        sizes=_read_one(folder, "sizes.yaml", SizeFile, faults) or _NO_SIZES,
         precisions=_read_one(folder, "precisions.yaml", PrecisionFile, faults) or _NO_PRECISIONS,
         quality_losses=_read_losses(folder, faults),
         configs=_read_index(folder, faults),
@@ -82,6 +98,7 @@ def read_sources(folder: Path) -> Sources:
         },
         cloud_prices=_read_prices(folder, faults),
         speed=read_speed(folder, faults),
+        capability=read_capability(folder, faults),
         faults=tuple(faults),
     )
 

@@ -30,7 +30,7 @@ def read_speed(folder: Path, faults: list[Fault]) -> SpeedFit:
         effects.setdefault(f"{row.phase} {row.part}", {})[row.scope] = row.effect
         measured[f"{row.phase} {row.scope}"] = max(row.points, measured.get(f"{row.phase} {row.scope}", 0))
     spreads = {
-        " ".join(filter(None, (row.quantity, row.basis, row.engine))): Spread(
+        " ".join(filter(None, (row.quantity, row.basis, row.engine, row.kind))): Spread(
             low=row.low, high=row.high, points=row.points
         )
         for _, row in read_csv(folder / "speed" / "spreads.csv", "speed/spreads.csv", SpreadRow, faults)

@@ -1,0 +1,283 @@
+"""The catalog's parameters, context and licences held against the models' own config.json and a published table of facts.
+
+    python benchmarks/catalog_facts.py            prints the table and every difference
+    python benchmarks/catalog_facts.py --write    also writes benchmarks/results/catalog_facts.json
+
+Three witnesses: the count of the model that transformers instantiates and the publisher's total (both in catalog/configs/INDEX.csv), the
+limit that stands in config.json, and the table in tests/fixtures/published_facts. Nobody who agrees is trusted twice, and each difference has
+a reason: arithmetic that comes out equal, the catalog's own source, or what is known to be wrong in the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that `python benchmarks/catalog_facts.py` finds its parts
+
+from benchmarks.proofs.differences import NOT_EXPLAINED, Facts, explanation, noted_differences
+from fmkit.catalog.load import load_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmkit.catalog.records import CatalogModel
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "catalog" / "configs"
+FACTS = ROOT / "tests" / "fixtures" / "published_facts"
+RESULT = ROOT / "benchmarks" / "results" / "catalog_facts.json"
+
+LIMIT_KEYS = (
+    "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "model_max_length", "n_ctx",
+    "max_target_positions",
+)  # fmt: skip
+TEXT_PARTS = ("text_config", "llm_config", "language_config")
+PADDING_OFFSET = 2
+UNKNOWN_CONTEXT = 4096
+"""What the table writes where it knows no limit."""
+
+MOST_FREQUENCIES = 256
+"""More numbers per layer than this are no rotary frequencies."""
+
+SAME_LICENCE = {
+    "deepseek-license": "deepseek", "modified-mit": "modified-mit-kimi", "tongyi-qianwen-license-agreement": "tongyi-qianwen",
+    "minimax": "minimax-model",
+}  # fmt: skip
+"""Tags of the table that mean a licence of the catalog under another name."""
+
+SAYS_NOTHING = frozenset(("", "other", "unknown"))
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One fact of one model beside a witness; `reason` says why they differ, and is empty where they agree."""
+
+    model: str
+    fact: str
+    witness: str
+    catalog: int | str | None
+    witnessed: int | str | None
+    reason: str = ""
+
+    @property
+    def state(self) -> str:
+        """equal, explained, doubtful (the witness is at fault) or open."""
+        if not self.reason:
+            return "equal"
+        return "open" if NOT_EXPLAINED in self.reason else "doubtful" if "doubtful" in self.reason else "explained"
+
+
+def cases() -> Iterator[Case]:
+    """Every fact that a witness knows, model after model."""
+    catalog = load_catalog()
+    for candidate in catalog.candidates():
+        if candidate.api is not None:
+            continue
+        model = catalog.model(candidate.id)
+        yield from _parameters(model)
+        yield from _context(model)
+        licence = published(candidate.id).get("licence", "")
+        if licence not in SAYS_NOTHING:
+            yield _licence(model, licence)
+
+
+def _parameters(model: CatalogModel) -> Iterator[Case]:
+    row = index()[str(model.config_file)]
+    ours, own = model.candidate.params, model.candidate.hub_id == row["hub_id"]
+    if own and row["params_meta"]:
+        yield _count(model, "transformers on the meta device", int(row["params_meta"]))
+    if own and row["params_published"] and ours is not None:
+        yield _count(model, "publisher's total", int(row["params_published"]))
+    table = published(model.candidate.id).get("params")
+    if table:
+        yield _count(model, "published table", int(table))
+
+
+def _count(model: CatalogModel, witness: str, count: int) -> Case:
+    ours = model.candidate.params
+    reason = "" if ours == count else _why_counts_differ(model, count)
+    return Case(
+        model=model.candidate.id, fact="parameters", witness=witness, catalog=ours, witnessed=count, reason=reason
+    )
+
+
+def _why_counts_differ(model: CatalogModel, count: int) -> str:
+    """Arithmetic on the model's config; that of a relative of the same shape counts too."""
+    doubt = doubtful().get((str(model.candidate.hub_id), "params"))
+    if doubt is not None:
+        return f"doubtful: {doubt}"
+    if model.spec is None:
+        return NOT_EXPLAINED
+    config = _config(model)
+    own = index()[str(model.config_file)]["hub_id"]
+    publisher = own.partition("/")[0]
+    relatives = [hub_id for hub_id in noted_differences() if hub_id.startswith(f"{publisher}/") and hub_id != own]
+    buffers = _buffers(Facts(model.spec, config, own), count - model.spec.params)
+    if buffers is not None:
+        return f"{buffers}: {count - model.spec.params:+,}"
+    found = NOT_EXPLAINED
+    for hub_id in ("", str(model.candidate.hub_id), own, *relatives):
+        try:
+            found = explanation(hub_id, count, model.spec, config)
+        except (KeyError, TypeError, ValueError):
+            continue
+        if NOT_EXPLAINED not in found and (hub_id in ("", own) or noted_differences().get(hub_id, {}).get("terms")):
+            return found
+    return found if NOT_EXPLAINED in found else NOT_EXPLAINED
+
+
+def _buffers(facts: Facts, apart: int) -> str | None:
+    """What repositories hold in every layer and the class as buffers: masks, or scales, biases and rotary frequencies."""
+    layers = facts.config.get("n_layer") or facts.config.get("num_hidden_layers") or 0
+    positions = facts.config.get("n_positions") or 0
+    if layers and apart == layers * positions**2:
+        return f"causal masks of {layers} layers, {positions:,} x {positions:,} each, buffers here"
+    rest = apart - facts.scales() - facts.buffer("e_score_correction_bias")
+    if layers and facts.spec.stored is not None and rest % layers == 0 and 0 <= rest // layers <= MOST_FREQUENCIES:
+        return (
+            f"scales of quantised blocks, biases of the routers, and {rest // layers} rotary frequencies in each layer"
+        )
+    return None
+
+
+def _context(model: CatalogModel) -> Iterator[Case]:
+    limit = _file_limit(model)
+    if limit is not None:
+        yield _length(model, "config.json", limit)
+    table = published(model.candidate.id).get("context_tokens")
+    if table:
+        yield _length(model, "published table", int(table))
+
+
+def _length(model: CatalogModel, witness: str, tokens: int) -> Case:
+    ours, reason = model.candidate.context_tokens, ""
+    if ours != tokens:
+        reason = _table_at_fault(model, tokens) if witness != "config.json" else _file_scaled(model, tokens)
+        reason = reason or _why_lengths_differ(model, tokens)
+    return Case(
+        model=model.candidate.id, fact="context", witness=witness, catalog=ours, witnessed=tokens, reason=reason
+    )
+
+
+def _table_at_fault(model: CatalogModel, tokens: int) -> str:
+    doubt = doubtful().get((str(model.candidate.hub_id), "context_tokens"))
+    limit, factor = _file_limit(model), _rope_factor(model)
+    if doubt is not None:
+        return f"doubtful: {doubt}"
+    if tokens == UNKNOWN_CONTEXT:
+        return "doubtful: 4096 stands for unknown in the table"
+    if limit is not None and factor is not None and tokens == round(limit * factor):
+        return f"the table multiplies the file's {limit:,} by a RoPE factor of {factor:g}"
+    return ""
+
+
+def _file_scaled(model: CatalogModel, tokens: int) -> str:
+    factor = _rope_factor(model)
+    scaled = factor is not None and model.candidate.context_tokens == round(tokens * factor)
+    return f"RoPE scaling by {factor:g}" if scaled else ""
+
+
+def _why_lengths_differ(model: CatalogModel, tokens: int) -> str:
+    stated = model.candidate.sources.get("context_tokens")
+    if tokens == (model.candidate.context_tokens or 0) + PADDING_OFFSET:
+        return "two positions are padding's"
+    return NOT_EXPLAINED if stated is None else f"the catalog follows its source: {stated}"
+
+
+def _licence(model: CatalogModel, tag: str) -> Case:
+    ours = model.candidate.licence
+    known = load_catalog().licences
+    means = SAME_LICENCE.get(tag, tag)
+    same = ours == means or means in known[ours].aliases
+    stated = model.candidate.sources.get("licence")
+    reason = "" if same else f"the catalog follows its source: {stated}" if stated else NOT_EXPLAINED
+    return Case(
+        model=model.candidate.id, fact="licence", witness="published table", catalog=ours, witnessed=tag, reason=reason
+    )
+
+
+def _config(model: CatalogModel) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((CONFIGS / str(model.config_file)).read_text(encoding="utf-8"))
+    return read
+
+
+def _text_part(model: CatalogModel) -> dict[str, Any]:
+    config = _config(model)
+    return next((config[part] for part in TEXT_PARTS if isinstance(config.get(part), dict)), config)
+
+
+def _file_limit(model: CatalogModel) -> int | None:
+    text = _text_part(model)
+    return next((text[key] for key in LIMIT_KEYS if isinstance(text.get(key), int)), None)
+
+
+def _rope_factor(model: CatalogModel) -> float | None:
+    text = _text_part(model)
+    scaling = text.get("rope_scaling") or text.get("rope_parameters") or {}
+    factor = scaling.get("factor") if isinstance(scaling, dict) else None
+    return float(factor) if isinstance(factor, int | float) else None
+
+
+@cache
+def index() -> dict[str, dict[str, str]]:
+    """The rows of catalog/configs/INDEX.csv by file."""
+    return {row["file"]: row for row in _rows(CONFIGS / "INDEX.csv")}
+
+
+@cache
+def _published() -> dict[str, dict[str, str]]:
+    catalog = load_catalog()
+    found: dict[str, dict[str, str]] = {}
+    for row in _rows(FACTS / "facts.csv"):
+        model = catalog.resolve(row["hub_id"])
+        if model is not None and (model not in found or row["hub_id"] == catalog.model(model).candidate.hub_id):
+            found[model] = row
+    return found
+
+
+def published(model_id: str) -> dict[str, str]:
+    """The table's row of a model; empty where it has none."""
+    return _published().get(model_id, {})
+
+
+@cache
+def doubtful() -> dict[tuple[str, str], str]:
+    """What is wrong with single figures of the table, by Hub id and fact."""
+    return {(row["hub_id"], row["fact"]): row["why"] for row in _rows(FACTS / "doubtful.csv")}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def main() -> int:
+    """Print the table; 1 where a difference has no reason."""
+    found = list(cases())
+    counts = Counter((case.fact, case.witness, case.state) for case in found)
+    print(f"{'fact':12}{'held against':34}{'models':>8}{'equal':>8}{'explained':>11}{'doubtful':>10}{'open':>6}")
+    for fact, witness in dict.fromkeys((case.fact, case.witness) for case in found):
+        states = [counts[fact, witness, state] for state in ("equal", "explained", "doubtful", "open")]
+        print(f"{fact:12}{witness:34}{sum(states):8}{states[0]:8}{states[1]:11}{states[2]:10}{states[3]:6}")
+    for case in found:
+        if case.reason:
+            print(f"{case.model}: {case.fact} {case.catalog}, {case.witness} {case.witnessed}: {case.reason}")
+    if "--write" in sys.argv[1:]:
+        summary = [
+            {"fact": fact, "witness": witness, "state": state, "models": n}
+            for (fact, witness, state), n in counts.items()
+        ]
+        differences = [{**msgspec.to_builtins(case), "state": case.state} for case in found if case.reason]
+        result = {"catalog": load_catalog().date, "summary": summary, "differences": differences}
+        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return int(any(case.state == "open" for case in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The fitted capability model: capability/items.csv, priors.csv, offsets.csv, spreads.csv and fit.yaml, written by benchmarks/fit_capability.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from fmkit.catalog.csv_file import read_csv
+from fmkit.catalog.faults import Fault
+from fmkit.catalog.yaml_file import read_yaml
+from fmkit.selection.capability import NO_FIT, CapabilityFit, Item, Prior, VendorOffset
+from fmkit.selection.score_items import Area
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fmkit.catalog.schema import ScoreRow
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line with a figure for each factor; areas with fewer factors leave the last empty."""
+
+    factor_1: float
+    factor_2: float | None = None
+    factor_3: float | None = None
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The figures that are given."""
+        return tuple(x for x in (self.factor_1, self.factor_2, self.factor_3) if x is not None)
+
+
+class ItemRow(_Row, frozen=True, kw_only=True):
+    """One line of capability/items.csv."""
+
+    area: Area
+    benchmark: str
+    variant: str = ""
+    mean: float
+    sd: float
+    scores: int
+
+
+class PriorRow(_Row, frozen=True, kw_only=True):
+    """One line of capability/priors.csv: the coefficients of a covariate, or a row of a covariance."""
+
+    area: Area
+    what: Literal["covariate", "family", "own"]
+    name: str
+    centre: float | None = None
+
+
+class OffsetRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of capability/offsets.csv; the line without a benchmark is for all others."""
+
+    benchmark: str = ""
+    offset: float
+    sd: float
+    pairs: int
+
+
+class SpreadRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of capability/spreads.csv: what an interval is multiplied by, from `held_out` scores that were predicted."""
+
+    area: Area
+    basis: str
+    spread: float
+    held_out: int
+
+
+class CapabilityFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """capability/fit.yaml: when the constants were fitted, and to how many scores of how many models."""
+
+    date: str
+    scores: int
+    models: int
+    script: str
+    source: str
+
+
+def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
+    """The fit in `folder`/capability; NO_FIT where there is none."""
+    place = folder / "capability"
+    if not (place / "fit.yaml").is_file():
+        return NO_FIT
+    head = read_yaml(place / "fit.yaml", "capability/fit.yaml", CapabilityFile, faults)
+    items = read_csv(place / "items.csv", "capability/items.csv", ItemRow, faults)
+    priors = read_csv(place / "priors.csv", "capability/priors.csv", PriorRow, faults)
+    offsets = read_csv(place / "offsets.csv", "capability/offsets.csv", OffsetRow, faults)
+    spreads = read_csv(place / "spreads.csv", "capability/spreads.csv", SpreadRow, faults)
+    if head is None:
+        return NO_FIT
+    return CapabilityFit(
+        date=head.date,
+        scores=head.scores,
+        models=head.models,
+        items=tuple(
+            Item(
+                area=row.area, benchmark=row.benchmark, variant=row.variant, mean=row.mean, sd=row.sd,
+                scores=row.scores, loadings=row.factors,
+            )
+            for _, row in items
+        ),
+        priors={area: _prior([row for _, row in priors if row.area == area]) for area in {row.area for _, row in priors}},
+        offsets={row.benchmark: VendorOffset(offset=row.offset, sd=row.sd, pairs=row.pairs) for _, row in offsets},
+        spreads={f"{row.area} {row.basis}": row.spread for _, row in spreads},
+    )  # fmt: skip
+
+
+def _prior(rows: list[PriorRow]) -> Prior:
+    said = [row for row in rows if row.what == "covariate"]
+    return Prior(
+        centres={row.name: row.centre or 0.0 for row in said},
+        coefficients={row.name: row.factors for row in said},
+        family_covariance=tuple(row.factors for row in rows if row.what == "family"),
+        own_covariance=tuple(row.factors for row in rows if row.what == "own"),
+    )
+
+
+def unknown_benchmarks(fit: CapabilityFit, scores: dict[str, list[tuple[int, ScoreRow]]]) -> list[Fault]:
+    """Items of benchmarks that the catalog has no scores of: the constants are older than the scores."""
+    names = sorted({item.benchmark for item in fit.items} - set(scores))
+    again = "fit anew: python -m benchmarks.fit_capability"
+    return [Fault("capability/items.csv", "$", f"no scores of {name!r}; {again}") for name in names]
