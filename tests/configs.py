@@ -14,12 +14,17 @@ FOLDERS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs"
 
 
 @cache
+def published() -> tuple[Path, ...]:
+    """All configs at hand, in the order of their names."""
+    return tuple(sorted((path for folder in FOLDERS for path in folder.glob("*.json")), key=lambda path: path.name))
+
+
+@cache
 def beside_the_catalog() -> tuple[Path, ...]:
     """Configs of models that the catalog has no entry for, in the order of their names."""
     catalog = load_catalog()
     known = {catalog.model(name).config_file for name in catalog.model_ids()}
-    found = (path for folder in FOLDERS for path in folder.glob("*.json") if path.name not in known)
-    return tuple(sorted(found, key=lambda path: path.name))
+    return tuple(path for path in published() if path.name not in known)
 
 
 def load(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers
 
-RENAMED = {"kimi_k2": "deepseek_v3", "llava_llama": "llava"}
+RENAMED = {"kimi_k2": "deepseek_v3", "llava_llama": "llava", "minimax_m3": "minimax_m3_vl_text", "xverse": "llama"}
 """Model types that repositories write for an implementation that transformers has under another name."""
 
 CLASSES = {
@@ -16,6 +16,8 @@ CLASSES = {
     "PhiMoEForCausalLM": "PhimoeForCausalLM",
     "KimiK25ForConditionalGeneration": "Kimi_K25ForConditionalGeneration",
     "Step3p7FlashForCausalLM": "Step3p7ForConditionalGeneration",
+    "MiniMaxM3ForCausalLM": "MiniMaxM3VLForCausalLM",
+    "XverseForCausalLM": "LlamaForCausalLM",
 }
 """The same for class names."""
 

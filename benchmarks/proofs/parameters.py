@@ -6,10 +6,10 @@ import csv
 import json
 import re
 from collections import Counter
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.proofs.differences import DOUBTFUL, NOT_EXPLAINED, explanation
 from benchmarks.proofs.proof import Aim, Proof, Table
 from fmkit.errors import FmkitError
 from fmkit.model.architectures import read
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (ROOT / "catalog" / "configs", ROOT / "tests" / "fixtures" / "configs")
-DOUBTFUL = "published figure doubtful"
-NOT_EXPLAINED = "NOT EXPLAINED"
+COUNTED_ELSEWHERE = re.compile(r"COUNTED: (?P<count>[\d,]+) by (?P<by>[^;]+)")
 ABOUT = (
     "Every config.json of the catalog and of the tests' fixtures, read by fmkit, beside the class that it names, built by transformers "
     "under torch.device('meta'). Where the publisher states another total, the table says why; where transformers has no such class, "
@@ -37,9 +36,10 @@ def prove() -> Proof:
     states = Counter(case["state"] for case in cases)
     counted = states["exact"] + states["different"] + states["refused"]
     apart = [case for case in cases if case["state"] == "exact" and case["reason"]]
-    doubtful = sum(case["reason"].startswith(DOUBTFUL) for case in apart)
-    open_ = sum(case["reason"].startswith(NOT_EXPLAINED) for case in apart)
     uncounted = [case for case in cases if case["state"] == "no class"]
+    apart += [case for case in uncounted if case["published"] and case["published"] != case["ours"]]
+    doubtful = sum(DOUBTFUL in case["reason"] for case in apart)
+    open_ = sum(case["ours"] is None or NOT_EXPLAINED in case["reason"] for case in apart)
     published = [case for case in uncounted if case["published"] and case["ours"]]
     aims = (
         Aim("parameters equal to the instantiated model", "all", f"{states['exact']} of {counted}", states["exact"] == counted),
@@ -71,48 +71,29 @@ def compare(row: dict[str, str], config: dict[str, Any]) -> dict[str, Any]:
         shapes = parameters_by_name(instantiate(config))
     except Exception as error:  # noqa: BLE001  whatever keeps transformers from building it is the answer
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        apart = case["published"] - case["ours"] if case["published"] and case["ours"] else 0
-        reasons = [case.get("reason") or reason, *([explanation(row, apart, case["ours"], config)] if apart else [])]
-        return {**case, "meta": None, "state": "no class", "reason": "; ".join(reasons)}
+        reasons = [case.get("reason") or reason, _counted_elsewhere(row, spec), _why_apart(case, spec, config)]
+        return {**case, "meta": None, "state": "no class", "reason": "; ".join(filter(None, reasons))}
     case["meta"] = sum(_elements(shape) for shape in shapes.values())
     if spec is None:
         return {**case, "state": "refused"}
     if spec.params != case["meta"]:
         return {**case, "state": "different", "reason": _difference(spec, shapes)}
-    apart = (case["published"] or case["meta"]) - case["meta"]
-    reason = explanation(row, apart, case["meta"], config) if apart else ""
-    return {**case, "state": "exact", "reason": reason}
+    return {**case, "state": "exact", "reason": _why_apart(case, spec, config)}
 
 
-@cache
-def differences() -> dict[tuple[str, int], str]:
-    """Why a published total is not ours, by the model and by how much it is apart."""
-    lines = (FOLDERS[1] / "DIFFERENCES.csv").read_text("utf-8").splitlines()
-    return {(row["hub_id"], int(row["published_less_ours"])): row["why"] for row in csv.DictReader(lines)}
+def _counted_elsewhere(row: dict[str, str], spec: ModelSpec | None) -> str:
+    """What the index says of a count that was made where more is installed, and whether it is fmkit's."""
+    found = COUNTED_ELSEWHERE.search(row["notes"])
+    if found is None or spec is None:
+        return ""
+    equal = int(found["count"].replace(",", "")) == spec.params
+    return f"{found['count']} counted by {found['by']}: {'equal' if equal else 'DIFFERENT'}"
 
 
-def explanation(row: dict[str, str], apart: int, counted: int, config: dict[str, Any]) -> str:
-    """Why the published total is `apart` from the `counted` one: what is noted of the model, else a tensor of just that size."""
-    noted = differences().get((row["hub_id"], apart))
-    if noted is not None:
-        return noted
-    if "EXPLAINED:" in row["notes"]:
-        return row["notes"].partition("EXPLAINED:")[2].partition("; published:")[0].strip()
-    return _of_known_size(apart, counted, config) or f"{NOT_EXPLAINED}: {apart:+,} ({apart / counted:+.3%})"
-
-
-def _of_known_size(apart: int, counted: int, config: dict[str, Any]) -> str | None:
-    """What is stored, or rounded off, in just that many elements."""
-    layers, heads = config.get("num_hidden_layers", 0), config.get("num_attention_heads", 0)
-    if apart in (config.get("max_position_embeddings"), config.get("max_position_embeddings", 0) + 2):
-        return "position ids: stored as a tensor, a buffer here"
-    if heads and apart == layers * (config.get("head_dim") or config.get("hidden_size", 0) // heads) // 2:
-        return "rotary frequencies of each layer: stored as tensors, a buffer here"
-    if "fp8" in str(config.get("quantization_config")).lower() and 0 < apart < counted / 100:
-        return "scales of 8-bit blocks, counted as parameters"
-    if (counted + apart) % 100_000 == 0:
-        return f"a rounded or nominal figure, {apart / counted:+.2%}"
-    return None
+def _why_apart(case: dict[str, Any], spec: ModelSpec | None, config: dict[str, Any]) -> str:
+    if spec is None or case["published"] in (None, spec.params):
+        return ""
+    return explanation(case["hub_id"], case["published"], spec, config)
 
 
 def _elements(shape: tuple[int, ...]) -> int:

@@ -9,7 +9,8 @@ only the file itself says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,7 +18,6 @@ from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, base_type, fitting_type
 from fmkit.model.gguf_tensors import GGUF_PREFIX, GgufTensor, lineage_of, tensors_of
 from fmkit.model.layers import FullAttention, LatentAttention, parts_of
-from fmkit.model.remembered import remembered
 
 if TYPE_CHECKING:
     from fmkit.model.ggml import GgmlType
@@ -65,35 +65,83 @@ class MixedTensor(msgspec.Struct, frozen=True):
         return self.kind.tensor_bytes(self.tensor.dims) * self.tensor.count
 
 
+class GgufMix:
+    """The tensors of one model's GGUF files: listed once, given their types by the file type."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._from_file = spec.model_type.startswith(GGUF_PREFIX)
+
+    def of(self, file_type: str, *, imatrix: bool = False) -> tuple[MixedTensor, ...]:
+        """The tensors of a file of that type, one entry for each name and type."""
+        if self._from_file != (file_type == STORED):
+            raise UsageError(
+                "a GGUF file has the types it was stored with: leave out --precision"
+                if self._from_file
+                else "only a GGUF file has types of its own",
+                where="--precision",
+            )
+        if self._from_file:
+            return tuple(_stored(group) for group in self._spec.tensors)
+        facts = self._facts
+        if imatrix or file_type in NEED_IMATRIX:
+            facts = msgspec.structs.replace(facts, imatrix=True)
+        return tuple([entry for each in self._tensors for entry in each.typed(file_type, facts)])
+
+    @cached_property
+    def _inventory(self) -> tuple[GgufTensor, ...]:
+        return tensors_of(self._spec)
+
+    @cached_property
+    def _facts(self) -> Facts:
+        return facts_of(self._spec, self._inventory, imatrix=False)
+
+    @cached_property
+    def _tensors(self) -> list[_Tensors]:
+        return [_Tensors(tensor, self._facts) for tensor in self._inventory]
+
+
 def mixed(spec: ModelSpec, file_type: str, *, imatrix: bool = False) -> tuple[MixedTensor, ...]:
     """The tensors of the model's GGUF file of that type, one entry for each name and type."""
-    return _mixed(spec, file_type, imatrix)
+    return GgufMix(spec).of(file_type, imatrix=imatrix)
 
 
-@remembered(512)
-def _mixed(spec: ModelSpec, file_type: str, imatrix: bool, /) -> tuple[MixedTensor, ...]:
-    from_file = spec.model_type.startswith(GGUF_PREFIX)
-    if from_file != (file_type == STORED):
-        raise UsageError(
-            "a GGUF file has the types it was stored with: leave out --precision"
-            if from_file
-            else "only a GGUF file has types of its own",
-            where="--precision",
-        )
-    if from_file:
-        return tuple(_stored(group) for group in spec.tensors)
-    inventory = tensors_of(spec)
-    facts = facts_of(spec, inventory, imatrix=imatrix or file_type in NEED_IMATRIX)
-    found: list[MixedTensor] = []
-    for tensor in inventory:
-        by_type: dict[str, list[int]] = {}
+class _Tensors:
+    """Tensors of one name, by all that the rules ask of a layer, so that each rule is asked once for many layers."""
+
+    def __init__(self, tensor: GgufTensor, facts: Facts) -> None:
+        self._tensor = tensor
+        self._quantisable = tensor.quantisable
+        self._category = _category(tensor.name)
+        self._whole: dict[str, MixedTensor] = {}
+        self._by_position: dict[Position, list[int]] = {}
         for place, layer in enumerate(tensor.layers or (0,)):
-            kind = type_of(tensor, file_type, layer, place, facts)
-            by_type.setdefault(kind.name, []).append(layer)
-        for name, layers in by_type.items():
-            some = msgspec.structs.replace(tensor, layers=tuple(layers) if tensor.layers else ())
-            found.append(MixedTensor(some, TYPES[name]))
-    return tuple(found)
+            self._by_position.setdefault(position(layer, place, facts), []).append(layer)
+
+    def typed(self, file_type: str, facts: Facts) -> list[MixedTensor]:
+        """An entry for each type that some of the tensors get."""
+        tensor = self._tensor
+        if not self._quantisable or file_type == "F32":
+            return [self._all_as("F32")]  # the converter keeps these in float32 in every file type
+        if file_type in UNMIXED:
+            return [self._all_as(file_type)]
+        by_type: dict[str, list[int]] = {}
+        for found, layers in self._by_position.items():
+            wanted = _wanted(self._category, tensor.dims, file_type, found, facts)
+            kind = fitting_type(TYPES[wanted], tensor.dims[0])
+            by_type.setdefault(kind.name, []).extend(layers)
+        if len(by_type) == 1:
+            return [self._all_as(name) for name in by_type]
+        return [
+            MixedTensor(msgspec.structs.replace(tensor, layers=tuple(sorted(layers))), TYPES[name])
+            for name, layers in by_type.items()
+        ]
+
+    def _all_as(self, name: str) -> MixedTensor:
+        found = self._whole.get(name)
+        if found is None:
+            found = self._whole[name] = MixedTensor(self._tensor, TYPES[name])
+        return found
 
 
 def _stored(group: TensorGroup) -> MixedTensor:
@@ -145,13 +193,28 @@ def gets_more_bits(layer: int, layers: int) -> bool:
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
-def type_of(tensor: GgufTensor, file_type: str, layer: int, place: int, facts: Facts) -> GgmlType:
-    """The type of that tensor in that layer; `place` is its number among the tensors of its name."""
-    if not tensor.quantisable or file_type == "F32":
-        return TYPES["F32"]  # the converter keeps these in float32 in every file type
-    if file_type in UNMIXED:
-        return TYPES[file_type]
-    return fitting_type(TYPES[_wanted(tensor, file_type, layer, place, facts)], tensor.dims[0])
+class Position(NamedTuple):
+    """What the rules ask of a layer, and of the place of its tensor among those of its name."""
+
+    in_first_eighth: bool
+    in_first_sixteenth: bool
+    in_last_eighth: bool
+    gets_more: bool
+    place_gets_more: bool
+    place: int
+    """0 for the first two, 2 for the next two, 4 for all others: no rule asks for more."""
+
+
+def position(layer: int, place: int, facts: Facts) -> Position:
+    """Where that layer is."""
+    return Position(
+        in_first_eighth=layer < facts.layers // 8,
+        in_first_sixteenth=layer < facts.layers // 16,
+        in_last_eighth=layer >= 7 * facts.layers // 8,
+        gets_more=gets_more_bits(layer, facts.layers),
+        place_gets_more=gets_more_bits(place, facts.value_tensors),
+        place=min(place // 2 * 2, _FOUR),
+    )
 
 
 def _category(name: str) -> str:
@@ -175,37 +238,37 @@ def _category(name: str) -> str:
     return "other"
 
 
-def _wanted(tensor: GgufTensor, file_type: str, layer: int, place: int, facts: Facts) -> str:
+def _wanted(category: str, dims: tuple[int, ...], file_type: str, where: Position, facts: Facts) -> str:
     """The type before rows are looked at."""
     base = base_type(file_type)
-    category = _category(tensor.name)
     if category == "output" or (facts.tied and category == "embedding"):
-        return _output_type(file_type, base, tensor.dims[0], facts)
+        return _output_type(file_type, base, dims[0], facts)
     if file_type == "MXFP4_MOE":
-        return "MXFP4" if len(tensor.dims) == _EXPERT_DIMS else "Q8_0"
+        return "MXFP4" if len(dims) == _EXPERT_DIMS else "Q8_0"
     if category == "embedding":
         return _embedding_type(file_type, base.name)
     if file_type in _TINY:
-        return _tiny_type(category, file_type, layer, base.name, facts)
-    return _block_type(category, file_type, layer, place, facts)
+        return _tiny_type(category, file_type, where, base.name, facts)
+    return _block_type(category, file_type, where, base.name, facts)
 
 
-def _block_type(category: str, file_type: str, layer: int, place: int, facts: Facts) -> str:
+def _block_type(category: str, file_type: str, where: Position, base: str, facts: Facts) -> str:
     """The type of a tensor of a block, in all but the smallest file types."""
-    base = base_type(file_type).name
-    eighth = facts.layers // 8
-    between = eighth <= layer < 7 * facts.layers // 8
-    query = {"IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S"}.get(file_type, base)
-    by_category = {
-        "value": _value_type(file_type, place, base, facts),
-        "key": "Q8_0" if facts.experts == _EIGHT else query,
-        "query": query,
-        "down": _down_type(file_type, layer, base, facts),
-        "attention output": _attention_output_type(file_type, base, facts),
-        "gate": "IQ3_XXS" if file_type == "IQ3_XS" and between else base,
-        "up": "IQ3_XXS" if file_type == "IQ3_XS" and between else base,
-    }
-    return by_category.get(category, base)
+    found = base
+    match category:
+        case "value":
+            found = _value_type(file_type, where, base, facts)
+        case "key" if facts.experts == _EIGHT:
+            found = "Q8_0"
+        case "key" | "query":
+            found = {"IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S"}.get(file_type, base)
+        case "down":
+            found = _down_type(file_type, where, base, facts)
+        case "attention output":
+            found = _attention_output_type(file_type, base, facts)
+        case "gate" | "up" if file_type == "IQ3_XS" and not where.in_first_eighth and not where.in_last_eighth:
+            found = "IQ3_XXS"
+    return found
 
 
 def _output_type(file_type: str, base: GgmlType, row_weights: int, facts: Facts) -> str:
@@ -224,14 +287,14 @@ def _embedding_type(file_type: str, base: str) -> str:
     return "Q4_K" if file_type in {"TQ1_0", "TQ2_0"} else base
 
 
-def _tiny_type(category: str, file_type: str, layer: int, base: str, facts: Facts) -> str:
+def _tiny_type(category: str, file_type: str, where: Position, base: str, facts: Facts) -> str:
     larger = "IQ3_S" if file_type in _TINY_LARGER else "Q2_K"
     if category == "value":
         return "Q4_K" if facts.queries_per_kv >= _FOUR or facts.experts >= _FOUR else larger
     if category == "key" and facts.experts == _EIGHT:
         return "Q4_K"
     if category == "down":
-        return larger if layer < facts.layers // 8 else base
+        return larger if where.in_first_eighth else base
     if category == "attention output":
         if facts.experts == _EIGHT:
             return "Q5_K"
@@ -239,16 +302,16 @@ def _tiny_type(category: str, file_type: str, layer: int, base: str, facts: Fact
     return base
 
 
-def _value_type(file_type: str, place: int, base: str, facts: Facts) -> str:
+def _value_type(file_type: str, where: Position, base: str, facts: Facts) -> str:
     if facts.experts == _EIGHT:
         return "Q8_0"
-    kind = _value_type_by_file(file_type, place, base, facts)
+    kind = _value_type_by_file(file_type, where, base, facts)
     return "Q5_K" if facts.is_70b and kind in {"Q3_K", "Q4_K"} else kind
 
 
-def _value_type_by_file(file_type: str, place: int, base: str, facts: Facts) -> str:
+def _value_type_by_file(file_type: str, where: Position, base: str, facts: Facts) -> str:
     shared = facts.queries_per_kv >= _FOUR
-    more = gets_more_bits(place, facts.value_tensors)
+    place, more = where.place, where.place_gets_more
     by_file = {
         "Q2_K": "Q4_K" if shared else "Q3_K",
         "Q2_K_S": "Q4_K" if shared else base,
@@ -267,11 +330,9 @@ def _value_type_by_file(file_type: str, place: int, base: str, facts: Facts) -> 
     return by_file.get(file_type, base)
 
 
-def _down_type(file_type: str, layer: int, base: str, facts: Facts) -> str:
+def _down_type(file_type: str, where: Position, base: str, facts: Facts) -> str:
     falcon = facts.architecture == "falcon"
-    early = layer < facts.layers // 8
-    earliest = layer < facts.layers // 16
-    more = gets_more_bits(layer, facts.layers)
+    early, earliest, more = where.in_first_eighth, where.in_first_sixteenth, where.gets_more
     by_file = {
         "Q2_K": "Q3_K",
         "Q2_K_S": "Q4_K" if early else base,

@@ -20,6 +20,7 @@ from fmkit.model.recurrent import (
     Mamba2,
     NoMixer,
     Rwkv,
+    RwkvMatrix,
     ShortConvolution,
 )
 
@@ -250,6 +251,34 @@ class SharedAttention(FullAttention, frozen=True, kw_only=True, tag_field="kind"
         return context_tokens if self.window_tokens is None else min(context_tokens, self.window_tokens)
 
 
+class BlockSparseAttention(
+    FullAttention, frozen=True, kw_only=True, tag_field="kind", tag="block-sparse", omit_defaults=True
+):
+    """Causal attention to chosen blocks of keys (MiniMax-M3): an indexer scores all keys and each query takes the best blocks.
+
+    Nothing is dropped: bytes = full attention's + index_dim * tokens * element_bytes, for the key that the indexer keeps
+    of each token. Source: transformers 5.23 `MiniMaxM3VLSparseCacheLayer`; equal to a filled cache to the byte.
+
+    >>> m3 = BlockSparseAttention(
+    ...     query_heads=64, kv_heads=4, key_dim=128, value_dim=128, index_dim=128, block_tokens=128, chosen_blocks=16
+    ... )
+    >>> m3.cache_bytes(4096, 0, 2), m3.attended_tokens(4096)
+    (9437184, 2048)
+    """
+
+    index_dim: int
+    block_tokens: int
+    chosen_blocks: int
+
+    def attended_tokens(self, context_tokens: int) -> int:
+        """Tokens one new token attends to: those of the chosen blocks."""
+        return min(context_tokens, self.chosen_blocks * self.block_tokens)
+
+    def token_bytes(self, element_bytes: int) -> int:
+        """Bytes of the keys and values of one token, and of the indexer's key."""
+        return super().token_bytes(element_bytes) + self.index_dim * element_bytes
+
+
 class CompressedAttention(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="compressed", omit_defaults=True
 ):
@@ -348,6 +377,7 @@ SimpleMixer = (
     | SlidingAttention
     | ChunkedAttention
     | SharedAttention
+    | BlockSparseAttention
     | LatentAttention
     | CompressedAttention
     | StateSpace
@@ -355,6 +385,7 @@ SimpleMixer = (
     | DeltaAttention
     | LinearAttention
     | Rwkv
+    | RwkvMatrix
     | ShortConvolution
     | CrossAttention
     | EncoderAttention

@@ -92,8 +92,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Elements of the group that are quantised."""
         return sum(prod(group.shape) * count for layout, count in self.portions(group) if layout is not None)
 
-    def portions(self, group: TensorGroup) -> tuple[tuple[Layout | None, int], ...]:
+    def portions(self, group: TensorGroup) -> Portions:
         """How many of the group's tensors each scheme quantises, and with None how many stay as they are."""
+        if group.count and not self.others and not self.kept and self.chosen is None:
+            return ((self if self.quantises(group) else None, group.count),)
         left, found = group.count, []
         kept = min(left, self.kept.get(group.name, 0))
         for layout in (self, *self.others):
@@ -107,12 +109,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def tensor_group_bytes(self, group: TensorGroup, config_dtype: str) -> int:
         """Bytes of a group of tensors as the engine holds them, scales included. A tensor of a GGUF file has a type of ggml's."""
+        return self.portion_bytes(group, self.portions(group), config_dtype)
+
+    def portion_bytes(self, group: TensorGroup, portions: Portions, config_dtype: str) -> int:
+        """`tensor_group_bytes`, where the group's `portions` are at hand."""
         if group.dtype in TYPES:
             return TYPES[group.dtype].tensor_bytes(group.shape[::-1]) * group.count
-        if not self.quantises(group) and not self.others:
-            return group.elements * DTYPE_BYTES[group.dtype or self.rest_dtype_for(config_dtype)]
         total = 0
-        for layout, count in self.portions(group):
+        for layout, count in portions:
             if layout is None:
                 total += prod(group.shape) * count * DTYPE_BYTES[group.dtype or self.rest_dtype_for(config_dtype)]
             else:
@@ -143,3 +147,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             weights = ceil_div(outputs * inputs * bits, 8)
         scales = sum(level.matrix_bytes(outputs, inputs) for level in self.scales)
         return count * (weights + scales + self.matrix_bytes)
+
+
+Portions = tuple[tuple[Layout | None, int], ...]
+"""How many of a group's tensors each scheme quantises, and with None how many stay as they are."""

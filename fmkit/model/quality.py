@@ -36,6 +36,47 @@ def loss_of(layout: str, losses: Iterable[QualityLoss]) -> tuple[QualityLoss, ..
     return tuple(loss for loss in losses if loss.layout == layout)
 
 
+class PointsLost(msgspec.Struct, frozen=True, kw_only=True):
+    """What quantising costs on benchmarks of right answers, in points of 100: the median and the middle 80 % of `measurements`.
+
+    `own` says that they are of that very layout, not of others with as many bits.
+    """
+
+    median: float
+    low: float
+    high: float
+    measurements: int
+    own: bool
+
+
+LEAST_LOSSES = 5
+"""Fewer measurements of a layout have no percentiles: those of as many bits stand in."""
+
+
+def points_lost(layout: str, bits: int, losses: Iterable[QualityLoss]) -> PointsLost | None:
+    """The points that a layout was measured to lose; None where nothing of as many bits was measured often enough.
+
+    >>> rows = [QualityLoss(scheme="Int4", bits=4, layout="gptq", model="m", benchmark="MMLU", unit="%", difference=-x,
+    ...                     source="", reported_by="vendor") for x in (0.0, 0.5, 1.0, 1.5, 4.0)]
+    >>> points_lost("awq", 4, rows)
+    PointsLost(median=1.0, low=0.2, high=3.0, measurements=5, own=False)
+    """
+    rows = [loss for loss in losses if loss.unit == "%" and loss.bits == bits]
+    own = loss_of(layout, rows)
+    chosen = sorted(-loss.difference for loss in (own if len(own) >= LEAST_LOSSES else rows))
+    if len(chosen) < LEAST_LOSSES:
+        return None
+    low, median, high = (round(_percentile(chosen, share), 2) for share in (0.1, 0.5, 0.9))
+    return PointsLost(median=median, low=low, high=high, measurements=len(chosen), own=len(own) >= LEAST_LOSSES)
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float:
+    """Interpolated between neighbours."""
+    place = share * (len(ordered) - 1)
+    below = min(int(place), len(ordered) - 2)
+    return ordered[below] + (ordered[below + 1] - ordered[below]) * (place - below)
+
+
 def loss_in_words(layout: str, bits: int, losses: Sequence[QualityLoss]) -> str:
     """What the layout was measured to lose; else "unknown", with what others of as many bits lose on one benchmark.
 

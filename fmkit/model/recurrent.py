@@ -132,6 +132,29 @@ class Rwkv(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="rwkv", 
         return 2 * self.hidden_dim * element_bytes + 3 * self.attention_dim * STATE_BYTES
 
 
+class RwkvMatrix(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="rwkv-matrix", omit_defaults=True):
+    """RWKV-5 and later: the last input of both halves of a block, and a matrix of keys times values per head.
+
+    Bytes = 2 * hidden_dim * element_bytes + heads * key_dim * value_dim * 4. Source: Peng et al. 2024
+    (arXiv:2404.05892) and 2025 (arXiv:2503.14456); the matrix is float32 whatever the model's type, both in the code of
+    the RWKV-5 repositories and in flash-linear-attention 0.6, which runs RWKV-7.
+
+    >>> RwkvMatrix(hidden_dim=2560, heads=40, key_dim=64, value_dim=64).cache_bytes(4096, 0, 2) * 32  # rwkv-5-world-3b
+    21299200
+    """
+
+    hidden_dim: int
+    heads: int
+    key_dim: int
+    value_dim: int
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes of the state."""
+        del context_tokens, encoder_tokens
+        matrices = self.heads * self.key_dim * self.value_dim
+        return 2 * self.hidden_dim * element_bytes + matrices * STATE_BYTES
+
+
 class ShortConvolution(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="convolution", omit_defaults=True):
     """A gated short convolution (LFM2): its last inputs.
 

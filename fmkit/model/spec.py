@@ -6,6 +6,7 @@ need; it holds no bytes of any precision, for the precision is the engine's choi
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 from typing import Literal
 
@@ -124,7 +125,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.order or tuple(number for number, block in enumerate(self.blocks) for _ in range(block.count))
 
 
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """A model's architecture, as far as memory and speed depend on it.
 
     `stacks[0]` is the one that reads or writes the text the user thinks of; `max_context_tokens` is the limit of the
@@ -187,7 +188,15 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return stack
         return None
 
-    @property
+    @cached_property
     def cached_stack(self) -> Stack | None:
         """The stack that keeps a cache between steps: the decoder; None for encoders and CLIP."""
         return self.stack("decoder")
+
+    @cached_property
+    def attended_stack(self) -> Stack | None:
+        """The stack whose output the decoder attends to, None for a model without one."""
+        stack = self.cached_stack
+        if stack is None or not any(block.cross is not None for block in stack.blocks):
+            return None
+        return self.stack("encoder") or self.stack("audio")

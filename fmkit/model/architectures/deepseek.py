@@ -5,8 +5,12 @@ The multi-token-prediction layers that V3's repositories store are not loaded by
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from fmkit.model.architectures import deepseek_moe
 from fmkit.model.architectures.decoder import (
     TextModel,
     causal_lm,
@@ -42,7 +46,13 @@ def read(config: ConfigReader) -> ModelSpec:
 
 
 def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
-    """DeepseekV3Model and its relatives. Class defaults: DeepseekV3Config (for V2 DeepseekV2Config), transformers 5.23."""
+    """DeepseekV3Model and its relatives. Class defaults: DeepseekV3Config (for V2 DeepseekV2Config), transformers 5.23.
+
+    Without latent attention (`use_mla`, in the code of DeepSeek-VL2's repository) V2 is a DeepSeek-MoE.
+    """
+    if not config.flag("use_mla", default=True):
+        plain = deepseek_moe.text_model(config, tensors)
+        return replace(plain, stack=msgspec.structs.replace(plain.stack, implementation="deepseek"))
     second = config.model_type == "deepseek_v2"
     hidden = config.core("hidden_size", class_default=4096 if second else 7168)
     layers = config.layers("num_hidden_layers", class_default=32 if second else 61)

@@ -26,7 +26,7 @@ def read(config: ConfigReader) -> ModelSpec:
     """The spec of a Kimi K2.5 config, of the repository's field names or of transformers' (Kimi_K25Config, 5.23)."""
     name = checked_name(config, "KimiK25ForConditionalGeneration", "Kimi_K25ForConditionalGeneration")
     tensors, vision_config = Tensors(), config.part("vision_config")
-    vision, merged = _vision_tower(vision_config, tensors.at("model.vision_tower", part="vision"))
+    vision, merged = vision_tower(vision_config, tensors.at("model.vision_tower", part="vision"))
     text = language_model(config, tensors.at("model.language_model"), default_type="deepseek_v3", tied=True)
     width = vision.hidden_dim * merged
     projector = tensors.at("model.mm_projector")
@@ -40,8 +40,11 @@ def read(config: ConfigReader) -> ModelSpec:
     )
 
 
-def _vision_tower(config: ConfigReader, tensors: Tensors) -> tuple[Stack, int]:
-    """The tower, and how many patches make a token. Class defaults: Kimi_K25VisionConfig, transformers 5.23."""
+def vision_tower(config: ConfigReader, tensors: Tensors) -> tuple[Stack, int]:
+    """The tower, and how many patches make a token. Class defaults: Kimi_K25VisionConfig, transformers 5.23.
+
+    K3's tower has no biases, other norms, and heads that are wider together than the tower (`qkv_hidden_size`).
+    """
     hidden = config.size("vt_hidden_size", "hidden_size", default=1152)
     layers = config.layers("vt_num_hidden_layers", "num_hidden_layers", class_default=27)
     query = config.size("vt_num_attention_heads", "num_attention_heads", default=16)
@@ -53,18 +56,23 @@ def _vision_tower(config: ConfigReader, tensors: Tensors) -> tuple[Stack, int]:
     merge = config.sizes("merge_kernel_size", minimum=1) or (2, 2)
     if len(set(merge)) != 1:
         raise config.unknown("merge_kernel_size is not square, which is not understood")
-    tensors.conv("patch_embed.proj", (hidden, 3, patch, patch), bias=True, part="vision")
+    wide = config.size("qkv_hidden_size", default=hidden)
+    bias, rms = config.flag("linear_bias", default=True), config.optional_text("norm_type") == "rmsnorm"
+    patch_bias = config.flag("patch_embed_proj_bias", default=True)
+    tensors.conv("patch_embed.proj", (hidden, 3, patch, patch), bias=patch_bias, part="vision")
     tensors.parameter("patch_embed.pos_emb.position_embeddings", (rows, columns, hidden), part="vision")
     tensors.buffer("patch_embed.pos_emb.time_position_embeddings", (frames + 1, hidden), dtype="float32")
     layer = tensors.at("layers.*", count=layers)
-    layer.norm("norm1", hidden, bias=True)
-    layer.norm("norm2", hidden, bias=True)
-    for name in ("proj", "q_proj", "k_proj", "v_proj"):
-        layer.linear(f"attn.{name}", hidden, hidden, bias=True, part="vision")
-    layer.linear("mlp.fc1", ffn, hidden, bias=True, part="vision")
-    layer.linear("mlp.fc2", hidden, ffn, bias=True, part="vision")
-    tensors.norm("final_layernorm", hidden, bias=True)
-    blocks = tower_blocks(config, hidden, query, ffn, layers, heads_name="num_attention_heads")
+    layer.norm("norm1", hidden, bias=not rms)
+    layer.norm("norm2", hidden, bias=not rms)
+    attention_bias = config.flag("attn_bias", default=True)
+    layer.linear("attn.proj", hidden, wide, bias=attention_bias, part="vision")
+    for name in ("q_proj", "k_proj", "v_proj"):
+        layer.linear(f"attn.{name}", wide, hidden, bias=attention_bias, part="vision")
+    layer.linear("mlp.fc1", ffn, hidden, bias=bias, part="vision")
+    layer.linear("mlp.fc2", hidden, ffn, bias=bias, part="vision")
+    tensors.norm("final_layernorm", hidden, bias=not rms)
+    blocks = tower_blocks(config, wide, query, ffn, layers, heads_name="num_attention_heads")
     for name in ("inv_freq", "original_inv_freq"):
         tensors.buffer(f"rotary_emb.{name}", (blocks[0][0].key_dim // 4,), dtype="float32")
     patches = square_patches(patch, merge[0])

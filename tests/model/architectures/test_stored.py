@@ -27,6 +27,13 @@ def config_of(hub_id: str) -> dict[str, Any]:
     return found
 
 
+def modelopt_config_of(hub_id: str) -> dict[str, Any]:
+    """The repository's hf_quant_config.json."""
+    path = FOLDERS[1] / "hf_quant_config" / f"{hub_id.replace('/', '--')}.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
 def stored(hub_id: str, **changes: Any) -> tuple[ModelSpec, Layout]:
     spec = read({**config_of(hub_id), **changes}, where=hub_id)
     assert spec.stored is not None, spec.stored_fault
@@ -80,33 +87,16 @@ PACKED = [
 @pytest.mark.parametrize(("hub_id", "published", "with_scales"), PACKED)
 def test_nvfp4_elements_are_as_many_as_published(hub_id: str, published: int, *, with_scales: bool) -> None:
     config = config_of(hub_id)
-    quantised = {} if "quantization_config" in config else {"hf_quant_config": _MODELOPT[hub_id]}
+    quantised = {} if "quantization_config" in config else {"hf_quant_config": modelopt_config_of(hub_id)}
     spec, layout = stored(hub_id, **quantised)
     touched = sum(layout.touched_elements(group) for group in spec.tensors)
     assert spec.params - touched // 2 + (scales(spec) if with_scales else 0) == published
 
 
-_MODELOPT = {
-    "nvidia/Qwen3-235B-A22B-NVFP4": {
-        "producer": {"name": "modelopt"},
-        "quantization": {
-            "quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8", "group_size": 16,
-            "exclude_modules": ["lm_head", *(f"model.layers.{layer}.mlp.gate" for layer in range(94))],
-        },
-    },
-}  # fmt: skip
-"""hf_quant_config.json of the repository (ai-dynamo/aiconfigurator@095f58a)."""
-
-
 def test_nvfp4_of_some_layers_and_a_prediction_layer() -> None:
     """DeepSeek-V3.1: attention projections at 16 bit, and layer 61, which is stored and not loaded, 13,463,441,152 elements."""
-    excluded = [
-        f"model.layers.{layer}.self_attn.{name}"
-        for layer in range(61)
-        for name in ("kv_a_proj_with_mqa", "kv_b_proj", "q_a_proj", "q_b_proj")
-    ]
-    quantisation = {"quant_algo": "NVFP4", "exclude_modules": ["lm_head", "model.layers.61*", *excluded]}
-    spec, layout = stored("nvidia/DeepSeek-V3.1-NVFP4", hf_quant_config={"quantization": quantisation})
+    hub_id = "nvidia/DeepSeek-V3.1-NVFP4"
+    spec, layout = stored(hub_id, hf_quant_config=modelopt_config_of(hub_id))
     touched = sum(layout.touched_elements(group) for group in spec.tensors)
     assert spec.params - touched // 2 + scales(spec) + 13_463_441_152 == 393_632_819_968
 
