@@ -162,16 +162,17 @@ def _sort_layers(module: Module) -> None:
 
 
 class DeviceMap(msgspec.Struct, frozen=True):
-    """Where each module went: unsplit modules by name, in the order of the model."""
+    """Where each module went: unsplit modules by name, in the order of the model. `first` is the place that runs what is off-loaded."""
 
     places: dict[str, Place]
+    first: Place = 0
 
     def place_of(self, tensor: str) -> Place:
-        """Where the tensor of that name lies; a parameter of the model itself comes first of all."""
+        """Where the tensor of that name lies; one of the model itself, or a buffer of a split module, lies where modules run."""
         name = tensor
         while name and name not in self.places:
             name = name.rpartition(".")[0]
-        return self.places.get(name, 0)
+        return self.places.get(name, self.first)
 
 
 def balanced_limits(root: Module, limits: Sequence[int]) -> list[int]:
@@ -193,7 +194,7 @@ def infer(
     """The place of each module: devices with `limits` bytes for weights, then main memory, then disk.
 
     `host_bytes` None is main memory without a limit, 0 none. `tied` are pairs of modules that share their weight: the
-    first holds its bytes, and takes the other along.
+    first holds its bytes, and takes the other along, with what else is in that.
     """
     places: dict[str, Place] = {}
     targets: list[tuple[Place, int | None]] = [*enumerate(limits), ("cpu", host_bytes), ("disk", None)]
@@ -208,10 +209,11 @@ def infer(
         largest = [unit for unit in largest if not _is_inside(unit.name, module.name)] or _largest_units(waiting)
         place, limit = targets[current]
         room = largest[0].bytes if largest and place in (0, "cpu") else 0
-        if limit is None or used[current] + module.bytes <= limit - room:
-            used[current] += module.bytes
+        companion = next((companions[name] for name in companions if _is_inside(name, module.name)), None)
+        beside = root.children[companion].bytes if companion in root.children else 0
+        if limit is None or used[current] + module.bytes + beside <= limit - room:
+            used[current] += module.bytes + beside
             places[module.name] = place
-            companion = next((companions[name] for name in companions if _is_inside(name, module.name)), None)
             if companion is not None:
                 places[companion] = place
                 waiting = [other for other in waiting if other.name != companion]
@@ -222,7 +224,7 @@ def infer(
         else:
             waiting = [*module.children.values(), *waiting]
             largest = _largest_units(waiting)
-    return DeviceMap(places)
+    return DeviceMap(places, 0 if limits else "cpu")
 
 
 def _is_inside(name: str, module: str) -> bool:

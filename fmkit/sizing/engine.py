@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -24,7 +25,10 @@ class ErrorBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RuntimeCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Memory the engine's runtime takes on a kind of device beside the model (driver context, workspaces)."""
+    """Memory the engine's runtime takes on a kind of device beside the model (driver context, workspaces).
+
+    `beside_share` is scratch that comes on top, in bytes per byte of cache and activations.
+    """
 
     vendor: str
     bytes: int
@@ -33,6 +37,7 @@ class RuntimeCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     basis: Literal["measured", "assumed"]
     reason: str
     source: str
+    beside_share: float = 0.0
 
 
 class StoredLoading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +48,7 @@ class StoredLoading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     note: str | None = None
 
 
-class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One engine and the version its rules were read from and checked against.
 
     `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_methods` are
@@ -73,6 +78,45 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         >>> engine.bounds_of("weights", "cpu"), engine.bounds_of("weights", "amd"), engine.bounds_of("cache", "amd")
         ((0.94, 1.03), (1.0, 1.01), None)
         """
-        found = [bound for bound in self.bounds if bound.part == part and bound.vendor in (None, vendor)]
-        best = next((bound for bound in found if bound.vendor == vendor), found[0] if found else None)
-        return None if best is None else (best.low, best.high)
+        return self._ranges.get((part, vendor)) or self._ranges.get((part, None))
+
+    def part_ranges(self, vendor: str) -> PartRanges:
+        """Low and high of lines by their whole part, on a vendor's devices."""
+        found = self._by_vendor.get(vendor)
+        if found is None:
+            found = self._by_vendor[vendor] = PartRanges(self, vendor)
+        return found
+
+    def runtime_on(self, vendor: str) -> RuntimeCost | None:
+        """What its runtime takes on a vendor's devices; None where that is not stated."""
+        return next((cost for cost in self.runtime if cost.vendor == vendor), None)
+
+    @cached_property
+    def _by_vendor(self) -> dict[str, PartRanges]:
+        return {}
+
+    @cached_property
+    def _ranges(self) -> dict[tuple[str, str | None], tuple[float, float]]:
+        """Low and high by part and vendor; the first that is stated counts."""
+        return {(bound.part, bound.vendor): (bound.low, bound.high) for bound in reversed(self.bounds)}
+
+
+class PartRanges(dict[str, tuple[float, float]]):
+    """Low and high by the part of a line (`cache: full attention`), looked up by its kind when a part is first asked for.
+
+    The runtime's own range counts where its part has no error of its own; a part without either is taken to be exact.
+    """
+
+    def __init__(self, engine: EngineSpec, vendor: str) -> None:
+        super().__init__()
+        self._engine = engine
+        self._vendor = vendor
+
+    def __missing__(self, part: str) -> tuple[float, float]:
+        kind = part.partition(":")[0]
+        found = self._engine.bounds_of(kind, self._vendor)
+        cost = self._engine.runtime_on(self._vendor)
+        if found is None and kind == "runtime" and cost is not None and cost.bytes:
+            found = (cost.low_bytes / cost.bytes, cost.high_bytes / cost.bytes)
+        self[part] = found = found or (1.0, 1.0)
+        return found

@@ -54,7 +54,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     traced: TracedPeaks | None = None
 
 
-class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
+class MemoryLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One part of the memory: how many bytes, when, and why we believe it. `formula` has the numbers put in."""
 
     part: str
@@ -70,8 +70,12 @@ class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
         """What the bytes are, without the detail: `weights`, `cache`, `activations`, `runtime`; bounds are stated by it."""
         return self.part.partition(":")[0]
 
+    def written(self) -> MemoryLine:
+        """The line itself; a draft writes its words here (`fmkit.sizing.drafts`)."""
+        return self
 
-class DeviceNeed(msgspec.Struct, frozen=True, kw_only=True):
+
+class DeviceNeed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one device holds, or each of `count` devices that hold as much; `holds` says which part of the model."""
 
     holds: str

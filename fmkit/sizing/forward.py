@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec, Stack
-    from fmkit.sizing.estimate import Basis, Workload
+    from fmkit.sizing.drafts import Words
+    from fmkit.sizing.estimate import Attention, Workload
 
 
 SOURCE = "multiples read from traces of transformers 5.23 (tests/sizing/test_activations.py)"
 
 
-class Pass(msgspec.Struct, frozen=True, kw_only=True):
+class PassKind(NamedTuple):
+    """What a forward pass is, whatever its tokens and sequences: the width of an element, the device, the attention asked for."""
+
+    element_bytes: int
+    on_cpu: bool
+    attention: Attention
+
+
+class Pass(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What all moments of one forward pass share: the work, the width of an element, and whether it runs on a CPU.
 
     `all_logits` asks for every token's logits; `chunk_tokens` is how many tokens of a decoder's prompt are read at
@@ -36,20 +46,22 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
         """Sequences processed at once."""
         return self.workload.sequences
 
+    @property
+    def kind(self) -> PassKind:
+        """What does not depend on tokens and sequences."""
+        return PassKind(self.element_bytes, self.on_cpu, self.workload.attention)
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """A moment of a forward pass and the bytes it holds beside weights and cache.
+
+class Moment(NamedTuple):
+    """A moment of a forward pass and the bytes it holds beside weights and cache; its words are made when they are asked for.
 
     `holds_cache` is False for a moment before the cache exists: an encoder, a vision tower.
     """
 
     name: str
     bytes: int
-    basis: Basis
-    reason: str
-    formula: str
+    words: Callable[[], Words]
     holds_cache: bool = True
-    source: str = SOURCE
 
 
 def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
@@ -69,10 +81,7 @@ def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
 
 def encoder_of(spec: ModelSpec) -> Stack | None:
     """The stack whose output a decoder attends to, None for a model without one."""
-    stack = spec.cached_stack
-    if stack is None or not any(block.cross is not None for block in stack.blocks):
-        return None
-    return spec.stack("encoder") or spec.stack("audio")
+    return spec.attended_stack
 
 
 def images_per_sequence(spec: ModelSpec, workload: Workload) -> int:

@@ -1,11 +1,12 @@
 """What the tensors of one moment take: the multiples of an implementation times the widths of a block.
 
-The multiples are in `fmkit.sizing.implementations`, with their source.
+The multiples are in `fmkit.sizing.implementations`, with their source. What depends on the block and the kind of pass is
+worked out once (`BlockTensors`); tokens and sequences are put in as often as is asked.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,13 +18,14 @@ from fmkit.model.layers import (
     SlidingAttention,
     parts_of,
 )
-from fmkit.sizing.forward import Pass
 from fmkit.sizing.implementations import ASSUMED, Held, Implementation, implementation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fmkit.model.spec import Block, ModelSpec, Stack
+    from fmkit.sizing.estimate import Attention
+    from fmkit.sizing.forward import Pass, PassKind
 
 
 def is_chunked(stack: Stack, tokens: int, run: Pass) -> bool:
@@ -31,9 +33,9 @@ def is_chunked(stack: Stack, tokens: int, run: Pass) -> bool:
     return stack.role == "decoder" and run.chunk_tokens is not None and tokens < run.workload.context_tokens
 
 
-def is_fused(implementation: Implementation, run: Pass) -> bool:
+def is_fused(implementation: Implementation, attention: Attention) -> bool:
     """Whether attention is computed without score matrices in memory."""
-    return implementation.fused and run.workload.attention != "eager"
+    return implementation.fused and attention != "eager"
 
 
 def keys_of(mixer: FullAttention, tokens: int, run: Pass) -> int:
@@ -42,10 +44,10 @@ def keys_of(mixer: FullAttention, tokens: int, run: Pass) -> int:
     return min(context, mixer.window_tokens - 1 + tokens) if isinstance(mixer, SlidingAttention) else context
 
 
-def running_as(spec: ModelSpec, stack: Stack, block: Block, run: Pass) -> tuple[Implementation, bool]:
+def running_as(spec: ModelSpec, stack: Stack, block: Block, attention: Attention) -> tuple[Implementation, bool]:
     """The row of the block's implementation, and whether it was traced; with flash attention instead of an eager one it was not."""
     found, known = _row(spec, stack, block)
-    if run.workload.attention != "flash" or found.fused or not found.flash:
+    if attention != "flash" or found.fused or not found.flash:
         return found, known
     mlp = msgspec.structs.replace(found.mlp, scores=0)
     return msgspec.structs.replace(found, fused=True, mlp=mlp, attention=ASSUMED.attention), False
@@ -62,45 +64,98 @@ def without_fused_kernel(spec: ModelSpec) -> Implementation | None:
     return next((row for row in rows if not row.fused), None)
 
 
-def held_bytes(stack: Stack, block: Block, held: Held, rows: int, run: Pass) -> int:
-    """Bytes of the tensors of one moment for `rows` tokens."""
-    query, key = widths(block)
-    inner = block.mlp.ffn_dim if block.mlp is not None else 0
-    elements = held.h * stack.hidden_dim + held.i * inner + held.q * query + held.kv * key
-    wide = held.h32 * stack.hidden_dim + held.q32 * query + held.kv32 * key
-    if run.element_bytes < 4:
-        wide += held.h_cast * stack.hidden_dim + held.q_cast * query + held.kv_cast * key
-    once = held.positions * stack.hidden_dim * run.element_bytes + held.rope32 * _head_dim(block) * 4
-    return int(rows * (elements * run.element_bytes + wide * 4) + rows // run.sequences * once)
+class HeldBytes(NamedTuple):
+    """Bytes of the tensors of one moment: `row` per token of each sequence, `once` per token whatever the sequences.
 
-
-def mlp_bytes(stack: Stack, block: Block, implementation: Implementation, rows: int, run: Pass) -> int:
-    """The feed-forward moment; with experts, each row is repeated once per expert it is routed to.
-
-    Experts: some hidden tensors + the largest moment of the routed rows (inside the experts, or weighting their
-    outputs). Source: traces of Mixtral, Qwen3-MoE and DeepSeek-V2 in transformers 5.23 (grouped matrix product).
+    `pair` is what score matrices hold per head and pair of query and key.
     """
-    mlp = block.mlp
-    if mlp is None or not mlp.experts:
-        return held_bytes(stack, block, implementation.mlp, rows, run)
-    copies = mlp.experts if implementation.every_expert else mlp.experts_per_token
-    routed = max(held_bytes(stack, block, held, rows * copies, run) for held in implementation.experts)
-    shared = rows * 3 * mlp.shared_ffn_dim * run.element_bytes
-    beside = int(implementation.experts_beside * stack.hidden_dim) * run.element_bytes
-    return beside * rows + max(routed, shared)
+
+    held: Held
+    row: float
+    once: float
+    pair: float
+
+    def bytes(self, rows: int, tokens: int) -> int:
+        """Bytes for `rows` tokens of all sequences, `tokens` of one; scores are not among them."""
+        return int(rows * self.row + tokens * self.once)
 
 
-def square_bytes(block: Block, held: Held, tokens: int, run: Pass) -> int:
-    """Score matrices: query heads x tokens x keys for each sequence, as many as `held` says."""
-    mixer = block.mixer
-    heads = getattr(mixer, "query_heads", 0)
-    keys = tokens + (tokens // mixer.ratio if isinstance(mixer, CompressedAttention) else 0)
-    if run.chunk_tokens is not None and isinstance(mixer, FullAttention):
-        keys = keys_of(mixer, tokens, run)
-    narrow = run.element_bytes < 4
-    wide = held.scores32 + (held.scores_cast if narrow else 0)
-    same = held.scores + (held.scores_back if narrow else 0)
-    return int(run.sequences * heads * tokens * keys * (same * run.element_bytes + wide * 4))
+class BlockTensors:
+    """The tensors that a block holds at the moments of a pass, in bytes per token."""
+
+    def __init__(self, stack: Stack, block: Block, implementation: Implementation, kind: PassKind) -> None:
+        self.stack = stack
+        self.block = block
+        self.kind = kind
+        self.implementation = implementation
+        self.query_width, self.key_width = widths(block)
+        self.heads: int = getattr(block.mixer, "query_heads", 0)
+        self.mlp = self.of(implementation.mlp)
+        mlp = block.mlp
+        self._experts = mlp if mlp is not None and mlp.experts else None
+        if self._experts is not None:
+            self._copies = self._experts.experts if implementation.every_expert else self._experts.experts_per_token
+            self._moments = [self.of(held) for held in implementation.experts]
+            self._shared = 3 * self._experts.shared_ffn_dim * kind.element_bytes
+            self._beside = int(implementation.experts_beside * stack.hidden_dim) * kind.element_bytes
+
+    def of(self, held: Held) -> HeldBytes:
+        """One moment's tensors in bytes."""
+        hidden, element_bytes = self.stack.hidden_dim, self.kind.element_bytes
+        narrow = element_bytes < 4
+        inner = self.block.mlp.ffn_dim if self.block.mlp is not None else 0
+        query, key = self.query_width, self.key_width
+        elements = held.h * hidden + held.i * inner + held.q * query + held.kv * key
+        wide = held.h32 * hidden + held.q32 * query + held.kv32 * key
+        if narrow:
+            wide += held.h_cast * hidden + held.q_cast * query + held.kv_cast * key
+        wide_scores = held.scores32 + (held.scores_cast if narrow else 0)
+        scores = held.scores + (held.scores_back if narrow else 0)
+        return HeldBytes(
+            held=held,
+            row=elements * element_bytes + wide * 4,
+            once=held.positions * hidden * element_bytes + held.rope32 * _head_dim(self.block) * 4,
+            pair=scores * element_bytes + wide_scores * 4,
+        )
+
+    def mlp_bytes(self, rows: int, tokens: int) -> int:
+        """The feed-forward moment; with experts, each row is repeated once per expert it is routed to.
+
+        Experts: some hidden tensors + the largest moment of the routed rows (inside the experts, or weighting their
+        outputs). Source: traces of Mixtral, Qwen3-MoE and DeepSeek-V2 in transformers 5.23 (grouped matrix product).
+        """
+        if self._experts is None:
+            return self.mlp.bytes(rows, tokens)
+        copies = self._copies
+        routed = max([moment.bytes(rows * copies, tokens * copies) for moment in self._moments])
+        return self._beside * rows + max(routed, rows * self._shared)
+
+    def square_bytes(self, held: HeldBytes, tokens: int, run: Pass) -> int:
+        """Score matrices: query heads x tokens x keys for each sequence, as many as the moment holds."""
+        if not held.pair or not self.heads:
+            return 0
+        mixer = self.block.mixer
+        keys = tokens + (tokens // mixer.ratio if isinstance(mixer, CompressedAttention) else 0)
+        if run.chunk_tokens is not None and isinstance(mixer, FullAttention):
+            keys = keys_of(mixer, tokens, run)
+        return int(run.sequences * self.heads * tokens * keys * held.pair)
+
+    def terms(self, held: Held) -> Iterator[str]:
+        """The products of multiples and widths, for a formula."""
+        mlp = self.block.mlp
+        hidden = self.stack.hidden_dim
+        inner = mlp.ffn_dim if mlp is not None else 0
+        routed = f" x {mlp.experts_per_token} experts" if mlp is not None and mlp.experts else ""
+        for multiple, width, suffix in (
+            (held.h, hidden, ""),
+            (held.i, inner, routed),
+            (held.q, self.query_width, ""),
+            (held.kv, self.key_width, ""),
+            (held.h32, hidden, " in float32"),
+            (held.q32, self.query_width, " in float32"),
+        ):
+            if multiple and width:
+                yield f"{multiple:.3g} x {width:,}{suffix}"
 
 
 def _head_dim(block: Block) -> int:
@@ -119,21 +174,3 @@ def widths(block: Block) -> tuple[int, int]:
         heads = mixer.query_heads
         return heads * (mixer.nope_dim + mixer.rope_dim), heads * (mixer.nope_dim + mixer.value_dim)
     return 0, 0
-
-
-def terms(stack: Stack, block: Block, held: Held) -> Iterator[str]:
-    """The products of multiples and widths, for a formula."""
-    query, key = widths(block)
-    mlp = block.mlp
-    inner = mlp.ffn_dim if mlp is not None else 0
-    routed = f" x {mlp.experts_per_token} experts" if mlp is not None and mlp.experts else ""
-    for multiple, width, suffix in (
-        (held.h, stack.hidden_dim, ""),
-        (held.i, inner, routed),
-        (held.q, query, ""),
-        (held.kv, key, ""),
-        (held.h32, stack.hidden_dim, " in float32"),
-        (held.q32, query, " in float32"),
-    ):
-        if multiple and width:
-            yield f"{multiple:.3g} x {width:,}{suffix}"

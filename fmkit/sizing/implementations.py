@@ -192,6 +192,14 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "starcoder2": _PRE_NORM,
     "glm4_moe": _LATENT,
     "minimax_m2": _LATENT,
+    "minimax_m3_vl_text": Implementation(
+        # The choice of blocks as a mask of every head over all keys: three times a byte, twice a number.
+        mlp=Held(h=4, i=3),
+        attention=(Held(h=3, q=1, kv=1, scores=3.5),),
+        experts=_FLOAT32_EXPERTS,
+        experts_beside=5,
+        bool_mask=True,
+    ),
     "minicpm3": _LATENT,
     "phi3": Implementation(mlp=Held(h=4, i=4), attention=(Held(h=3, q=4, kv=2),)),
     "gpt2": Implementation(mlp=Held(h=5, i=4), attention=(Held(h=4, q=2, kv=2),)),

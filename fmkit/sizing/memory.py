@@ -7,6 +7,7 @@ beyond the steady state. What an engine holds beside the weights is its own busi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,10 @@ from fmkit.machine import Machine, host_budget, host_reserve
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
 from fmkit.sizing.engines import llama_cpp_devices, transformers_devices, vllm_devices
-from fmkit.sizing.engines.plan import DevicePlan, Placement, Plan, total
+from fmkit.sizing.engines.llama_cpp import LlamaCppModel
+from fmkit.sizing.engines.plan import DevicePlan, EngineModel, EngineRules, Placement, Plan, total
+from fmkit.sizing.engines.transformers import TransformersModel
+from fmkit.sizing.engines.vllm import VllmModel
 from fmkit.sizing.estimate import DeviceNeed, HostNeed, MemoryEstimate, MemoryLine, Workload
 from fmkit.units import GIB, format_bytes, format_tokens
 
@@ -24,13 +28,52 @@ if TYPE_CHECKING:
     from fmkit.sizing.engine import EngineSpec, RuntimeCost
 
 Rules = Callable[[ModelSpec, Layout, Workload, Machine | None], Placement]
+"""Rules for something else than answering: training."""
 
-RULES: dict[str, Rules] = {
-    "transformers": transformers_devices.place,
-    "vllm": vllm_devices.place,
-    "llama.cpp": llama_cpp_devices.place,
+RULES: dict[str, EngineRules] = {
+    "transformers": EngineRules(TransformersModel, transformers_devices.place),
+    "vllm": EngineRules(VllmModel, vllm_devices.place),
+    "llama.cpp": EngineRules(LlamaCppModel, llama_cpp_devices.place),
 }
-"""The memory rules of each engine: what it holds of a model on which device, as lines."""
+"""The memory rules of each engine."""
+
+
+class PreparedModel:
+    """One model in one engine (`engine_id`), to be sized at many layouts."""
+
+    def __init__(self, spec: ModelSpec, engine_id: str) -> None:
+        self.spec = spec
+        self._rules = RULES[engine_id]
+        self._model = self._rules.model(spec)
+
+    def at(self, layout: Layout) -> PreparedLayout:
+        """The model at a layout, to be sized at many workloads and on many machines."""
+        return PreparedLayout(self.spec, layout, self._rules, self._model)
+
+
+class PreparedLayout:
+    """One model in one engine at one layout: what no workload and no machine changes is worked out once."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout, rules: EngineRules, model: EngineModel) -> None:
+        self.spec = spec
+        self.layout = layout
+        self._place = rules.place
+        self._weights = model.at(layout)
+
+    @property
+    def beside(self) -> tuple[object, ...]:
+        """What the bytes beside the weights depend on; equal for layouts that differ in their weights only."""
+        return self._weights.beside
+
+    def place(self, workload: Workload, machine: Machine | None = None) -> Placement:
+        """What each device holds."""
+        return self._place(self._weights, workload, machine)
+
+    def estimate(
+        self, engine: EngineSpec, precision: str, workload: Workload, machine: Machine | None = None
+    ) -> MemoryEstimate:
+        """Memory at that workload; `engine` is the one that the model was prepared for."""
+        return _judged(self.spec, engine, self.layout, precision, workload, machine, self.place(workload, machine))
 
 
 def estimate(
@@ -44,19 +87,36 @@ def estimate(
 ) -> MemoryEstimate:
     """Memory of `spec` in `engine` at `layout` for `workload`; `fits` is judged where a machine is given.
 
-    `rules` stand for the engine's own where it does something else than answer (training).
-
-    All bytes are for the whole model; `per_device_bytes` is the most loaded of the devices that the engine uses.
+    `rules` stand for the engine's own where it does something else than answer (training). All bytes are for the whole
+    model; `per_device_bytes` is the most loaded of the devices that the engine uses. A `PreparedModel` answers many such
+    questions about one model in less time.
     """
-    placement = (rules or RULES[engine.id])(spec, layout, workload, machine)
-    used = sum(each.count for each in placement.devices)
+    if rules is None:
+        return PreparedModel(spec, engine.id).at(layout).estimate(engine, precision, workload, machine)
+    return _judged(spec, engine, layout, precision, workload, machine, rules(spec, layout, workload, machine))
+
+
+def _judged(
+    spec: ModelSpec,
+    engine: EngineSpec,
+    layout: Layout,
+    precision: str,
+    workload: Workload,
+    machine: Machine | None,
+    placement: Placement,
+) -> MemoryEstimate:
+    """The lines of a placement added up, and held against the machine."""
+    used = sum([each.count for each in placement.devices])
     _check_devices(used, machine)
     loads = [_load(each, engine, machine) for each in placement.devices]
-    first = placement.devices[0].plan
+    whole = _added(loads)
+    first = loads[0].plan
     budget = _device_budget(first, machine)
-    per_device = max(total(load.lines) for load in loads)
+    per_device = max([load.peak_bytes for load in loads])
     host = _host_need(placement, machine)
     valid, warnings = _validity(spec, workload, first.encoder_tokens)
+    refused = (placement.refused,) if placement.refused is not None else ()
+    said = dict.fromkeys([text for load in loads for text in load.plan.warnings])
     return MemoryEstimate(
         engine=engine.id,
         engine_version=engine.version,
@@ -70,25 +130,19 @@ def estimate(
         pipeline_parallel=placement.pipeline_parallel,
         expert_parallel=placement.expert_parallel,
         valid=valid,
-        weights_bytes=sum(total(load.plan.weights) * load.count for load in loads),
-        cache_bytes=sum(total(load.plan.cache) * load.count for load in loads),
-        steady_bytes=sum(total(load.steady) * load.count for load in loads),
-        peak_bytes=sum(total(load.lines) * load.count for load in loads),
-        low_bytes=sum(load.low_bytes * load.count for load in loads),
-        high_bytes=sum(load.high_bytes * load.count for load in loads),
-        reserved_bytes=sum(_filled_bytes(load, budget) * load.count for load in loads),
+        weights_bytes=whole.weights_bytes,
+        cache_bytes=whole.cache_bytes,
+        steady_bytes=whole.steady_bytes,
+        peak_bytes=whole.peak_bytes,
+        low_bytes=whole.low_bytes,
+        high_bytes=whole.high_bytes,
+        reserved_bytes=sum([_filled_bytes(load, budget) * load.count for load in loads]),
         per_device_bytes=per_device,
         lines=_all_lines(loads),
         fits=None if budget is None else per_device <= budget and _is_possible(placement, host),
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
-        warnings=(
-            *warnings,
-            *placement.warnings,
-            *((placement.refused,) if placement.refused is not None else ()),
-            *_unjudged(host),
-            *dict.fromkeys(text for load in loads for text in load.plan.warnings),
-        ),
-        devices=tuple(_need(load, budget) for load in loads),
+        warnings=(*warnings, *placement.warnings, *refused, *_unjudged(host), *said),
+        devices=tuple([_need(load, budget) for load in loads]),
         host=host,
         refused=placement.refused,
         budget_reason=_budget_reason(first, machine, budget),
@@ -100,33 +154,72 @@ def _is_possible(placement: Placement, host: HostNeed | None) -> bool:
     return placement.refused is None and (host is None or not host.short_bytes)
 
 
-class _Load(msgspec.Struct, frozen=True):
-    """A device's plan with its runtime, and the bounds of its peak."""
+class _Bytes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is held, and the bounds of its peak."""
 
-    plan: Plan
-    count: int
-    holds: str
-    steady: tuple[MemoryLine, ...]
-    lines: tuple[MemoryLine, ...]
+    weights_bytes: int
+    cache_bytes: int
+    steady_bytes: int
+    peak_bytes: int
     low_bytes: int
     high_bytes: int
 
 
+class _Load(_Bytes, frozen=True, kw_only=True, gc=False):
+    """A device's plan with its runtime."""
+
+    plan: Plan
+    count: int
+    holds: str
+    lines: tuple[MemoryLine, ...]
+
+
+def _added(loads: list[_Load]) -> _Bytes:
+    """What all devices hold together."""
+    if len(loads) == 1 and loads[0].count == 1:
+        return loads[0]
+    return _Bytes(
+        weights_bytes=sum(load.weights_bytes * load.count for load in loads),
+        cache_bytes=sum(load.cache_bytes * load.count for load in loads),
+        steady_bytes=sum(load.steady_bytes * load.count for load in loads),
+        peak_bytes=sum(load.peak_bytes * load.count for load in loads),
+        low_bytes=sum(load.low_bytes * load.count for load in loads),
+        high_bytes=sum(load.high_bytes * load.count for load in loads),
+    )
+
+
 def _load(device: DevicePlan, engine: EngineSpec, machine: Machine | None) -> _Load:
     plan = device.plan
-    steady = (*plan.weights, *plan.cache, *plan.decode, *_runtime_lines(engine, plan, machine))
-    lines = (*steady, *plan.prefill)
-    low_bytes, high_bytes = _bounds(engine, lines, machine)
-    return _Load(plan, device.count, device.holds, steady, lines, low_bytes, high_bytes)
+    cost = runtime_cost(engine, machine)
+    beside = (*plan.decode, *_runtime_lines(cost, plan))
+    at_peak = (*plan.prefill, *_scratch_lines(cost, plan))
+    drafts = (*plan.cache, *beside, *at_peak)
+    lines = (*plan.weights, *[line.written() for line in drafts])
+    weights_bytes, cache_bytes = total(plan.weights), total(plan.cache)
+    steady_bytes = weights_bytes + cache_bytes + total(beside)
+    peak_bytes = steady_bytes + total(at_peak)
+    low_bytes, high_bytes = _bounds(engine, lines, peak_bytes, vendor_of(machine))
+    return _Load(
+        plan=plan,
+        count=device.count,
+        holds=device.holds,
+        lines=lines,
+        weights_bytes=weights_bytes,
+        cache_bytes=cache_bytes,
+        steady_bytes=steady_bytes,
+        peak_bytes=peak_bytes,
+        low_bytes=low_bytes,
+        high_bytes=high_bytes,
+    )
 
 
 def _need(load: _Load, budget: int | None) -> DeviceNeed:
     return DeviceNeed(
         holds=load.holds,
         count=load.count,
-        weights_bytes=total(load.plan.weights),
-        cache_bytes=total(load.plan.cache),
-        peak_bytes=total(load.lines),
+        weights_bytes=load.weights_bytes,
+        cache_bytes=load.cache_bytes,
+        peak_bytes=load.peak_bytes,
         budget_bytes=budget,
     )
 
@@ -227,32 +320,60 @@ def _filled_bytes(load: _Load, device_budget: int | None) -> int:
     """What an engine that fills its share of each device takes beyond need."""
     if load.plan.budget_fraction is None or device_budget is None:
         return 0
-    return max(0, device_budget - total(load.lines))
+    return max(0, device_budget - load.peak_bytes)
 
 
-def _runtime_lines(engine: EngineSpec, plan: Plan, machine: Machine | None) -> tuple[MemoryLine, ...]:
+def _runtime_lines(cost: RuntimeCost | None, plan: Plan) -> tuple[MemoryLine, ...]:
     if plan.runtime is not None:
         return plan.runtime
-    cost = runtime_cost(engine, machine)
-    if cost is None or cost.bytes == 0:
+    return () if cost is None or cost.bytes == 0 else (_runtime_line(cost),)
+
+
+@lru_cache(maxsize=32)
+def _runtime_line(cost: RuntimeCost) -> MemoryLine:
+    """The line of a stated cost: one for each engine and kind of device."""
+    return MemoryLine(
+        part="runtime",
+        bytes=cost.bytes,
+        phase="steady",
+        basis=cost.basis,
+        reason=cost.reason,
+        source=cost.source,
+        formula=f"{format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
+    )
+
+
+def scratch_bytes(cost: RuntimeCost | None, plan: Plan) -> int:
+    """What the runtime takes at the peak for each byte of cache and activations: 0 where no such share is stated."""
+    return 0 if cost is None or not cost.beside_share else round(cost.beside_share * _beside_weights(plan))
+
+
+def _beside_weights(plan: Plan) -> int:
+    """Cache and activations at the peak, without what no allocator counts."""
+    lines = (*plan.cache, *plan.decode, *plan.prefill)
+    return sum(line.bytes for line in lines if line.kind in ("cache", "activations"))
+
+
+def _scratch_lines(cost: RuntimeCost | None, plan: Plan) -> tuple[MemoryLine, ...]:
+    size = 0 if plan.runtime is not None else scratch_bytes(cost, plan)
+    if cost is None or not size:
         return ()
     return (
         MemoryLine(
-            part="runtime",
-            bytes=cost.bytes,
-            phase="steady",
+            part="runtime: scratch",
+            bytes=size,
+            phase="prefill",
             basis=cost.basis,
-            reason=cost.reason,
+            reason="memory of single operations and of the heap, which no allocator counts; it grows with what is computed",
             source=cost.source,
-            formula=f"{format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
+            formula=f"{cost.beside_share:g} x {_beside_weights(plan):,} B of cache and activations = {size:,} B",
         ),
     )
 
 
 def runtime_cost(engine: EngineSpec, machine: Machine | None) -> RuntimeCost | None:
     """What the engine's runtime takes on the machine's kind of device; the CPU's where the machine has no accelerator."""
-    vendor = vendor_of(machine)
-    return next((cost for cost in engine.runtime if cost.vendor == vendor), None)
+    return engine.runtime_on(vendor_of(machine))
 
 
 def vendor_of(machine: Machine | None) -> str:
@@ -262,24 +383,17 @@ def vendor_of(machine: Machine | None) -> str:
     return machine.device.vendor if machine.device is not None else "cpu"
 
 
-def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], machine: Machine | None) -> tuple[int, int]:
-    """Low and high of the peak: each line scaled by the measured error of its part, the whole by that of the peak.
-
-    The runtime's own range counts where its part has no error of its own.
-    """
-    cost = runtime_cost(engine, machine)
-    vendor = vendor_of(machine)
-    ranges = {kind: engine.bounds_of(kind, vendor) or (1.0, 1.0) for kind in {line.kind for line in lines}}
-    if cost and cost.bytes and engine.bounds_of("runtime", vendor) is None:
-        ranges["runtime"] = (cost.low_bytes / cost.bytes, cost.high_bytes / cost.bytes)
+def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], peak: int, vendor: str) -> tuple[int, int]:
+    """Low and high of the peak: each line scaled by the measured error of its part, the whole by that of the peak."""
+    ranges = engine.part_ranges(vendor)
     low = high = 0.0
     for line in lines:
-        low_factor, high_factor = ranges[line.kind]
-        low += line.bytes * low_factor
-        high += line.bytes * high_factor
-    peak = total(lines)
-    peak_low, peak_high = engine.bounds_of("peak", vendor) or (1.0, 1.0)
-    return min(int(low * peak_low), peak), max(int(high) + 1, int(peak * peak_high), peak)
+        size = line.bytes
+        least, most = ranges[line.part]
+        low += size * least
+        high += size * most
+    least, most = ranges["peak"]
+    return min(int(low * least), peak), max(int(high) + 1, int(peak * most), peak)
 
 
 def _validity(spec: ModelSpec, workload: Workload, encoder_tokens: int) -> tuple[bool, tuple[str, ...]]:

@@ -24,7 +24,7 @@ from fmkit.model.layers import (
     StateSpace,
     parts_of,
 )
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, ShortConvolution
+from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, RwkvMatrix, ShortConvolution
 from fmkit.units import ceil_div
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ _DIVIDED: dict[type, tuple[tuple[str, str], ...]] = {
     Mamba2: (("heads", "state heads"),),
     DeltaAttention: (("key_heads", "key heads"), ("value_heads", "value heads")),
     LinearAttention: (("heads", "attention heads"),),
+    RwkvMatrix: (("heads", "state heads"),),
     ShortConvolution: (("hidden_dim", "channels"),),
 }
 """What of each kind of layer is divided over the devices."""

@@ -1,7 +1,7 @@
-"""Totals of one model at many precisions and workloads, without the words: for a table of a whole catalog, or a plot.
+"""Totals of one model at many precisions and workloads: for a table of a whole catalog, or a plot.
 
 What lies beside the weights depends on the precision only by the type in which the engine computes and caches, and by
-what its products take. So the engine's own rules are asked once for each such pair and workload, and the weights are
+what its products take. So the engine's rules are asked once for each such difference and workload, and the weights are
 added. Equal to `fmkit.sizing.memory.estimate` to the byte (tests/sizing/test_totals.py).
 """
 
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.sizing.engines.plan import cache_dtype, total
-from fmkit.sizing.engines.transformers import IN_INT8, UNPACKED
-from fmkit.sizing.memory import RULES, runtime_cost
+from fmkit.sizing.engines.plan import total
+from fmkit.sizing.memory import PreparedModel, runtime_cost, scratch_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from fmkit.sizing.engine import EngineSpec
     from fmkit.sizing.engines.plan import Plan
     from fmkit.sizing.estimate import Workload
+    from fmkit.sizing.memory import PreparedLayout
 
 
 class Totals(NamedTuple):
@@ -41,21 +41,27 @@ def totals(
 ) -> Iterator[Totals]:
     """The totals of each layout in turn, at each workload in turn.
 
-    For a whole model on one device: ValueError where the workload or the machine divides it.
+    For a whole model on one device: ValueError where the workload or the machine divides it, or where workloads differ in
+    what weights depend on (options, images).
     """
-    beside: dict[tuple[str, str | None], list[tuple[int, int, int]]] = {}
+    if any((each.options, each.images) != (workloads[0].options, workloads[0].images) for each in workloads):
+        raise ValueError("options and images must be the same in all workloads")
+    model = PreparedModel(spec, engine.id)
+    beside: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
     for layout in layouts:
-        key = cache_dtype(spec, layout), layout.id if layout.id in (*UNPACKED, *IN_INT8) else None
-        if key not in beside:
-            plans = (_plan(spec, engine, layout, workload, machine) for workload in workloads)
-            beside[key] = [_beside_weights(plan, engine, machine) for plan in plans]
-        weights = total(_plan(spec, engine, layout, workloads[0], machine).weights)
-        for cache_bytes, steady_bytes, peak_bytes in beside[key]:
+        prepared = model.at(layout)
+        first = _plan(prepared, workloads[0], machine)
+        found = beside.get(prepared.beside)
+        if found is None:
+            plans = [first, *(_plan(prepared, workload, machine) for workload in workloads[1:])]
+            found = beside[prepared.beside] = [_beside_weights(plan, engine, machine) for plan in plans]
+        weights = total(first.weights)
+        for cache_bytes, steady_bytes, peak_bytes in found:
             yield Totals(weights, cache_bytes, weights + steady_bytes, weights + peak_bytes)
 
 
-def _plan(spec: ModelSpec, engine: EngineSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
-    (device,) = RULES[engine.id](spec, layout, workload, machine).devices
+def _plan(prepared: PreparedLayout, workload: Workload, machine: Machine | None) -> Plan:
+    (device,) = prepared.place(workload, machine).devices
     return device.plan
 
 
@@ -65,4 +71,5 @@ def _beside_weights(plan: Plan, engine: EngineSpec, machine: Machine | None) -> 
     runtime = total(plan.runtime) if plan.runtime is not None else cost.bytes if cost is not None else 0
     cache_bytes = total(plan.cache)
     steady_bytes = cache_bytes + total(plan.decode) + runtime
-    return cache_bytes, steady_bytes, steady_bytes + total(plan.prefill)
+    scratch = 0 if plan.runtime is not None else scratch_bytes(cost, plan)
+    return cache_bytes, steady_bytes, steady_bytes + total(plan.prefill) + scratch

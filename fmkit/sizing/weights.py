@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
-from fmkit.model.remembered import remembered
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import format_count
 
 if TYPE_CHECKING:
-    from fmkit.model.precision import Layout
+    from fmkit.model.precision import Layout, Portions
     from fmkit.model.spec import ModelSpec, Part, TensorGroup
 
 PART_NAMES: dict[Part, str] = {
@@ -32,7 +32,6 @@ PART_NAMES: dict[Part, str] = {
 """How a part of the model is called on screen, in the order of the model."""
 
 
-@remembered(4096)
 def weight_lines(spec: ModelSpec, layout: Layout) -> tuple[MemoryLine, ...]:
     """One line per part of the model. Bytes are the sum over the part's tensors of what the layout makes of each.
 
@@ -63,17 +62,20 @@ def rotary_frequencies(spec: ModelSpec) -> list[TensorGroup]:
 
 
 def _part_line(part: Part, groups: list[TensorGroup], spec: ModelSpec, layout: Layout) -> MemoryLine:
-    total = sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in groups)
+    portions = [layout.portions(group) for group in groups]
+    total = elements = touched = 0
+    for group, shares in zip(groups, portions, strict=True):
+        total += layout.portion_bytes(group, shares, spec.config_dtype)
+        elements += group.elements
+        touched += sum([prod(group.shape) * count for found, count in shares if found is not None])
     if part == "whole":
         return whole_line(total)
-    elements = sum(group.elements for group in groups)
-    touched = sum(layout.touched_elements(group) for group in groups)
     rest = layout.rest_dtype_for(spec.config_dtype)
     if touched == 0:
         reason = f"{format_count(elements)} elements, {_held_in(groups, rest)}"
     else:
         kept = f", {format_count(elements - touched)} kept in {rest}" if touched < elements else ""
-        reason = f"{format_count(touched)} {_width(groups, layout)}{kept}"
+        reason = f"{format_count(touched)} {_width(portions)}{kept}"
     in_files = all(group.from_header for group in groups)
     if layout.weight_bits is not None and touched == 0 and part == "experts" and not in_files:
         reason += f"; {experts_left_alone(layout)}"
@@ -113,11 +115,9 @@ def experts_left_alone(layout: Layout) -> str:
     return f"{layout.name} leaves the experts alone"
 
 
-def _width(groups: list[TensorGroup], layout: Layout) -> str:
+def _width(portions: list[Portions]) -> str:
     """How wide the quantised weights are, by the schemes that take part in it."""
-    widths = sorted(
-        {found.weight_bits or 0 for group in groups for found, _ in layout.portions(group) if found is not None}
-    )
+    widths = sorted({found.weight_bits or 0 for shares in portions for found, _ in shares if found is not None})
     if widths == [16]:
         return "unpacked to 16 bit, scales beside them"
     return f"quantised to {' and '.join(str(width) for width in widths)} bit with scales"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fmkit.model.architectures import read
-from fmkit.sizing.activations import prefill_moments
+from fmkit.sizing.activations import Activations
 from fmkit.sizing.cache import cache_bytes, prompt_kept_bytes
 from fmkit.sizing.estimate import Attention, Workload
 from fmkit.sizing.forward import Pass
@@ -68,7 +68,8 @@ def predicted_peak(
     run = Pass(workload=workload, encoder_tokens=encoder_tokens, element_bytes=element_bytes, on_cpu=True)
     cache = cache_bytes(spec, held, encoder_tokens, sequences, element_bytes)
     kept = prompt_kept_bytes(spec, held, sequences, element_bytes)
-    return max(moment.bytes + (cache + kept if moment.holds_cache else 0) for moment in prefill_moments(spec, run))
+    moments = Activations(spec, run.kind).prefill(run)
+    return max(moment.bytes + (cache + kept if moment.holds_cache else 0) for moment in moments)
 
 
 def compare(

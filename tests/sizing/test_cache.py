@@ -13,6 +13,7 @@ from tests.configs import load
 from tests.sizing.test_activations import inputs_for, shortened
 
 torch = pytest.importorskip("torch", reason="the witness is transformers on torch: pip install 'fmkit[try]'")
+from tests.meta_model import RENAMED  # noqa: E402  needs torch
 from tests.sizing import tracing  # noqa: E402  needs torch
 
 DECODERS = (
@@ -44,13 +45,15 @@ KINDS = (
     ("meta-llama--Llama-4-Scout-17B-16E-Instruct", 4, (40, 9000)),
     ("google--gemma-4-E2B-it", 20, (40, 5000)),
     ("google--gemma-4-26B-A4B", 6, (40, 2000)),
+    ("MiniMaxAI--MiniMax-M3", 4, (2500,)),
 )
 TEXT_CLASSES = {
     "llama4_text": "Llama4ForCausalLM",
     "gemma4_text": "Gemma4ForCausalLM",
     "qwen3_5_text": "Qwen3_5ForCausalLM",
+    "minimax_m3_vl_text": "MiniMaxM3VLForCausalLM",
 }
-LISTS = ("layer_types", "compress_ratios", "mlp_layer_types", "no_rope_layers")
+LISTS = ("layer_types", "compress_ratios", "mlp_layer_types", "no_rope_layers", "moe_layer_freq")
 ENCODER_DECODERS = ("google-t5--t5-base", "google--flan-t5-base", "facebook--bart-base", "openai--whisper-base")
 
 
@@ -89,12 +92,16 @@ def text_only(name: str, layers: int) -> dict[str, Any]:
     """A fixture's language model at its true widths, with its first layers; of 20 layers of Gemma 4, 5 share a cache."""
     config: dict[str, Any] = load(name)
     config = config.get("text_config", config)
+    config["model_type"] = RENAMED.get(config["model_type"], config["model_type"])
     for key in ("num_hidden_layers", "n_layer", "n_layers"):
         if key in config:
             config[key] = layers
     for key in LISTS:
-        if config.get(key):
+        if isinstance(config.get(key), list):
             config[key] = config[key][:layers]
+    if config.get("sparse_attention_config"):
+        chosen = config["sparse_attention_config"]
+        chosen["sparse_attention_freq"] = chosen["sparse_attention_freq"][:layers]
     if config.get("hybrid_override_pattern"):
         config["hybrid_override_pattern"] = config["hybrid_override_pattern"][:layers]
     if config.get("num_kv_shared_layers"):
@@ -127,6 +134,6 @@ def test_the_kinds_of_layer_are_all_filled_somewhere() -> None:
         for part in parts_of(block.mixer)
     }
     assert proven >= {
-        "FullAttention", "SlidingAttention", "ChunkedAttention", "SharedAttention", "LatentAttention", "CompressedAttention",
+        "FullAttention", "SlidingAttention", "ChunkedAttention", "SharedAttention", "BlockSparseAttention", "LatentAttention", "CompressedAttention",
         "StateSpace", "Mamba2", "DeltaAttention", "LinearAttention", "Rwkv", "ShortConvolution", "NoMixer",
     }  # fmt: skip

@@ -19,7 +19,7 @@ from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.machine import Device, Machine, catalog_machine
 from fmkit.model.architectures import read
-from fmkit.sizing.engines.llama_cpp import plan
+from fmkit.sizing.engines.llama_cpp import LlamaCppModel
 from fmkit.sizing.engines.llama_cpp_cache import device_layers
 from fmkit.sizing.engines.llama_cpp_devices import most_layers, place
 from fmkit.sizing.engines.llama_cpp_options import settings_from
@@ -48,7 +48,7 @@ def planned(
     options: dict[str, str] | None = None,
 ) -> Plan:
     workload = Workload(context_tokens=context, sequences=sequences, options=options or {})
-    return plan(load(config), layout(file_type), workload, on)
+    return LlamaCppModel(load(config)).at(layout(file_type)).plan(workload, on)
 
 
 def mib(lines: Plan, part: str) -> float:
@@ -150,12 +150,8 @@ def test_layers_over_several_devices_are_the_logged_ones(
     devices: int, weights_mib: list[float], cache_mib: list[float]
 ) -> None:
     options = {"flash_attention": "off"}
-    found = place(
-        load("meta-llama--Meta-Llama-3-8B"),
-        layout("Q4_K_M"),
-        Workload(context_tokens=8192, options=options),
-        machine(devices),
-    )
+    whole = LlamaCppModel(load("meta-llama--Meta-Llama-3-8B")).at(layout("Q4_K_M"))
+    found = place(whole, Workload(context_tokens=8192, options=options), machine(devices))
     # in order of size: of eight devices two neighbours are the other way round, as an older quantiser numbered the layers
     assert sorted(mib(each.plan, "weights") for each in found.devices) == pytest.approx(sorted(weights_mib), abs=0.02)
     assert [mib(each.plan, "cache") for each in found.devices] == cache_mib
@@ -182,14 +178,15 @@ def test_inputs_held_by_the_host_are_the_logged_ones(
 
 
 def test_auto_takes_as_many_layers_as_leave_a_gibibyte_free() -> None:
-    spec, card = load("meta-llama--Meta-Llama-3-8B"), catalog_machine(load_catalog().devices["rtx-4060"], 1)
+    card = catalog_machine(load_catalog().devices["rtx-4060"], 1)
+    whole = LlamaCppModel(load("meta-llama--Meta-Llama-3-8B")).at(layout("Q8_0"))
     workload = Workload(context_tokens=8192, options={"gpu_layers": "auto"})
 
     def needed(options: dict[str, str]) -> int:
-        found = place(spec, layout("Q8_0"), Workload(context_tokens=8192, options=options), card).devices[0].plan
+        found = place(whole, Workload(context_tokens=8192, options=options), card).devices[0].plan
         return total((*found.weights, *found.cache, *found.decode))
 
-    count = most_layers(spec, layout("Q8_0"), workload, card, 1)
+    count = most_layers(whole, workload, card, 1)
     assert count is not None
     assert needed({"gpu_layers": str(count)}) + GIB <= card.usable_bytes < needed({"gpu_layers": str(count + 1)}) + GIB
     assert needed({"gpu_layers": "auto"}) == needed({"gpu_layers": str(count)})
@@ -262,7 +259,8 @@ def test_encoders_and_hybrids_as_reported(
 ) -> None:
     raw = config_of(config)
     spec = read(raw | {"num_hidden_layers": layers} if layers else raw, where=config)
-    found = plan(spec, layout("F16"), Workload(context_tokens=context, sequences=sequences), CPU)
+    workload = Workload(context_tokens=context, sequences=sequences)
+    found = LlamaCppModel(spec).at(layout("F16")).plan(workload, CPU)
     kinds = {line.part: line.bytes / MIB for line in found.cache}
     state = kinds.pop("cache: recurrent state", 0.0)
     ours = (mib(found, "weights"), sum(kinds.values()), state, mib(found, "activations: compute"))
@@ -271,9 +269,9 @@ def test_encoders_and_hybrids_as_reported(
 
 def test_the_projector_file_is_counted_where_images_are_asked_for() -> None:
     card = catalog_machine(load_catalog().devices["rtx-4090"], 1)
-    spec = load("google--gemma-3-4b-it")
-    without = place(spec, layout("Q4_K_M"), Workload(context_tokens=4096), card).devices[0].plan
-    found = place(spec, layout("Q4_K_M"), Workload(context_tokens=4096, images=1), card).devices[0].plan
+    whole = LlamaCppModel(load("google--gemma-3-4b-it")).at(layout("Q4_K_M"))
+    without = place(whole, Workload(context_tokens=4096), card).devices[0].plan
+    found = place(whole, Workload(context_tokens=4096, images=1), card).devices[0].plan
     assert mib(found, "weights: mmproj") == pytest.approx(811.79, abs=0.01)  # "model size" of clip in the log of b11549
     assert mib(without, "weights: mmproj") == 0
     assert "--images 1" in without.warnings[0]

@@ -1,4 +1,4 @@
-"""Activations of the lineages that only the fixtures hold, against traces of the real implementations."""
+"""Activations of the lineages beside those of test_activations, against traces of the real implementations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fmkit.sizing.implementations import IMPLEMENTATIONS
-from tests.configs import beside_the_catalog
+from tests.configs import published
 from tests.sizing.test_activations import CLOSE as TESTED_CLOSE
 from tests.sizing.test_activations import EXACT as TESTED_EXACT
 from tests.sizing.test_activations import inputs_for, predicted_peak, shortened
@@ -17,6 +17,7 @@ from tests.sizing.test_cache import text_only
 torch = pytest.importorskip("torch", reason="the witness is transformers on torch: pip install 'fmkit[try]'")
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: E402  needs torch
 
+from tests.meta_model import RENAMED  # noqa: E402
 from tests.sizing import tracing  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
@@ -34,7 +35,7 @@ CLOSE = (
     ("gemma3n_text", 20, 0.005), ("gemma4_text", 20, 0.005), ("glm", 3, 0.002), ("glm4", 3, 0.002), ("glm4_moe", 3, 0.002),
     ("glm_moe_dsa", 3, 0.027), ("gpt_neox", 3, 0.003), ("gptj", 3, 0.005), ("granitemoehybrid", 3, 0.02), ("hunyuan_v1_moe", 3, 0.002),
     ("llama4_text", 4, 0.001), ("mamba2", 3, 0.008), ("mimo_v2_flash", 3, 0.003), ("minicpm3", 3, 0.012), ("minimax", 8, 0.001),
-    ("minimax_m2", 3, 0.003), ("mpt", 3, 0.003), ("nemotron_h", 8, 0.01), ("olmo2", 3, 0.003), ("olmo3", 3, 0.008),
+    ("minimax_m2", 3, 0.003), ("minimax_m3", 4, 0.002), ("mpt", 3, 0.003), ("nemotron_h", 8, 0.01), ("olmo2", 3, 0.003), ("olmo3", 3, 0.008),
     ("olmoe", 3, 0.003), ("opt", 3, 0.001), ("pegasus", 3, 0.001), ("phi", 3, 0.002), ("qwen3_5_text", 4, 0.03),
     ("qwen3_next", 4, 0.026), ("stablelm", 3, 0.003), ("starcoder2", 3, 0.001), ("t5gemma", 3, 0.001),
 )  # fmt: skip
@@ -43,16 +44,20 @@ IN_FLOAT32 = ("bamba", "bloom", "ernie4_5", "glm", "gptj", "mamba2", "minicpm3",
 
 
 def fixture_of(model_type: str) -> str:
-    """The first config of a type, of those that the catalog has no entry for."""
-    for path in beside_the_catalog():
+    """The first config of a type, or else the first with a language model of it."""
+    within: str | None = None
+    for path in published():
         config = json.loads(path.read_text("utf-8"))
-        if model_type in (config.get("model_type"), config.get("text_config", {}).get("model_type")):
+        if config.get("model_type") == model_type:
             return path.stem
-    raise LookupError(model_type)
+        if within is None and (config.get("text_config") or {}).get("model_type") == model_type:
+            within = path.stem
+    assert within is not None, model_type
+    return within
 
 
 def config_of(model_type: str, layers: int) -> dict[str, Any]:
-    """The first layers of the language model of the first fixture of a type, with the class that runs it alone."""
+    """The first layers of the language model of the first config of a type, with the class that runs it alone."""
     config = text_only(fixture_of(model_type), layers)
     for key in ("quantization_config", "rope_scaling"):
         if not config.get(key) or key == "quantization_config":
@@ -107,7 +112,7 @@ def test_a_prompt_longer_than_the_window_with_scores() -> None:
 def test_every_row_of_multiples_is_held_against_a_trace() -> None:
     """A row without a case would be unproven; the named ones are blocks of models that a trace can't run alone."""
     catalog = {shortened(name)["model_type"] for name in (*TESTED_EXACT, *TESTED_CLOSE)}
-    tested = {*EXACT, *(name for name, _, _ in CLOSE), *catalog}
+    tested = {RENAMED.get(name, name) for name in (*EXACT, *(name for name, _, _ in CLOSE), *catalog)}
     beside = {
         "siglip", "blip_2_vision_model", "mllama_vision_model", "blip_2_qformer", "mllama_text_model", "gemma3_text", "clip", "t5-gated",
         "xlm-roberta", "m2m_100", "falcon_mamba", "jamba", "qwen3_5_moe_text", "mt5", "deepseek_v32",

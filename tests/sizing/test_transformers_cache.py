@@ -8,7 +8,7 @@ import pytest
 
 from fmkit.errors import UsageError
 from fmkit.model.architectures import read
-from fmkit.sizing.activations import prefill_moments
+from fmkit.sizing.activations import Activations
 from fmkit.sizing.engines.transformers_cache import cache_plan
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import Workload
@@ -143,7 +143,7 @@ def test_a_prompt_in_chunks_peaks_where_the_formula_says(name: str, tokens: int,
                 out = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
                 del out
     plan, run = planned(config, tokens, sequences, 2, prefill_chunk_size=str(chunk))
-    moments = prefill_moments(read(config, where="test"), run)
+    moments = Activations(read(config, where="test"), run.kind).prefill(run)
     predicted = max(moment.bytes + plan.prefill_bytes for moment in moments)
     assert predicted == pytest.approx(live.peak_bytes, rel=0.003)
 

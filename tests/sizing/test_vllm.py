@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.machine import catalog_machine, memory_machine
-from fmkit.model.layers import FullAttention, SlidingAttention
+from fmkit.model.layers import BlockSparseAttention, FullAttention, SlidingAttention
 from fmkit.model.recurrent import DeltaAttention, ShortConvolution
 from fmkit.model.spec import Block, ModelSpec, Stack
 from fmkit.sizing.engines.vllm_cache import groups_of
@@ -139,6 +139,17 @@ def test_a_state_lengthens_the_blocks_of_attention() -> None:
     )
     assert full.page.block_tokens == 544
     assert full.page.page_bytes / (16 * 128 * 128 * 4 + 6144 * 3 * 2) == pytest.approx(1.0264, abs=1e-4)
+
+
+def test_the_keys_of_an_indexer_have_pages_of_their_own() -> None:
+    """MiniMax-M3: vLLM's `MiniMaxM3IndexerCache` asks for one 16-bit vector a token, also beside an 8-bit cache."""
+    heads = {"query_heads": 64, "kv_heads": 4, "key_dim": 128, "value_dim": 128}
+    full = FullAttention(**heads)
+    chosen = BlockSparseAttention(**heads, index_dim=128, block_tokens=128, chosen_blocks=16)
+    for cache_type, wide in (("auto", 2), ("fp8", 1)):
+        groups = groups_of(hybrid((3, full), (57, chosen)), Options(cache_type=cache_type), 4096, 0)
+        held = sum(group.slots * group.groups * group.blocks * group.page.page_bytes for group in groups)
+        assert held == 4096 * (60 * 2 * 4 * 128 * wide + 57 * 128 * 2)
 
 
 def test_kinds_of_nearly_the_same_number_are_padded_up() -> None:

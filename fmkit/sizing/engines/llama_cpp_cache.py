@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,8 @@ from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import ceil_div, format_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fmkit.model.layers import SimpleMixer
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import Workload
@@ -40,9 +43,18 @@ class Layers(msgspec.Struct, frozen=True):
         """How many layers."""
         return self.end - self.first
 
-    def holds(self, layer: int) -> bool:
-        """Whether that layer's weights and cache are on the device."""
-        return self.first <= layer < self.end
+    @property
+    def is_whole(self) -> bool:
+        """Whether no layer lies elsewhere."""
+        return self.first == 0 and self.end == self.total
+
+    def count_of(self, layers: Sequence[int]) -> int:
+        """How many of some layers, in ascending order, have their weights and cache on the device."""
+        return len(layers) if self.is_whole else bisect_left(layers, self.end) - self.count_before(layers)
+
+    def count_before(self, layers: Sequence[int]) -> int:
+        """How many of some layers, in ascending order, come before the device's."""
+        return bisect_left(layers, self.first) if self.first else 0
 
 
 def device_layers(total: int, gpu_layers: int | None, devices: int = 1) -> tuple[Layers, ...]:
@@ -96,6 +108,7 @@ def window_cells(context_tokens: int, window_tokens: int, sequences: int, settin
 RECURRENT = (StateSpace, Mamba2, ShortConvolution)
 """Kinds of layer whose state llama.cpp keeps in float32, one of each sequence."""
 
+RECURRENT_STATE = "recurrent state"
 STATE_BYTES = 4
 
 
@@ -127,45 +140,64 @@ def micro_batch(workload: Workload, settings: Settings, *, causal: bool) -> int:
     return min(wanted, workload.context_tokens * workload.sequences)
 
 
-class _Stored(msgspec.Struct):
-    """What one kind of layer keeps: on the device, before it, and how."""
+class EqualLayers(NamedTuple):
+    """Layers of one block, or one side of a parallel one, with their numbers in ascending order."""
 
-    device_bytes: int = 0
-    host_bytes: int = 0
-    layers: int = 0
-    cells: int = 0
+    mixer: SimpleMixer
+    layers: tuple[int, ...]
 
 
-def cache_lines(
-    spec: ModelSpec, workload: Workload, settings: Settings, layers: Layers
-) -> tuple[tuple[MemoryLine, ...], int]:
-    """A line per kind of layer for what the device keeps, and the bytes of all layers that come before it."""
-    stack = spec.cached_stack
-    if stack is None:
-        return (), 0
-    windowed = lineage_of(spec).windowed
-    kinds: dict[str, _Stored] = defaultdict(_Stored)
-    for layer, mixer in _mixers_in_order(spec):
-        name, each, cells = layer_cache(mixer, workload, settings, windowed=windowed)
-        kind = kinds[name]
-        if layers.holds(layer):
-            kind.device_bytes += each
-            kind.layers += 1
-        elif layer < layers.first:
-            kind.host_bytes += each
-        kind.cells = cells
-    lines = tuple(_cache_line(name, kind, settings) for name, kind in kinds.items() if kind.device_bytes)
-    return lines, sum(kind.host_bytes for kind in kinds.values())
+class Kept(NamedTuple):
+    """What one of these layers keeps for all sequences: the name of its kind, bytes and cells."""
+
+    name: str
+    bytes: int
+    cells: int
 
 
-def _mixers_in_order(spec: ModelSpec) -> list[tuple[int, SimpleMixer]]:
-    """Each layer's number with its mixer, or with both sides of a parallel one."""
-    stack = spec.cached_stack or spec.stacks[0]
-    return [
-        (layer, part)
-        for layer, number in enumerate(stack.layer_blocks)
-        for part in parts_of(stack.blocks[number].mixer)
-    ]
+class LlamaCppCache:
+    """The cache of one model in llama.cpp: its layers are sorted once, the work is put in as often as is asked."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        stack = spec.cached_stack or spec.stacks[0]
+        numbers: dict[int, list[int]] = defaultdict(list)
+        for layer, number in enumerate(stack.layer_blocks):
+            numbers[number].append(layer)
+        self._keeps = spec.cached_stack is not None
+        self._windowed = lineage_of(spec).windowed
+        self.mixers = tuple(
+            EqualLayers(part, tuple(numbers[number]))
+            for number, block in enumerate(stack.blocks)
+            for part in parts_of(block.mixer)
+        )
+        there = [number for number, equal in enumerate(self.mixers) if equal.layers]
+        self._in_order = sorted(there, key=lambda number: self.mixers[number].layers[0])
+
+    def kept(self, workload: Workload, settings: Settings) -> list[Kept]:
+        """What a layer of each of `mixers` keeps."""
+        return [Kept(*layer_cache(each.mixer, workload, settings, windowed=self._windowed)) for each in self.mixers]
+
+    def lines(self, kept: list[Kept], settings: Settings, on: Layers) -> tuple[tuple[MemoryLine, ...], int]:
+        """A line per kind of layer for what the device keeps, and the bytes of all layers that come before it."""
+        if not self._keeps:
+            return (), 0
+        kinds: dict[str, list[tuple[int, Kept]]] = defaultdict(list)
+        for number in self._in_order:
+            kinds[kept[number].name].append((number, kept[number]))
+        host_bytes = 0
+        lines = []
+        for name, members in kinds.items():
+            here = size = 0
+            for number, each in members:
+                layers = self.mixers[number].layers
+                count = on.count_of(layers)
+                here += count
+                size += count * each.bytes
+                host_bytes += on.count_before(layers) * each.bytes
+            if size:
+                _, last = max(members, key=lambda member: self.mixers[member[0]].layers[-1])
+                lines.append(_cache_line(name, size, here, last.cells, settings))
+        return tuple(lines), host_bytes
 
 
 def layer_cache(mixer: SimpleMixer, workload: Workload, settings: Settings, *, windowed: bool) -> tuple[str, int, int]:
@@ -174,7 +206,7 @@ def layer_cache(mixer: SimpleMixer, workload: Workload, settings: Settings, *, w
     streams = 1 if settings.kv_unified else sequences
     cells = padded(workload.context_tokens * (sequences if settings.kv_unified else 1))
     if isinstance(mixer, RECURRENT):
-        return "recurrent state", state_elements(mixer) * STATE_BYTES * sequences, 0
+        return RECURRENT_STATE, state_elements(mixer) * STATE_BYTES * sequences, 0
     if isinstance(mixer, EncoderAttention):
         return "encoder attention", 0, micro_batch(workload, settings, causal=False)
     if isinstance(mixer, LatentAttention):
@@ -194,18 +226,18 @@ def layer_cache(mixer: SimpleMixer, workload: Workload, settings: Settings, *, w
     return name, row * cells * streams, cells
 
 
-def _cache_line(name: str, kind: _Stored, settings: Settings) -> MemoryLine:
+def _cache_line(name: str, size: int, layers: int, cells: int, settings: Settings) -> MemoryLine:
     types = f"{settings.key_type.name.lower()} keys, {settings.value_type.name.lower()} values"
-    if kind.cells:
-        reason = f"{kind.layers} layers with {format_tokens(kind.cells)} cells each, {types}, allocated at the start"
+    if cells:
+        reason = f"{layers} layers with {format_tokens(cells)} cells each, {types}, allocated at the start"
     else:
-        reason = f"{kind.layers} layers keep a fixed state in float32, whatever the context"
+        reason = f"{layers} layers keep a fixed state in float32, whatever the context"
     return MemoryLine(
         part=f"cache: {name}",
-        bytes=kind.device_bytes,
+        bytes=size,
         phase="steady",
         basis="formula",
         reason=reason,
         source=SOURCE,
-        formula=f"layers x cells x (kv heads x head dim) x bytes of keys and values = {kind.device_bytes:,} B",
+        formula=f"layers x cells x (kv heads x head dim) x bytes of keys and values = {size:,} B",
     )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.sizing.engines.llama_cpp import plan
 from fmkit.sizing.engines.llama_cpp_cache import Layers, device_layers
 from fmkit.sizing.engines.llama_cpp_mmproj import with_mmproj
 from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from
@@ -17,26 +16,25 @@ from fmkit.units import GIB
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
-    from fmkit.model.precision import Layout
-    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.engines.llama_cpp import LlamaCppWeights
     from fmkit.sizing.estimate import Workload
 
 MARGIN_BYTES = GIB
 """What llama.cpp leaves free of each device when it chooses the layers itself. Source: `--fit-target`, 1024 MiB by default."""
 
 
-def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
+def place(whole: LlamaCppWeights, workload: Workload, machine: Machine | None) -> Placement:
     """What each device holds, and the host beside them; UsageError for ways of dividing that llama.cpp does not have here."""
     _refuse(workload)
     settings = settings_from(workload.options)
     if is_one_memory(machine):
-        alone = with_mmproj(plan(spec, layout, workload, machine, devices=1), spec, workload)
+        alone = with_mmproj(whole.plan(workload, machine, devices=1), whole.spec, workload)
         return Placement(devices=(DevicePlan(plan=alone),))
     devices = workload.pipeline_parallel if workload.pipeline_parallel > 1 else machine.count if machine else 1
     wanted = settings.gpu_layers
     if wanted == AUTO or (wanted is None and workload.offload is not None):
-        wanted = most_layers(spec, layout, workload, machine, devices)
-    return _placed(spec, layout, workload, machine, devices, wanted)
+        wanted = most_layers(whole, workload, machine, devices)
+    return _placed(whole, workload, machine, devices, wanted)
 
 
 def _refuse(workload: Workload) -> None:
@@ -55,16 +53,14 @@ def _refuse(workload: Workload) -> None:
         )
 
 
-def most_layers(
-    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None, devices: int
-) -> int | None:
+def most_layers(whole: LlamaCppWeights, workload: Workload, machine: Machine | None, devices: int) -> int | None:
     """The most layers that leave a GiB free on each device; None for all of them."""
     if machine is None:
         return None
-    layers = (spec.cached_stack or spec.stacks[0]).layers
+    layers = whole.model.layers
 
     def fits(count: int) -> bool:
-        placement = _placed(spec, layout, workload, machine, devices, count - 1)
+        placement = _placed(whole, workload, machine, devices, count - 1)
         return all(_bytes(each) + MARGIN_BYTES <= machine.usable_bytes for each in placement.devices)
 
     found = largest(fits, layers + 2)
@@ -76,12 +72,14 @@ def _bytes(device: DevicePlan) -> int:
 
 
 def _placed(
-    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None, devices: int, wanted: int | None
+    whole: LlamaCppWeights, workload: Workload, machine: Machine | None, devices: int, wanted: int | None
 ) -> Placement:
-    stack = spec.cached_stack or spec.stacks[0]
-    runs = device_layers(stack.layers, wanted, devices)
-    plans = [plan(spec, layout, workload, machine, layers, len(runs)) for layers in runs]
-    alone = [with_mmproj(plans[0], spec, workload), *(msgspec.structs.replace(each, host=()) for each in plans[1:])]
+    runs = device_layers(whole.model.layers, wanted, devices)
+    plans = [whole.plan(workload, machine, layers, len(runs)) for layers in runs]
+    alone = [
+        with_mmproj(plans[0], whole.spec, workload),
+        *(msgspec.structs.replace(each, host=()) for each in plans[1:]),
+    ]
     return Placement(
         devices=tuple(DevicePlan(plan=each, holds=_holds(layers)) for each, layers in zip(alone, runs, strict=True)),
         pipeline_parallel=len(runs),

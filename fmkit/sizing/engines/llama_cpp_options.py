@@ -41,8 +41,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     repack: bool = True
 
 
+DEFAULTS = Settings(key_type=TYPES["F16"], value_type=TYPES["F16"])
+
+
 def settings_from(options: Mapping[str, str]) -> Settings:
     """The options as typed; UsageError for an unknown name or value."""
+    if not options:
+        return DEFAULTS
     refuse_unknown(options, OPTIONS, "option of llama.cpp")
     settings = Settings(
         key_type=_cache_type(options, "cache_type_k"),

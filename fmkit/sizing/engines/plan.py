@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from fmkit.model.layers import CrossAttention
+from fmkit.sizing.drafts import Line
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.forward import encoder_of, images_per_sequence
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Workload
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Memory of one model in one engine, without the engine's runtime.
 
     `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
@@ -30,9 +31,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cache_dtype: str
     encoder_tokens: int
     weights: tuple[MemoryLine, ...]
-    cache: tuple[MemoryLine, ...]
-    decode: tuple[MemoryLine, ...]
-    prefill: tuple[MemoryLine, ...]
+    cache: tuple[Line, ...]
+    decode: tuple[Line, ...]
+    prefill: tuple[Line, ...]
     runtime: tuple[MemoryLine, ...] | None = None
     budget_fraction: float | None = None
     budget_option: str = ""
@@ -41,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     disk: tuple[MemoryLine, ...] = ()
 
 
-class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
+class DevicePlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one device holds of a model, or each of `count` devices that hold as much; `holds` says which part it is."""
 
     plan: Plan
@@ -49,7 +50,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     holds: str = "the whole model"
 
 
-class Placement(msgspec.Struct, frozen=True, kw_only=True):
+class Placement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model over devices: what each of them holds, and by how many it was divided in which way.
 
     `refused` says why the engine does not load it so, whatever room there is.
@@ -63,9 +64,36 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     refused: str | None = None
 
 
-def total(lines: Iterable[MemoryLine]) -> int:
+class EngineWeights(Protocol):
+    """A model at one layout in one engine: what does not depend on the work or the machine is worked out once, and kept.
+
+    `beside` is what the bytes beside the weights depend on of the layout: equal where they are.
+    """
+
+    @property
+    def beside(self) -> tuple[object, ...]:
+        """Equal for layouts that differ in their weights only."""
+        ...
+
+
+class EngineModel(Protocol):
+    """A model in one engine, whatever its layout."""
+
+    def at(self, layout: Layout, /) -> EngineWeights:
+        """The model with its weights in a layout."""
+        ...
+
+
+class EngineRules(NamedTuple):
+    """The memory rules of an engine: what it makes of a model, and what it holds of that on which device, as lines."""
+
+    model: Callable[[ModelSpec], EngineModel]
+    place: Callable[[Any, Workload, Machine | None], Placement]
+
+
+def total(lines: Iterable[Line]) -> int:
     """Bytes of all lines."""
-    return sum(line.bytes for line in lines)
+    return sum([line.bytes for line in lines])
 
 
 def is_cpu(machine: Machine | None) -> bool:

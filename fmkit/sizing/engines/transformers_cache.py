@@ -13,13 +13,8 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.model.layers import CompressedAttention, CrossAttention, FullAttention, LatentAttention, parts_of
-from fmkit.sizing.cache import (
-    cache_bytes,
-    cache_lines,
-    cached_blocks,
-    growth_bytes,
-    prompt_kept_bytes,
-)
+from fmkit.sizing.cache import ModelCache, cached_blocks
+from fmkit.sizing.drafts import Line
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import format_tokens
 
@@ -44,7 +39,7 @@ backend and that type's bytes. Measured with 1,151 tokens of 2 sequences (torch 
 its scales in float32, FP8 needs fewer."""
 
 
-class CachePlan(msgspec.Struct, frozen=True, kw_only=True):
+class CachePlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A cache of all sequences.
 
     `lines` are what is held while decoding; `prefill_bytes` what is held after prefill, of which `kept_bytes` are
@@ -52,28 +47,33 @@ class CachePlan(msgspec.Struct, frozen=True, kw_only=True):
     and prefill hold for a moment.
     """
 
-    lines: tuple[MemoryLine, ...]
+    lines: tuple[Line, ...]
     prefill_bytes: int
     kept_bytes: int
     growth_bytes: int
     quantising_bytes: int = 0
 
 
-def cache_plan(spec: ModelSpec, settings: Settings, run: Pass) -> CachePlan:
-    """The cache that the settings ask for; UsageError where transformers has none such for the model."""
+def cache_plan(spec: ModelSpec, settings: Settings, run: Pass, cache: ModelCache | None = None) -> CachePlan:
+    """The cache that the settings ask for; UsageError where transformers has none such for the model.
+
+    `cache` is the model's, where it was worked out before.
+    """
+    cache = cache or ModelCache(spec)
     if settings.cache == "static":
-        return _static(spec, settings, run)
+        return _static(spec, settings, run, cache)
     if settings.cache == "quantized":
         return _quantised(spec, settings, run)
     if settings.chunk_tokens is not None and not reads_in_chunks(spec):
         raise UsageError("prefill in chunks is sized for decoders with full or sliding attention only", where=CHUNKS)
     tokens, sequences, size = run.workload.context_tokens, run.sequences, run.element_bytes
-    kept = prompt_kept_bytes(spec, tokens, sequences, size, settings.chunk_tokens)
+    kept = cache.prompt_kept_bytes(tokens, sequences, size, settings.chunk_tokens)
+    lines = cache.lines(tokens, run.encoder_tokens, sequences, size)
     return CachePlan(
-        lines=tuple(cache_lines(spec, tokens, run.encoder_tokens, sequences, size)),
-        prefill_bytes=cache_bytes(spec, tokens, run.encoder_tokens, sequences, size) + kept,
+        lines=lines,
+        prefill_bytes=sum([line.bytes for line in lines]) + kept,
         kept_bytes=kept,
-        growth_bytes=growth_bytes(spec, tokens, sequences, size),
+        growth_bytes=cache.growth_bytes(tokens, sequences, size),
     )
 
 
@@ -83,13 +83,13 @@ def reads_in_chunks(spec: ModelSpec) -> bool:
     return bool(blocks) and all(isinstance(b.mixer, FullAttention) and b.cross is None for b in blocks)
 
 
-def _static(spec: ModelSpec, settings: Settings, run: Pass) -> CachePlan:
+def _static(spec: ModelSpec, settings: Settings, run: Pass, cache: ModelCache) -> CachePlan:
     """Every layer holds all tokens that it will ever hold (a window at most), and grows in place."""
     mixers = [part for block in cached_blocks(spec) for part in parts_of(block.mixer) for _ in range(block.count)]
     if any(isinstance(mixer, CompressedAttention) for mixer in mixers):
         raise UsageError("compressed attention has no static cache", where="--engine-option cache")
     longest = settings.max_cache_tokens
-    lines = cache_lines(spec, longest, run.encoder_tokens, run.sequences, run.element_bytes)
+    lines = cache.lines(longest, run.encoder_tokens, run.sequences, run.element_bytes)
     attentions = sum(
         isinstance(mixer, FullAttention | LatentAttention) and mixer.stored_tokens(1) > 0 for mixer in mixers
     )

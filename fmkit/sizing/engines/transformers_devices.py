@@ -17,12 +17,12 @@ from fmkit.machine import host_budget
 from fmkit.model.spec import TOWER_ROLES
 from fmkit.sizing.device_map import DeviceMap, Module, Place, balanced_limits, infer, module_tree, unfolded
 from fmkit.sizing.engines.plan import DevicePlan, Placement, is_cpu, is_one_memory
-from fmkit.sizing.engines.transformers import plan
+from fmkit.sizing.engines.transformers import TransformersModel, TransformersWeights
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.stages import split_stack
 from fmkit.sizing.transformers_tp import tensor_rank
 from fmkit.sizing.weights import weight_lines
-from fmkit.units import ceil_div, parse_size
+from fmkit.units import ceil_div, format_bytes, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,22 +41,31 @@ SHARE_WHEN_QUANTISED = 0.9
 MAX_MEMORY = "max_memory"
 """The option that says how many bytes of weights the first device may hold: `--engine-option max_memory=20GiB`."""
 
+ON_DISK = "weights: on disk"
+BROUGHT_IN = "weights: module brought in"
+"""The part of an estimate that is there only while an off-loaded module runs."""
+
 SOURCE = "transformers 5.23 integrations/accelerate.py; the same placement as on real models (tests/sizing/test_device_map.py)"
 
 
-def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
+def place(whole: TransformersWeights, workload: Workload, machine: Machine | None) -> Placement:
     """What each device holds; UsageError where the model can't be divided as asked."""
+    spec, layout = whole.spec, whole.layout
     if workload.expert_parallel > 1:
         raise UsageError("transformers is not sized in expert parallel by this version", where="--expert-parallel")
     given = workload.options.get(MAX_MEMORY)
-    options = {name: value for name, value in workload.options.items() if name != MAX_MEMORY}
-    inner = msgspec.structs.replace(workload, options=options) if given is not None else workload
+    inner = workload
+    if given is not None:
+        options = {name: value for name, value in workload.options.items() if name != MAX_MEMORY}
+        inner = msgspec.structs.replace(workload, options=options)
     if workload.tensor_parallel > 1:
         return _tensor_parallel(spec, layout, inner, machine)
+    first = None if given is None else parse_size(given, where=f"--engine-option {MAX_MEMORY}")
+    if machine is not None and workload.offload is not None and is_cpu(machine):
+        return _partly_on_disk(spec, layout, inner, machine, first)
     devices = _device_count(workload, machine)
     if devices == 1 and workload.offload is None:
-        return Placement(devices=(DevicePlan(plan=plan(spec, layout, inner, machine)),))
-    first = None if given is None else parse_size(given, where=f"--engine-option {MAX_MEMORY}")
+        return Placement(devices=(DevicePlan(plan=whole.plan(inner, machine)),))
     return _mapped(spec, layout, inner, machine, devices, first)
 
 
@@ -75,7 +84,7 @@ def _tensor_parallel(spec: ModelSpec, layout: Layout, workload: Workload, machin
         option = "--offload" if workload.offload is not None else "--pipeline-parallel"
         raise UsageError("transformers takes either tp_plan or device_map, not both", where=option)
     degree = workload.tensor_parallel
-    rank = plan(tensor_rank(spec, degree), layout, workload, machine)
+    rank = TransformersModel(tensor_rank(spec, degree)).at(layout).plan(workload, machine)
     spare = (
         (f"{degree} of the {machine.count} devices are used",) if machine is not None and machine.count > degree else ()
     )
@@ -83,6 +92,20 @@ def _tensor_parallel(spec: ModelSpec, layout: Layout, workload: Workload, machin
         devices=(DevicePlan(plan=rank, count=degree, holds=f"1/{degree} of each layer"),),
         tensor_parallel=degree,
         warnings=spare,
+    )
+
+
+def _partly_on_disk(
+    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine, limit: int | None
+) -> Placement:
+    """A CPU that keeps at most `limit` bytes of weights in main memory, without a limit 90 % of it, and reads the rest from disk as it runs."""
+    root = module_tree(spec, lambda group: _planned_bytes(group, layout, spec))
+    room = int(machine.usable_bytes * SHARE_OF_HOST) if limit is None else limit
+    share = 1.0 if layout.weight_bits is None else SHARE_WHEN_QUANTISED
+    found = infer(root, [], int(room * share), _tied(spec))
+    return Placement(
+        devices=(_device_plan(spec, layout, workload, machine, root, found, "cpu"),),
+        refused=_refusal(layout, found, "cpu"),
     )
 
 
@@ -101,14 +124,21 @@ def _mapped(
     host = host_budget(machine)
     host_limit = 0 if offload == "disk" else None if host is None else int(host * SHARE_OF_HOST)
     found = infer(root, limits, host_limit, _tied(spec))
+    spilled = 0 if offload is not None or machine is None else _spilled(root, [*limits[:-1], free[-1]], _tied(spec))
     used = sorted(place for place in set(found.places.values()) if isinstance(place, int)) or [0]
     plans = tuple(_device_plan(spec, layout, workload, machine, root, found, number) for number in used)
     return Placement(
         devices=plans,
         pipeline_parallel=len(plans),
-        warnings=tuple(_warnings(devices, used)),
-        refused=_refusal(layout, found),
+        warnings=tuple(_warnings(devices, used, spilled)),
+        refused=_refusal(layout, found, 0),
     )
+
+
+def _spilled(root: Module, limits: list[int], tied: tuple[tuple[str, str], ...]) -> int:
+    """Bytes that device_map="auto" takes off devices of these limits, where nobody tells it not to."""
+    found = infer(root, limits, None, tied)
+    return sum(leaf.own_bytes for leaf in root.leaves() if not isinstance(found.place_of(f"{leaf.name}.weight"), int))
 
 
 def _planned_bytes(group: TensorGroup, layout: Layout, spec: ModelSpec) -> int:
@@ -124,7 +154,8 @@ def _tied(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
         return ()
     rows = spec.vocab_size or 0
     table = next((group.name for group in spec.tensors if group.part == "embedding" and group.shape[0] >= rows), None)
-    return ((table.removesuffix(".weight"), "lm_head"),) if table is not None else ()
+    head = "cls" if any(group.name.startswith("cls.") for group in spec.tensors) else "lm_head"  # BERT's has more than the matrix
+    return ((table.removesuffix(".weight"), head),) if table is not None else ()
 
 
 def _device_plan(
@@ -134,18 +165,17 @@ def _device_plan(
     machine: Machine | None,
     root: Module,
     found: DeviceMap,
-    number: int,
+    number: Place,
 ) -> DevicePlan:
-    """The plan of one device; the first one runs what is off-loaded."""
-    runs: set[Place] = {number, "cpu", "disk"} if number == 0 else {number}
-    here, layers = _spec_at(spec, found, holds={number}, runs=runs)
-    result = plan(here, layout, workload, machine)
-    away = [place for place in ("cpu", "disk") if place in found.places.values()] if number == 0 else []
-    if away:
+    """The plan of one device, or of a CPU with weights on disk; the first device, or that CPU, runs what is off-loaded."""
+    places: tuple[Place, ...] = ("cpu", "disk") if number == 0 else ("disk",) if number == "cpu" else ()
+    here, layers = _spec_at(spec, found, holds={number}, runs={number, *places})
+    result = TransformersModel(here).at(layout).plan(workload, machine)
+    if any(place in found.places.values() for place in places):
         result = msgspec.structs.replace(
             result,
-            weights=(*result.weights, *_streamed_lines(root, found)),
-            host=_away_lines(spec, layout, found, "cpu"),
+            weights=(*result.weights, *_streamed_lines(root, found, places)),
+            host=_away_lines(spec, layout, found, "cpu") if "cpu" in places else (),
             disk=_away_lines(spec, layout, found, "disk"),
         )
     return DevicePlan(plan=result, holds=_holds(layers, found, number))
@@ -206,7 +236,7 @@ def _layer(name: str, group: TensorGroup) -> int:
     return int(name[len(group.name.partition("*")[0]) :].partition(".")[0])
 
 
-def _holds(layers: list[int], found: DeviceMap, number: int) -> str:
+def _holds(layers: list[int], found: DeviceMap, number: Place) -> str:
     names = []
     if layers:
         names.append(f"layers {layers[0]}-{layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}")
@@ -217,15 +247,15 @@ def _holds(layers: list[int], found: DeviceMap, number: int) -> str:
     return ", ".join(names) or "other modules"
 
 
-def _streamed_lines(root: Module, found: DeviceMap) -> tuple[MemoryLine, ...]:
-    """The largest module that is brought in to run: a linear layer, a norm or fused experts, not the whole layer."""
-    away = [leaf for leaf in root.leaves() if found.place_of(f"{leaf.name}.weight") in ("cpu", "disk")]
+def _streamed_lines(root: Module, found: DeviceMap, places: Collection[Place]) -> tuple[MemoryLine, ...]:
+    """The largest module that is brought in from `places` to run: a linear layer, a norm or fused experts, not the whole layer."""
+    away = [leaf for leaf in root.leaves() if found.place_of(f"{leaf.name}.weight") in places]
     if not away:
         return ()
     largest = max(away, key=lambda leaf: leaf.own_bytes)
     return (
         MemoryLine(
-            part="weights: module brought in",
+            part=BROUGHT_IN,
             bytes=largest.own_bytes - largest.own_buffer_bytes,
             phase="steady",
             basis="formula",
@@ -250,7 +280,7 @@ def _away_lines(spec: ModelSpec, layout: Layout, found: DeviceMap, target: Place
     where = "in main memory" if target == "cpu" else "on disk"
     return (
         MemoryLine(
-            part="weights: off-loaded" if target == "cpu" else "weights: on disk",
+            part="weights: off-loaded" if target == "cpu" else ON_DISK,
             bytes=size,
             phase="steady",
             basis="formula",
@@ -261,18 +291,30 @@ def _away_lines(spec: ModelSpec, layout: Layout, found: DeviceMap, target: Place
     )
 
 
-def _warnings(devices: int, used: list[int]) -> list[str]:
+def _warnings(devices: int, used: list[int], spilled_bytes: int) -> list[str]:
     texts = []
     if len(used) > 1:
         texts.append(f"device_map puts whole layers on {len(used)} devices, which work in turn: no faster than one")
     if len(used) < devices:
         texts.append(f"device_map leaves {devices - len(used)} of {devices} devices empty")
+    if spilled_bytes:
+        texts.append(
+            f"left to itself, device_map would put {format_bytes(spilled_bytes)} of weights into main memory, and run them from there: "
+            "--offload sizes that; here the last device has them"
+        )
     return texts
 
 
-def _refusal(layout: Layout, found: DeviceMap) -> str | None:
-    """Why transformers does not load this placement: its bitsandbytes quantisers take no module that lies elsewhere."""
-    away = any(not isinstance(place, int) for place in found.places.values())
-    if not away or layout.weight_bits is None or not layout.id.startswith("bnb"):
+def _refusal(layout: Layout, found: DeviceMap, runs_on: Place) -> str | None:
+    """Why transformers does not load this placement: quantisers that take no module that lies elsewhere."""
+    away = {place for place in found.places.values() if not isinstance(place, int)} - {runs_on}
+    if not away or layout.weight_bits is None:
         return None
-    return "bitsandbytes refuses to load with modules off-loaded, unless llm_int8_enable_fp32_cpu_offload keeps them in float32"
+    library = layout.id.partition("-")[0]
+    if library == "bnb":
+        return "bitsandbytes refuses to load with modules off-loaded, unless llm_int8_enable_fp32_cpu_offload keeps them in float32"
+    if library == "quanto":
+        return "optimum-quanto refuses to quantise a model with modules off-loaded"
+    if library == "torchao" and "disk" in away:
+        return "transformers 5.23 fails to quantise with torchao where modules go to disk"
+    return None

@@ -49,6 +49,8 @@ def settings_from(options: Mapping[str, str], context_tokens: int) -> Settings:
     >>> settings_from({"kv_dtype": "int4"}, 4096).cache
     'quantized'
     """
+    if not options:
+        return DEFAULTS
     refuse_unknown(options, OPTIONS, "option of transformers")
     cache, backend, bits = _cache(options)
     longest = max(context_tokens, _tokens(options, "max_cache_len", context_tokens))  # as `generate` takes it

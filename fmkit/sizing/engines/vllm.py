@@ -8,10 +8,12 @@ for.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.spec import TOWER_ROLES
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, is_cpu
 from fmkit.sizing.engines.vllm_cache import cache_lines, groups_of
@@ -42,7 +44,9 @@ GRAPH_BYTES = 386_547_057
 EXPERT_PAD = 256
 """In MXFP4 the inner width of an expert is rounded up to a multiple of this (gpt-oss: 2880 becomes 3072)."""
 
-NOT_RUN = ("t5", "mt5", "umt5", "m2m_100", "marian", "pegasus", "rwkv", "deberta", "deberta-v2", "blip-2", "mllama")
+NOT_RUN = (
+    "t5", "mt5", "umt5", "m2m_100", "marian", "pegasus", "rwkv", "rwkv5", "rwkv7", "deberta", "deberta-v2", "blip-2", "mllama",
+)  # fmt: skip
 """Model types that vLLM 0.20 has no implementation of."""
 
 
@@ -56,24 +60,61 @@ class Profile(NamedTuple):
     formula: str
 
 
-def plan(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Plan:
-    """What vLLM needs for a model: weights and rotary table, the cache blocks of all sequences, graphs, and the profiled batch."""
-    dtype = cache_dtype(spec, layout)
-    options = read_options(workload.options, dtype, machine)
-    encoder_tokens = encoder_tokens_for(spec, workload)
-    groups = groups_of(spec, options, workload.context_tokens, encoder_tokens)
-    profile = worst_profile(spec, options, workload)
-    return Plan(
-        cache_dtype=dtype if options.cache_type == "auto" else options.cache_type,
-        encoder_tokens=encoder_tokens,
-        weights=(*weight_lines(as_loaded(spec, layout), layout), *rotary_lines(spec, options.model_bytes)),
-        cache=tuple(cache_lines(groups, workload.sequences)),
-        decode=_graph_lines(options, machine),
-        prefill=(_profile_line(profile),) if profile.bytes else (),
-        budget_fraction=options.utilisation,
-        budget_option="gpu_memory_utilization",
-        warnings=_warnings(spec, layout, machine),
-    )
+class VllmModel:
+    """A model as vLLM runs it, whatever its layout."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def at(self, layout: Layout) -> VllmWeights:
+        """The model with its weights in a layout."""
+        return VllmWeights(self.spec, layout)
+
+
+class VllmWeights:
+    """A model at one layout in vLLM, sized at any workload and on any machine."""
+
+    def __init__(self, spec: ModelSpec, layout: Layout) -> None:
+        self.spec = spec
+        self.layout = layout
+        self.dtype = cache_dtype(spec, layout)
+
+    @property
+    def beside(self) -> tuple[object, ...]:
+        """What the bytes beside the weights depend on; equal for layouts that differ in their weights only."""
+        return (self.dtype,)
+
+    @cached_property
+    def weights(self) -> tuple[MemoryLine, ...]:
+        """The lines of the weights and the rotary table."""
+        loaded = weight_lines(as_loaded(self.spec, self.layout), self.layout)
+        return (*loaded, *rotary_lines(self.spec, DTYPE_BYTES[self.dtype]))
+
+    @cached_property
+    def _layout_warnings(self) -> tuple[str, ...]:
+        spec, layout = self.spec, self.layout
+        in_files = any(group.from_header for group in spec.tensors)
+        if layout.weight_bits is None or in_files or any(layout.touches(group) for group in spec.tensors):
+            return ()
+        return (f"{layout.name} touches no tensor of this model: it stays as large as in 16 bit",)
+
+    def plan(self, workload: Workload, machine: Machine | None) -> Plan:
+        """What vLLM needs for a model: weights and rotary table, the cache blocks of all sequences, graphs, and the profiled batch."""
+        options = read_options(workload.options, self.dtype, machine)
+        encoder_tokens = encoder_tokens_for(self.spec, workload)
+        groups = groups_of(self.spec, options, workload.context_tokens, encoder_tokens)
+        profile = worst_profile(self.spec, options, workload)
+        return Plan(
+            cache_dtype=self.dtype if options.cache_type == "auto" else options.cache_type,
+            encoder_tokens=encoder_tokens,
+            weights=self.weights,
+            cache=tuple(cache_lines(groups, workload.sequences)),
+            decode=_graph_lines(options, machine),
+            prefill=(_profile_line(profile),) if profile.bytes else (),
+            budget_fraction=options.utilisation,
+            budget_option="gpu_memory_utilization",
+            warnings=(*_warnings(self.spec, machine), *self._layout_warnings),
+        )
 
 
 def as_loaded(spec: ModelSpec, layout: Layout) -> ModelSpec:
@@ -138,7 +179,7 @@ def worst_profile(spec: ModelSpec, options: Options, workload: Workload) -> Prof
     tokens = options.batched_tokens
     if spec.cached_stack is None:
         tokens = max(tokens, workload.context_tokens * workload.sequences)
-    found = [_stack_profile(stack, options, tokens) for stack in spec.stacks]
+    found = [_stack_profile(stack, options, tokens) for stack in spec.stacks if stack.blocks]
     if spec.cached_stack is not None and spec.has_head and spec.vocab_size:
         found.append(_sampler_profile(spec, spec.vocab_size, options, workload))
     return max(found, key=lambda moment: moment.bytes)
@@ -227,7 +268,7 @@ def _graph_lines(options: Options, machine: Machine | None) -> tuple[MemoryLine,
     )
 
 
-def _warnings(spec: ModelSpec, layout: Layout, machine: Machine | None) -> tuple[str, ...]:
+def _warnings(spec: ModelSpec, machine: Machine | None) -> tuple[str, ...]:
     warnings = []
     if spec.model_type in NOT_RUN:
         warnings.append(f"vLLM has no implementation of {spec.model_type} models: the figures are arithmetic only")
@@ -236,9 +277,6 @@ def _warnings(spec: ModelSpec, layout: Layout, machine: Machine | None) -> tuple
         warnings.append("vLLM is sized as on a GPU; its CPU backend takes its cache from VLLM_CPU_KVCACHE_SPACE")
     if device is not None and device.vendor == "apple":
         warnings.append("vLLM does not use Apple GPUs: the figures are those of another GPU")
-    in_files = any(group.from_header for group in spec.tensors)
-    if layout.weight_bits is not None and not in_files and not any(layout.touches(group) for group in spec.tensors):
-        warnings.append(f"{layout.name} touches no tensor of this model: it stays as large as in 16 bit")
     return tuple(warnings)
 
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmkit.model.layers import (
+    BlockSparseAttention,
     ChunkedAttention,
     CompressedAttention,
     CrossAttention,
@@ -23,7 +24,7 @@ from fmkit.model.layers import (
     StateSpace,
     parts_of,
 )
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, ShortConvolution
+from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, RwkvMatrix, ShortConvolution
 from fmkit.sizing.cache import KIND_NAMES, cached_blocks
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import ceil_div, format_tokens
@@ -164,7 +165,7 @@ def _is_one_kind(groups: Sequence[Group]) -> bool:
 
 
 def _pages(mixer: SimpleMixer, options: Options, context_tokens: int) -> list[Page]:
-    """The caches of one layer; a latent layer with an indexer has two."""
+    """The caches of one layer; a layer with an indexer has two."""
     block = options.block_tokens
     match mixer:
         case SharedAttention() | EncoderAttention() | NoMixer():
@@ -172,6 +173,10 @@ def _pages(mixer: SimpleMixer, options: Options, context_tokens: int) -> list[Pa
         case SlidingAttention():
             kind = "chunked" if isinstance(mixer, ChunkedAttention) else "sliding"
             pages = [Page(kind, block * _token_bytes(mixer, options), block, mixer.window_tokens)]
+        case BlockSparseAttention():
+            # The indexer's keys have pages of their own, 16 bit whatever the cache's type.
+            index = Page("full", block * mixer.index_dim * 2, block)
+            pages = [Page("full", block * _token_bytes(mixer, options), block), index]
         case FullAttention() | CrossAttention():
             kind = "cross" if isinstance(mixer, CrossAttention) else "full"
             pages = [Page(kind, block * _token_bytes(mixer, options), block)]
@@ -226,7 +231,7 @@ def _state_bytes(mixer: SimpleMixer, options: Options) -> int:
             size = mixer.heads * mixer.head_dim**2 * state
         case ShortConvolution():
             size = mixer.hidden_dim * (mixer.conv_kernel - 1) * element
-        case Rwkv():
+        case Rwkv() | RwkvMatrix():
             size = mixer.cache_bytes(0, 0, element)
         case _:
             size = 0

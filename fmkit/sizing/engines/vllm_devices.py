@@ -13,20 +13,20 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.sizing.engines.plan import DevicePlan, Placement
-from fmkit.sizing.engines.vllm import plan, rank_runtime_line
+from fmkit.sizing.engines.vllm import VllmModel, VllmWeights, rank_runtime_line
 from fmkit.sizing.parallel import rank_spec
 from fmkit.sizing.stages import Stage, split_stack, stage_spec, stages_of, vllm_stages
 from fmkit.units import ceil_div
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
-    from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import Workload
 
 
-def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None) -> Placement:
+def place(whole: VllmWeights, workload: Workload, machine: Machine | None) -> Placement:
     """What each rank of each stage holds; UsageError where the model can't be divided so."""
+    spec = whole.spec
     if workload.offload is not None:
         raise UsageError("vLLM is not sized with weights off-loaded by this version", where="--offload")
     tensor, pipeline, expert = workload.tensor_parallel, workload.pipeline_parallel, workload.expert_parallel
@@ -34,9 +34,13 @@ def place(spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine 
     ranks = tensor * copies
     devices = []
     for stage in _stages(spec, pipeline):
-        part = rank_spec(stage_spec(spec, stage) if pipeline > 1 else spec, tensor, expert)
+        part = whole
+        if max(tensor, pipeline, expert) > 1:
+            cut = stage_spec(spec, stage) if pipeline > 1 else spec
+            part = VllmModel(rank_spec(cut, tensor, expert)).at(whole.layout)
         for sequences, alike in _sequences_of_copies(workload.sequences, copies):
-            found = plan(part, layout, msgspec.structs.replace(workload, sequences=sequences), machine)
+            own = workload if copies == 1 else msgspec.structs.replace(workload, sequences=sequences)
+            found = part.plan(own, machine)
             if ranks * pipeline > 1:
                 found = msgspec.structs.replace(found, runtime=(rank_runtime_line(ranks * pipeline),))
             devices.append(DevicePlan(plan=found, count=tensor * alike, holds=_holds(stage, pipeline, tensor, expert)))

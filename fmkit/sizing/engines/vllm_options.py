@@ -63,6 +63,9 @@ def read_options(given: Mapping[str, str], dtype: str, machine: Machine | None) 
     >>> read_options({"max_num_batched_tokens": "2k", "kv_cache_dtype": "fp8"}, "bfloat16", None).batched_tokens
     2048
     """
+    sampled = 1024 if has_large_defaults(machine) else 256
+    if not given:
+        return Options(sampled=sampled, model_bytes=DTYPE_BYTES[dtype])
     refuse_unknown(given, OPTIONS, "engine option")
     block = _count(given, "block_size", 16)
     cache_type = _choice(given, "kv_cache_dtype", CACHE_TYPES)
@@ -70,7 +73,7 @@ def read_options(given: Mapping[str, str], dtype: str, machine: Machine | None) 
     return Options(
         block_tokens=block,
         batched_tokens=_count(given, "max_num_batched_tokens", 8192),
-        sampled=_count(given, "max_num_seqs", 1024 if has_large_defaults(machine) else 256),
+        sampled=_count(given, "max_num_seqs", sampled),
         utilisation=_fraction(given, "gpu_memory_utilization", 0.9),
         cache_type=cache_type,
         model_bytes=DTYPE_BYTES[dtype],
