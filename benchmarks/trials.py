@@ -1,10 +1,10 @@
-"""Predicted against measured memory of real sizes: `fmkit try --random-weights` on at least one model of each kind.
+"""Predicted against measured memory of real sizes: `fmkit try --random-weights` on at least one model of each kind, at the precisions that run.
 
-    python benchmarks/trials.py [--write] [--only NAME]...
+    python benchmarks/trials.py [--write] [--only NAME]... [--seconds N]
 
-Prints allocated and process peak, predicted and measured, with the error of the whole and of the part above the weights.
-`--write` keeps the result in benchmarks/results/trials.json. A case that fails is listed and does not stop the rest. Needs about
-13 GiB of free memory and 15 minutes on 2 cores, and downloads nothing.
+Prints for each part the error of the prediction, what it leaves unexplained of the allocated peak, and the times of load, prefill and
+decode. `--write` keeps the result in benchmarks/results/trials.json. A case that fails is listed and does not stop the rest; after
+`--seconds` no other is begun. Needs about 13 GiB of free memory and 12 minutes on 2 cores that do nothing else, and downloads nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,49 +30,73 @@ CASE_TIMEOUT_S = 400.0
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One trial: what it stands for, and its options."""
+    """One architecture: what it stands for, its options, and the precisions to run it at, the main one first."""
 
     model: str
     stands_for: str
+    precisions: tuple[str, ...] = ("fp16",)
     layers: int | None = None
     context: int | None = None
     sequences: int = 1
-    precision: str = "fp16"
 
 
 CASES = (
-    Case("qwen2.5-0.5b", "decoder"),
-    Case("qwen2.5-0.5b", "decoder, 4 sequences of 1k", context=1024, sequences=4),
-    Case("qwen2.5-0.5b", "decoder in float32", precision="fp32"),
-    Case("gpt2", "decoder with learned positions", precision="fp32"),
-    Case("gemma-3-1b-it", "sliding window", context=1024),
-    Case("mistral-7b-v0.1", "sliding window of every layer, 4 layers", layers=4, context=1024),
-    Case("llama-3.1-8b", "decoder, 4 layers", layers=4, context=1024),
-    Case("bert-base-uncased", "encoder", precision="fp32"),
-    Case("all-minilm-l6-v2", "embedding", precision="fp32"),
-    Case("t5-base", "encoder-decoder", precision="fp32"),
-    Case("bart-base", "encoder-decoder", precision="fp32"),
-    Case("clip-vit-base-patch32", "CLIP", precision="fp32"),
-    Case("llava-1.5-7b-hf", "vision-language, 2 layers of text", layers=2, precision="fp32"),
-    Case("whisper-base", "speech", precision="fp32"),
-    Case("mamba-130m-hf", "state-space", precision="fp32", context=256),
-    Case("mixtral-8x7b-v0.1", "mixture of experts, 2 layers", layers=2),
-    Case("deepseek-v3", "latent attention, 2 dense layers", layers=2),
+    Case(
+        "qwen2.5-0.5b",
+        "decoder, 6 layers",
+        ("fp16", "int8", "nf4", "int8-torchao", "int8-quanto", "fp32", "fp4"),
+        layers=6,
+        context=256,
+    ),
+    Case("gpt2", "decoder with learned positions", ("fp32", "int8", "nf4"), context=128),
+    Case("gemma-3-1b-it", "sliding window, 6 layers", ("fp16", "nf4"), layers=6, context=640),
+    Case("mistral-7b-v0.1", "sliding window of every layer, 1 layer", ("fp16", "int8"), layers=1, context=256),
+    Case(
+        "llama-3.1-8b",
+        "decoder, 1 layer, 4 sequences",
+        ("fp16", "nf4", "int8-torchao"),
+        layers=1,
+        context=128,
+        sequences=4,
+    ),
+    Case("bert-base-uncased", "encoder", ("fp32", "int8-torchao"), context=128),
+    Case("all-minilm-l6-v2", "embedding", ("fp32", "int8-quanto", "int8"), context=128),
+    Case("t5-base", "encoder-decoder", ("fp32", "int8-quanto"), context=128),
+    Case("bart-base", "encoder-decoder", ("fp32",), context=128),
+    Case("clip-vit-base-patch32", "CLIP", ("fp32", "int8-quanto")),
+    Case("llava-1.5-7b-hf", "vision-language, 1 layer of text", ("fp16", "nf4"), layers=1),
+    Case("whisper-base", "speech", ("fp32", "int8-torchao"), context=64),
+    Case("mamba-130m-hf", "state-space", ("fp32", "int8"), context=64),
+    Case("mixtral-8x7b-v0.1", "mixture of experts, 1 layer", ("fp16", "int8-quanto"), layers=1, context=128),
+    Case("deepseek-v3", "latent attention, 1 dense layer", ("fp16",), layers=1, context=128),
+    Case("qwen3-0.6b", "decoder with normed heads, 6 layers", ("fp16", "int8-quanto"), layers=6, context=256),
 )
+
+
+def in_order(cases: Sequence[Case]) -> list[tuple[Case, str]]:
+    """Each case at its first precision, then each at its second, and so on: the time may not be enough for all."""
+    most = max((len(case.precisions) for case in cases), default=0)
+    return [(case, case.precisions[place]) for place in range(most) for case in cases if place < len(case.precisions)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULTS.name}")
     parser.add_argument("--only", action="append", metavar="NAME", help="only models whose id contains NAME")
+    parser.add_argument("--seconds", type=float, default=720.0, metavar="N", help="begin no other case after that")
     chosen = parser.parse_args()
     cases = [case for case in CASES if not chosen.only or any(name in case.model for name in chosen.only)]
     print(header())
-    rows = []
-    for case in cases:
-        rows.append(run(case))
+    rows: list[dict[str, Any]] = []
+    left_out = []
+    started = time.monotonic()
+    for case, precision in in_order(cases):
+        if time.monotonic() - started > chosen.seconds:
+            left_out.append(f"{case.model} {precision}")
+            continue
+        rows.append(run(case, precision))
         print(line(rows[-1]), flush=True)
-    summary = summarise(rows)
+    summary = {**summarise(rows), "left_out": left_out, "took_s": round(time.monotonic() - started)}
     print(json.dumps(summary, indent=1))
     if chosen.write:
         RESULTS.parent.mkdir(exist_ok=True)
@@ -79,21 +104,23 @@ def main() -> int:
     return 0 if any("measured" in row for row in rows) else 1
 
 
-def run(case: Case) -> dict[str, Any]:
+def run(case: Case, precision: str) -> dict[str, Any]:
     """One row: the figures of a trial, or why there are none."""
-    about: dict[str, Any] = {"model": case.model, "stands_for": case.stands_for, "precision": case.precision}
+    about: dict[str, Any] = {"model": case.model, "stands_for": case.stands_for, "precision": precision}
     started = time.monotonic()
     try:
         result = try_model(
             case.model,
-            precision=case.precision,
+            precision=precision,
             device="cpu",
             context=case.context,
+            checks=["none"],
             sequences=case.sequences,
             random_weights=True,
             layers=case.layers,
             repeat=1,
             keep=False,
+            trials=False,
             offline=True,
             timeout_s=CASE_TIMEOUT_S,
         )
@@ -117,41 +144,47 @@ def figures(result: TrialResult) -> dict[str, Any]:
         "checks_failed": [check.name for check in result.checks if check.passed is False],
         "load_s": round(result.speed.load_s or 0.0, 2),
         "ttft_s": None if result.speed.ttft_s is None else round(result.speed.ttft_s.mean, 3),
+        "decode_tokens_per_s": None
+        if result.speed.decode_tokens_per_s is None
+        else round(result.speed.decode_tokens_per_s.mean, 2),
+        "warnings": result.warnings,
         "versions": result.engine.libraries,
         "machine": result.machine,
     }
 
 
+SHOWN = ("weights", "cache", "activations", "allocated_peak_bytes", "process_peak_bytes")
+"""The parts whose errors are printed."""
+
+
 def header() -> str:
-    """The table's head."""
+    """The table's head. Unaccounted: measured less predicted allocated peak."""
+    names = ("weights", "cache", "activat.", "peak", "process")
     return (
-        f"{'model':24} {'precision':9} {'allocated peak':>27} {'error':>7} {'above the weights':>27} {'error':>7} "
-        f"{'process peak':>27} {'error':>7}  s\n{'':35}" + f"{'predicted':>13} {'measured':>13} {'':>7} " * 3
+        f"{'':40} {'error of the prediction':44}\n{'model':24} {'precision':13} {'peak':>10} "
+        f"{' '.join(f'{name:>8}' for name in names)} {'unaccounted':>13} {'load s':>7} {'1st s':>7} {'tok/s':>7}"
     )
 
 
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
-    start = f"{row['model'][:24]:24} {row['precision']:9} "
+    start = f"{row['model'][:24]:24} {row['precision']:13} "
     if "failed" in row:
         return f"{start}failed: {row['failed']}"
-    cells = []
-    for part in ("allocated_peak_bytes", "above_weights", "process_peak_bytes"):
-        pair = [row["above_weights"] if part == "above_weights" else None, row["predicted"], row["measured"]]
-        predicted, measured = (
-            (pair[0]["predicted"], pair[0]["measured"]) if pair[0] else (pair[1].get(part), pair[2].get(part))
-        )
-        error = row["error"].get(part)
-        shown = ["unknown" if size is None else format_bytes(size) for size in (predicted, measured)]
-        cells.append(f"{shown[0]:>13} {shown[1]:>13} {'' if error is None else f'{error:+.1%}':>7}")
-    return f"{start}{' '.join(cells)}  {row['took_s']:.0f}"
+    errors = [row["error"].get(part) for part in SHOWN]
+    shown = " ".join(f"{'-' if error is None else f'{error:+.1%}':>8}" for error in errors)
+    times = " ".join(
+        f"{'-' if value is None else value:>7}" for value in (row["load_s"], row["ttft_s"], row["decode_tokens_per_s"])
+    )
+    peak = format_bytes(row["measured"]["allocated_peak_bytes"])
+    return f"{start}{peak:>10} {shown} {row['unaccounted_bytes']:>13,} {times}"
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Date, machine, and the largest and median absolute errors."""
     done = [row for row in rows if "failed" not in row]
     errors = {}
-    for part in ("weights", "cache", "allocated_peak_bytes", "above_weights", "process_peak_bytes"):
+    for part in (*SHOWN, "above_weights"):
         found = sorted(abs(row["error"][part]) for row in done if part in row["error"])
         if found:
             errors[part] = {
@@ -164,7 +197,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "machine": done[0]["machine"] if done else None,
         "versions": done[0]["versions"] if done else None,
         "absolute_error": errors,
-        "failed": [row["model"] for row in rows if "failed" in row],
+        "architectures": len({row["model"] for row in done}),
+        "failed": [f"{row['model']} {row['precision']}" for row in rows if "failed" in row],
     }
 
 

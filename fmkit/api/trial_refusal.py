@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Workload
 
 
+PROPOSED = ("fp32", "fp16", "int8", "int4")
+"""Precisions proposed where the one asked for does not fit: of each width the usual one."""
+
+PLAIN = ("fp32", "fp16")
+"""Those that a trial over several ranks runs."""
+
+
 def refuse_if_too_large(
     model: str,
     estimate: Estimate,
@@ -36,13 +43,13 @@ def refuse_if_too_large(
     raise DoesNotFitError(
         f"{model} at {estimate.precision} with {format_tokens(workload.context_tokens)} tokens needs "
         f"{format_bytes(estimate.per_device_bytes)}, and {machine.name} offers {format_bytes(machine.usable_bytes)}{reason}: "
-        f"{format_bytes(short)} short; nothing was loaded. {_what_fits(estimate, config, spec, workload, machine, catalog)}",
+        f"{format_bytes(short)} short; nothing was loaded. {what_fits(estimate, config, spec, workload, machine, catalog)}",
         where=model,
         next_command=f"fmkit vram {model} --fit",
     )
 
 
-def _what_fits(
+def what_fits(
     estimate: Estimate,
     config: Mapping[str, Any],
     spec: ModelSpec,
@@ -53,17 +60,19 @@ def _what_fits(
     """The settings that would fit, in one sentence."""
     sizer = ModelSizer(spec, catalog, estimate.engine, workload)
     is_file = estimate.engine == "llama.cpp"  # it has one precision, and layers that nobody leaves out
-    layouts = [estimate.precision] if is_file else catalog.engines[estimate.engine].layouts
-    names = [name for name in layouts if sizer.bits(name) <= sizer.bits(estimate.precision)]
+    layouts = () if is_file else catalog.engines[estimate.engine].layouts
+    others = PROPOSED if workload.tensor_parallel == 1 else PLAIN
+    proposed = (estimate.precision, *(name for name in others if name in layouts and name != estimate.precision))
+    names = [name for name in proposed if sizer.bits(name) <= sizer.bits(estimate.precision)]
     answer = find_inverse(sizer, names, workload.context_tokens, workload.sequences, machine)
     options = [
         f"--precision {one.precision}" for one in answer.precisions if one.fits and one.precision != estimate.precision
     ]
-    options += [
-        f"--context {one.max_context_tokens}"
-        for one in answer.precisions
-        if one.precision == estimate.precision and one.max_context_tokens and not one.fits
-    ]
+    here = next((one for one in answer.precisions if one.precision == estimate.precision and not one.fits), None)
+    if here is not None and here.max_context_tokens:
+        options.append(f"--context {here.max_context_tokens}")
+    if here is not None and here.max_sequences:
+        options.append(f"--sequences {here.max_sequences}")
     layers = 0 if is_file else most_layers(sizer, estimate.precision, config, machine)
     if layers:
         options.append(f"--random-weights --layers {layers}")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.asked import whole
-from fmkit.api.quantisers import QUANTISERS
-from fmkit.api.resolve import ResolvedModel, this_machine
+from fmkit.api.quantisers import NOT_ON_CPU, QUANTISERS
+from fmkit.api.resolve import ResolvedModel
 from fmkit.api.sizing import layout_for
 from fmkit.api.vram import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.weights import weight_bytes
+from fmkit.trial.libraries import QUANTISERS as LIBRARIES
+from fmkit.trial.libraries import missing_quantiser
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ ROOM_FOR_WEIGHTS = 0.8
 TEXT_BESIDE_IMAGE_TOKENS = 256
 """Where an image takes part of the context, the default leaves this much for text."""
 
-TEXT_SUFFIXES = (".txt", ".md")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-SOUND_SUFFIXES = (".wav",)
-
 Confirm = Callable[[str], bool]
 
 
@@ -47,11 +43,11 @@ def config_of(resolved: ResolvedModel, catalog: Catalog) -> dict[str, Any]:
 
         return read_config(Path(resolved.ref).expanduser())
     if resolved.candidate is not None:
-        from fmkit.catalog.paths import source_folder  # noqa: PLC0415
+        from fmkit.catalog.paths import config_path  # noqa: PLC0415
 
         name = catalog.model(resolved.id).config_file
         assert name is not None  # a model with a spec has a file
-        config: dict[str, Any] = json.loads((source_folder() / "configs" / name).read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(config_path(name).read_text(encoding="utf-8"))
         return config
     if resolved.files is None or resolved.files.config is None:
         raise UsageError(
@@ -85,68 +81,49 @@ def default_precision(engine: str, spec: ModelSpec, device: str, machine: Machin
     return "fp32" if converted and weight_bytes(spec, single) < ROOM_FOR_WEIGHTS * machine.usable_bytes else "fp16"
 
 
-def quantiser_for(layout: Layout) -> Quantiser | None:
-    """How the engine makes the layout; MissingExtraError where its library is not installed."""
+def quantiser_for(layout: Layout, device: str) -> Quantiser | None:
+    """How the engine makes the layout on that device; MissingExtraError where its library is not installed."""
     if layout.id not in QUANTISERS:
         raise UsageError(f"this version can size {layout.name}, but not run it", where="--precision")
     quantiser = QUANTISERS[layout.id]
-    if quantiser is not None:
-        require_libraries(("bitsandbytes",), f"running {layout.name}", "pip install bitsandbytes")
+    if quantiser is None:
+        return None
+    if device == "cpu" and quantiser in NOT_ON_CPU:
+        raise UsageError(
+            f"{layout.name} can't be made on a CPU: {layout.loading}",
+            where="--precision",
+            next_command="use --precision int8-torchao, or nf4 for 4 bits",
+        )
+    library, _ = LIBRARIES[quantiser.partition("-")[0]]
+    if not is_installed(library):
+        raise missing_quantiser(quantiser)
     return quantiser
 
 
-def require_libraries(names: tuple[str, ...], purpose: str, install: str | None = None, *, extra: str = "try") -> None:
+def require_libraries(names: tuple[str, ...], purpose: str, *, extra: str = "try") -> None:
     """Refuse to start where a library of the extra is not installed; looks for them without importing them."""
+    for name in names:
+        if not is_installed(name):
+            raise MissingExtraError.for_extra(extra, purpose, name)
+
+
+def is_installed(name: str) -> bool:
+    """Whether a module can be found; of a dotted name the package before the last dot is imported."""
     from importlib.util import find_spec  # noqa: PLC0415
 
-    for name in names:
-        if find_spec(name) is None:
-            if install is None:
-                raise MissingExtraError.for_extra(extra, purpose, name)
-            raise MissingExtraError(f"{purpose} needs {name}, which is not installed", next_command=install)
-
-
-def machine_for(device: str | None, catalog: Catalog) -> tuple[Machine, Literal["cpu", "cuda"]]:
-    """The machine the trial runs on, as far as it is free now, and PyTorch's name of its device."""
-    if device not in (None, "cpu", "cuda"):
-        raise UsageError.unknown("device", str(device), ("cpu", "cuda"), where="--device")
-    machine = this_machine(catalog)
-    accelerated = machine.device is not None and machine.device.vendor in ("nvidia", "amd")
-    if device == "cuda" and not accelerated:
-        raise UsageError("no NVIDIA or AMD accelerator was found in this machine", where="--device")
-    chosen: Literal["cpu", "cuda"] = "cuda" if accelerated and device != "cpu" else "cpu"
-    if chosen == "cpu" and machine.device is not None and machine.device.device_class != "cpu":
-        from fmkit.hardware import cpu  # noqa: PLC0415
-        from fmkit.hardware.detect import processor_only  # noqa: PLC0415
-
-        machine = processor_only(cpu.probe())
-    if machine.free_bytes is not None and machine.free_bytes < machine.usable_bytes:
-        machine = msgspec.structs.replace(machine, usable_bytes=machine.free_bytes, reserve_reason="free now")
-    return machine, chosen
-
-
-def check_input(kind: str, path: str | None, prompt: str | None) -> None:
-    """Refuse an input that is not there or that a model of this kind can't take."""
-    if path is None:
-        return
-    if prompt is not None:
-        raise UsageError("--input and --prompt exclude each other", where="--input")
-    if not Path(path).is_file():
-        raise UsageError(f"no such file: {path}", where="--input")
-    takes = {
-        "clip": (*IMAGE_SUFFIXES, *TEXT_SUFFIXES),
-        "vision-language": (*IMAGE_SUFFIXES, *TEXT_SUFFIXES),
-        "speech": SOUND_SUFFIXES,
-    }.get(kind, TEXT_SUFFIXES)
-    if Path(path).suffix.lower() not in takes:
-        raise UsageError(f"a {kind} model can't take {Path(path).name}: it takes {', '.join(takes)}", where="--input")
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def weights_folder(
     resolved: ResolvedModel, *, offline: bool, yes: bool, confirm: Confirm | None, say: Callable[[str], None] | None
 ) -> Path:
     """The folder of the real weights: the one given, one downloaded before, or a download that the user agrees to."""
+    from fmkit.api.trial_plan import download_time  # noqa: PLC0415  which names the types of trial_run
     from fmkit.hub import download  # noqa: PLC0415
+    from fmkit.hub.unfinished import remove_unfinished  # noqa: PLC0415
     from fmkit.trial.folder import require_safetensors  # noqa: PLC0415
 
     if resolved.path is not None:
@@ -166,8 +143,14 @@ def weights_folder(
             next_command=random,
         )
     plan = download.plan_download(resolved.hub_id, resolved.revision)
+    unfinished = remove_unfinished(plan.hub_id)
+    if unfinished is not None and say is not None:
+        say(unfinished.told())
     download.check_disk(plan)
-    what = f"{len(plan.files)} files, {format_bytes(plan.missing_bytes)}, of {plan.hub_id} at {plan.commit[:12]}"
+    what = (
+        f"{len(plan.files) - len(plan.here)} files, {format_bytes(plan.missing_bytes)}, of {plan.hub_id} at {plan.commit[:12]}, "
+        f"{download_time(plan.missing_bytes)}"
+    )
     if not yes and (confirm is None or not confirm(f"Download {what}?")):
         raise UsageError(
             f"the weights are not on this disk, and nobody agreed to download them ({what})",
@@ -176,4 +159,4 @@ def weights_folder(
         )
     if say is not None:
         say(f"downloading {what} ...")
-    return download.fetch(plan, quiet=say is None)
+    return download.fetch(plan, say=say)

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fmkit import __version__
-from fmkit.results.trial import Sample, TrialResult, TrialSpeed
+from fmkit.hardware.kept import machine_key
+from fmkit.results.trial import RankResult, TrialResult, TrialSpeed, sample
+from fmkit.sizing.engines.transformers_devices import BROUGHT_IN, ON_DISK
+from fmkit.trial.memory_limit import limit_as_held
 
 if TYPE_CHECKING:
     from fmkit.api.resolve import ResolvedModel
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
     from fmkit.results.vram import Estimate
-    from fmkit.trial.request import CellOutcome, TrialOutcome, TrialRequest
+    from fmkit.trial.request import CellOutcome, RankOutcome, TrialOutcome, TrialRequest
 
 EMBEDDED = "embedded"
 """What the model that ships with fmkit is called in results."""
@@ -33,8 +36,13 @@ def trial_result(
     layers: int | None,
     catalog: Catalog,
     warnings: Sequence[str],
+    *,
+    busy_share: float | None = None,
 ) -> TrialResult:
-    """The answer for one workload: `request` is the trial at it, `cell` what was measured there, `outcome` what all share."""
+    """The answer for one workload: `request` is the trial at it, `cell` what was measured there, `outcome` what all share.
+
+    `busy_share` is what others used of the processors before it.
+    """
     predicted = predicted_parts(estimate)
     ref = EMBEDDED if resolved.id == EMBEDDED else resolved.ref
     return TrialResult(
@@ -45,8 +53,8 @@ def trial_result(
         model=ref,
         hub_id=resolved.hub_id,
         engine=outcome.engine,
-        machine=_machine_facts(machine, outcome),
-        workload=_workload_facts(request, outcome, layers),
+        machine=_machine_facts(machine, outcome, busy_share),
+        workload=_workload_facts(request, outcome, estimate, layers),
         precision=estimate.precision,
         predicted=predicted,
         measured=cell.measured,
@@ -61,9 +69,13 @@ def trial_result(
         ),
         output=outcome.output,
         checks=outcome.checks,
+        asked=outcome.asked,
+        inputs=outcome.inputs,
         random_weights=request.random_weights,
+        ranks=rank_results(cell.ranks, predicted),
         warnings=(*warnings, *outcome.warnings),
         next=() if ref == EMBEDDED else (f"fmkit vram {ref} --fit",),
+        memory_limit=limit_as_held(request, outcome),
     )
 
 
@@ -71,17 +83,34 @@ def predicted_parts(estimate: Estimate) -> dict[str, int]:
     """The estimate by the parts that are measured: the runtime is no allocation of PyTorch, but part of the process.
 
     weights + cache + activations = allocated_peak_bytes; with the runtime it is the process's peak, on a CPU in memory, else on
-    the device.
+    the device. `runtime` is what of the rest is the engine's own, and no copy of the model's; low and high bound the process's peak.
     """
-    runtime = sum(line.bytes for line in estimate.lines if line.part.startswith("runtime"))
+    runtime = sum(line.bytes for line in estimate.lines if line.kind == "runtime")
     allocated = estimate.peak_bytes - runtime
+    beside = sum(line.bytes for line in estimate.lines if line.part in ("runtime", "runtime: scratch"))
+    brought_in = sum(line.bytes for line in estimate.lines if line.part == BROUGHT_IN)
+    weights = estimate.weights_bytes - brought_in  # measured before anything runs
     return {
-        "weights": estimate.weights_bytes,
+        "weights": weights,
         "cache": estimate.cache_bytes,
-        "activations": allocated - estimate.weights_bytes - estimate.cache_bytes,
+        "activations": allocated - weights - estimate.cache_bytes,
         "allocated_peak_bytes": allocated,
         "process_peak_bytes": estimate.peak_bytes,
+        "runtime": beside,
+        "low_bytes": estimate.low_bytes,
+        "high_bytes": estimate.high_bytes,
+        **_elsewhere(estimate),
     }
+
+
+def _elsewhere(estimate: Estimate) -> dict[str, int]:
+    """Weights in main memory beside a device, and on disk; absent where there are none."""
+    host = estimate.host
+    if host is None:
+        return {}
+    on_disk = sum(line.bytes for line in host.lines if line.part == ON_DISK)
+    parts = {"weights_in_host_bytes": host.weights_bytes - on_disk, "weights_on_disk_bytes": on_disk}
+    return {name: size for name, size in parts.items() if size}
 
 
 def errors(predicted: dict[str, int], measured: dict[str, int]) -> dict[str, float]:
@@ -95,21 +124,26 @@ def errors(predicted: dict[str, int], measured: dict[str, int]) -> dict[str, flo
     }
 
 
-def sample(values: Sequence[float]) -> Sample | None:
-    """Mean and sample standard deviation (0 for a single value) of repeated measurements; None where there are none.
+def rank_results(ranks: Sequence[RankOutcome], predicted: dict[str, int]) -> tuple[RankResult, ...]:
+    """Each rank's figures; `predicted` is of all of them, and counts the first as many times as there are ranks."""
+    share = {part: bytes_ // len(ranks) for part, bytes_ in predicted.items()} if ranks else {}
+    return tuple(
+        RankResult(
+            rank=one.rank,
+            host=one.host,
+            device=one.device,
+            predicted=share,
+            measured=one.measured,
+            error=errors(share, one.measured),
+        )
+        for one in ranks
+    )
 
-    >>> sample([1.0, 2.0, 3.0])
-    Sample(mean=2.0, sd=1.0, n=3)
-    """
-    if not values:
-        return None
-    mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values)
-    return Sample(mean=mean, sd=(spread / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0, n=len(values))
 
-
-def _machine_facts(machine: Machine, outcome: TrialOutcome) -> dict[str, Any]:
+def _machine_facts(machine: Machine, outcome: TrialOutcome, busy_share: float | None) -> dict[str, Any]:
     return {
+        "key": machine_key(machine),
+        "busy_share": busy_share,
         "name": machine.name,
         "origin": machine.origin,
         "device": outcome.device,
@@ -122,7 +156,9 @@ def _machine_facts(machine: Machine, outcome: TrialOutcome) -> dict[str, Any]:
     }
 
 
-def _workload_facts(request: TrialRequest, outcome: TrialOutcome, layers: int | None) -> dict[str, Any]:
+def _workload_facts(
+    request: TrialRequest, outcome: TrialOutcome, estimate: Estimate, layers: int | None
+) -> dict[str, Any]:
     return {
         "task": outcome.task,
         "kind": request.kind,
@@ -133,7 +169,13 @@ def _workload_facts(request: TrialRequest, outcome: TrialOutcome, layers: int | 
         "timed_prompt_tokens": max(1, request.context_tokens - request.decode_steps),
         "timed_decode_tokens": request.decode_steps,
         "dtype": request.dtype,
+        "layout": estimate.layout,
+        "cache_dtype": estimate.cache_dtype,
         "quantiser": request.quantiser,
         "device": request.device,
+        "offload": request.offload,
+        "max_memory_bytes": request.max_memory_bytes,
         "layers": layers,
+        "tensor_parallel": estimate.tensor_parallel,
+        "hosts": 1 if request.ranks is None else request.ranks.hosts,
     }

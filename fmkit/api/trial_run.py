@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fmkit.api.asked import precision_id
 from fmkit.api.resolve import ResolvedModel, resolve_model
 from fmkit.api.sizing import estimate_for, layout_for
+from fmkit.api.trial_agreement import with_predictions
+from fmkit.api.trial_devices import machine_for
 from fmkit.api.trial_gguf import gguf_facts, require_gguf, stored_only
+from fmkit.api.trial_inputs import check_inputs, check_resumption, input_fields
+from fmkit.api.trial_memory import explained, limit_of, limited, would_have_fitted
+from fmkit.api.trial_offload import off_loading, refuse_placement, room_of
+from fmkit.api.trial_plan import patience_s, plan_lines
+from fmkit.api.trial_ranks import check_ranks, ranks_for, run_divided, shared, without_speed
 from fmkit.api.trial_refusal import refuse_if_too_large
 from fmkit.api.trial_request import (
     Confirm,
-    check_input,
     config_of,
     default_precision,
-    machine_for,
     quantiser_for,
     require_libraries,
     weights_folder,
@@ -28,13 +32,20 @@ from fmkit.api.trial_result import EMBEDDED, trial_result
 from fmkit.api.vram import engine_of_file
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import FmkitError, UsageError
+from fmkit.hardware.busy import busy_share
 from fmkit.model.architectures import read
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import HELD_OUT_PATH, MODEL_PATH, held_out_passages
-from fmkit.trial.request import Cell, CellOutcome, TrialFailure, TrialRequest
+from fmkit.trial.interruption import interruptible
+from fmkit.trial.memory_limit import require_watch
+from fmkit.trial.out_of_memory import OutOfMemoryError, told
+from fmkit.trial.request import Cell, CellOutcome, Ranks, TorchDevice, TrialFailure, TrialRequest
 from fmkit.trial.runner import run_in_child
 from fmkit.trial.shorten import with_layers
 from fmkit.trial.store import TrialStore
+from fmkit.trial.supervision import limit_on_process
+from fmkit.trial.workplace import Workplace, remove_leftovers, workplace
+from fmkit.trial.workplace import told as told_leftovers
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
@@ -65,14 +76,26 @@ class TrialOptions(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     input: str | None = None
     prompt: str | None = None
+    output: str | None = None
+    output_tokens: int | None = None
+    transcript: str | None = None
+    reference: str | None = None
     random_weights: bool = False
     layers: int | None = None
     checks: Sequence[str] | None = None
     repeat: int = 3
     yes: bool = False
     keep: bool = True
+    trials: bool = True
     offline: bool = False
     timeout_s: float | None = None
+    limit_memory: str | int | None = None
+    offload: bool = False
+    max_memory: str | int | None = None
+    tensor_parallel: int = 1
+    hosts: int = 1
+    host_rank: int = 0
+    rendezvous: str | None = None
     confirm: Confirm | None = None
     progress: Callable[[str], None] | None = None
 
@@ -86,7 +109,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     spec: ModelSpec
     machine: Machine
-    torch_device: Literal["cpu", "cuda"]
+    torch_device: TorchDevice
+    ranks: Ranks | None = None
     precision: str
     layout: Layout
     workloads: tuple[Workload, ...]
@@ -123,21 +147,38 @@ def plan_trial(
     whole = options.layers is None and resolved.spec is not None
     spec = resolved.spec if whole and resolved.spec is not None else read(config, where=resolved.ref)
     machine, torch_device = machine_for(options.device, catalog)
+    ranks = ranks_for(options, engine, catalog)
+    machine = shared(limited(machine, limit_of(options.limit_memory)), ranks, torch_device)
+    machine = msgspec.structs.replace(machine, uses_trials=options.trials)
     chosen = (
         precision_id(precision, catalog)
         if precision
         else default_precision(engine, spec, torch_device, machine, catalog)
     )
     layout = layout_for(engine, chosen, catalog, spec)
-    workloads = _distinct(workload_for(spec, resolved, context, count) for count in sequences for context in contexts)
-    check_input(spec.kind, options.input, options.prompt)
+    workloads = _distinct(
+        msgspec.structs.replace(
+            workload_for(spec, resolved, context, count),
+            tensor_parallel=1 if ranks is None else ranks.count,
+            **off_loading(options, engine),
+        )
+        for count in sequences
+        for context in contexts
+    )
+    check_ranks(ranks, layout, workloads)
+    check_inputs(spec.kind, options, check_names(options.checks))
     estimates = tuple(
-        estimate_for(
-            spec, chosen, workload, machine, catalog, engine=engine,
-            prompt_tokens=max(1, workload.context_tokens - decode_steps(workload)),
+        without_speed(
+            estimate_for(
+                spec, chosen, workload, machine, catalog, engine=engine,
+                prompt_tokens=max(1, workload.context_tokens - decode_steps(workload)),
+            ),
+            ranks,
+            torch_device,
         )
         for workload in workloads
     )  # fmt: skip
+    refuse_placement(estimates[0])
     refuse_if_too_large(resolved.ref, estimates[0], config, spec, workloads[0], machine, catalog)
     return Plan(
         resolved=resolved,
@@ -147,6 +188,7 @@ def plan_trial(
         spec=spec,
         machine=machine,
         torch_device=torch_device,
+        ranks=ranks,
         precision=chosen,
         layout=layout,
         workloads=workloads,
@@ -157,15 +199,29 @@ def plan_trial(
 def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailure]:
     """Load once, run every workload that fits; an answer or a failure for each, in the plan's order.
 
-    Raises FmkitError where the model can't be loaded or the first workload fails.
+    Raises FmkitError where the model can't be loaded or the first workload fails. What a trial that was killed left behind is removed
+    first, and told.
     """
+    say = options.progress or (lambda _: None)
+    for line in (*told_leftovers(remove_leftovers()), *plan_lines(plan, options)):
+        say(line)
+    with interruptible(), workplace(plan.resolved.ref) as place:
+        try:
+            return _run_in(place, plan, options)
+        except OutOfMemoryError as error:
+            raise explained(error, plan, limit_of(options.limit_memory)) from None
+
+
+def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailure]:
+    """As `run_plan`, in a folder that is there until the results are kept."""
     extra, libraries = LIBRARIES[plan.engine]
     require_libraries(libraries, f"fmkit try with {plan.engine}", extra=extra)
     on_gguf = plan.engine == "llama.cpp"
-    quantiser = None if on_gguf else quantiser_for(plan.layout)
+    quantiser = None if on_gguf else quantiser_for(plan.layout, plan.torch_device)
     warnings = _config_warnings(plan.config, random_weights=options.random_weights)
     folder = plan.resolved.path if on_gguf else None
     if not on_gguf and not options.random_weights:
+        place.enter("getting the weights")
         folder = weights_folder(
             plan.resolved, offline=options.offline, yes=options.yes, confirm=options.confirm, say=options.progress
         )
@@ -180,17 +236,31 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
         dtype=plan.config["file_type"] if on_gguf else plan.layout.rest_dtype_for(plan.spec.config_dtype),
         quantiser=quantiser,
         device=plan.torch_device,
+        offload=options.offload,
+        max_memory_bytes=room_of(options.max_memory),
         **msgspec.structs.asdict(cells[0]),
         repeat=options.repeat,
         checks=check_names(options.checks),
         prompt=_prompt(plan.resolved, options.prompt, options.input),
-        input_path=None if options.input is None else str(Path(options.input).resolve()),
+        **input_fields(plan.spec.kind, options),
         held_out_path=str(HELD_OUT_PATH),
+        limit_bytes=limit_of(options.limit_memory),
         further=tuple(cells[index] for index in run[1:]),
+        ranks=plan.ranks,
     )
-    outcome = run_in_child(request, progress=options.progress, timeout_s=options.timeout_s)
+    check_resumption(options, plan.spec.kind, request.model, request.quantiser or request.dtype)
+    if limit_on_process(request) is not None:
+        require_watch()
+    request = with_predictions(request, plan, options, place)
+    others = busy_share()
+    start = run_in_child if plan.ranks is None else run_divided
+    outcome = start(request, progress=options.progress, timeout_s=patience_s(plan, options), place=place)
     measured = dict(
-        zip(run, (CellOutcome(measured=outcome.measured, timing=outcome.timing), *outcome.further), strict=True)
+        zip(
+            run,
+            (CellOutcome(measured=outcome.measured, timing=outcome.timing, ranks=outcome.ranks), *outcome.further),
+            strict=True,
+        )
     )
     answers: list[TrialResult | TrialFailure] = []
     for index, estimate in enumerate(plan.estimates):
@@ -198,13 +268,13 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
         if found is None:
             answers.append(TrialFailure(kind="does-not-fit", phase="start", message=_too_large(estimate, plan.machine)))
         elif found.failure is not None:
-            answers.append(found.failure)
+            answers.append(_explained_failure(found.failure, plan, index, request.limit_bytes))
         else:
             result = trial_result(
                 plan.resolved, request.at(cells[index]), outcome, found, estimate, plan.machine, options.layers, plan.catalog,
-                (*estimate.warnings, *warnings),
+                (*estimate.warnings, *warnings), busy_share=others,
             )  # fmt: skip
-            answers.append(kept(result) if options.keep else result)
+            answers.append(kept(result) if options.keep and options.host_rank == 0 else result)
     return answers
 
 
@@ -230,6 +300,14 @@ def _distinct(workloads: Iterable[Workload]) -> tuple[Workload, ...]:
         if workload not in kept:
             kept.append(workload)
     return tuple(kept)
+
+
+def _explained_failure(failure: TrialFailure, plan: Plan, index: int, limit_bytes: int | None) -> TrialFailure:
+    """A failure of a sweep; out of memory with its figures, and what would have fitted."""
+    if failure.kind != "out-of-memory":
+        return failure
+    message = f"{told(failure)}. {would_have_fitted(failure, plan, index, limit_bytes)}"
+    return msgspec.structs.replace(failure, message=message)
 
 
 def _too_large(estimate: Estimate, machine: Machine) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import msgspec
 
+from fmkit.api.trial_evidence import predicted_speed
 from fmkit.errors import UnsafeInputError, UsageError
 from fmkit.results.trial import TrialResult
 from fmkit.results.trials import ImportResult, TrialLine, TrialList
@@ -17,19 +16,10 @@ from fmkit.units import MIB, format_bytes
 
 MOST_IMPORT_BYTES = 256 * MIB
 MOST_IMPORT_LINES = 100_000
+MOST_TOKENS = 2**40
 SCHEMA = "fmkit.trial/1"
 LEAST_PREFIX = 4
 """Characters of an id that are enough to name a trial, where no other begins so."""
-
-QUANT_OF = {"fp16": {"bfloat16": "BF16", "float16": "fp16"}, "fp32": {"float32": "fp32"}}
-"""What the 16-bit and 32-bit precisions are called in catalog/measurements/memory.csv; others keep their own name."""
-
-MEASUREMENT_COLUMNS = (
-    "measurement_id", "split_group", "hub_id", "model_name", "quant", "kv_dtype", "engine", "engine_version", "accelerator_id",
-    "accelerator_name", "count", "tp", "pp", "scope", "context_tokens", "batch", "prompt_tokens", "gen_tokens", "weights_bytes",
-    "kv_bytes", "activation_bytes", "peak_total_bytes", "peak_method", "outcome", "trust", "source", "date", "notes",
-)  # fmt: skip
-"""Columns of an export as measurements: a part of those of catalog/measurements/memory.csv, under the same names."""
 
 
 def list_trials(model: str | None = None) -> TrialList:
@@ -61,18 +51,6 @@ def as_lines(trials: Sequence[TrialResult]) -> str:
     return "".join(msgspec.json.encode(one).decode() + "\n" for one in trials)
 
 
-def as_measurements(trials: Sequence[TrialResult]) -> str:
-    """CSV with columns of catalog/measurements/memory.csv: what the catalog takes, and `fmkit accuracy --measurements` reads.
-
-    Trials whose memory is unknown, those at a server, are left out.
-    """
-    out = StringIO()
-    writer = csv.DictWriter(out, MEASUREMENT_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_measurement(one) for one in trials if one.measured)
-    return out.getvalue()
-
-
 def import_trials(path: str) -> ImportResult:
     """Take in the trials of an exported file; all of them, or none where a line can't be read. Known ones are left as they are."""
     file = Path(path)
@@ -89,7 +67,8 @@ def import_trials(path: str) -> ImportResult:
     if len(lines) > MOST_IMPORT_LINES:
         raise UnsafeInputError(f"the file has {len(lines):,} lines; at most {MOST_IMPORT_LINES:,} are read", where=path)
     trials = [_read(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    return ImportResult(file=path, trials=len(trials), added=TrialStore().merge(trials))
+    added, conflicts = TrialStore().merge(trials)
+    return ImportResult(file=path, trials=len(trials), added=added, conflicts=conflicts)
 
 
 def _read(line: bytes, where: str) -> TrialResult:
@@ -103,8 +82,11 @@ def _read(line: bytes, where: str) -> TrialResult:
     if trial.schema != SCHEMA:
         raise UnsafeInputError(f"schema {trial.schema!r}, and this fmkit reads {SCHEMA}", where=where)
     for name in ("context_tokens", "sequences"):
-        if not isinstance(trial.workload.get(name), int):
+        number = trial.workload.get(name)
+        if not isinstance(number, int) or not 0 < number < MOST_TOKENS:
             raise UnsafeInputError(f"the workload has no number for {name}", where=where)
+    if trial.speed.predicted and predicted_speed(trial) is None:
+        raise UnsafeInputError("the predicted speed is none", where=where)
     return trial
 
 
@@ -125,43 +107,3 @@ def _line(trial: TrialResult) -> TrialLine:
         error=trial.error.get("allocated_peak_bytes"),
         decode_tokens_per_s=None if speed is None else speed.mean,
     )
-
-
-def _measurement(trial: TrialResult) -> dict[str, object]:
-    work, measured = trial.workload, trial.measured
-    dtype = str(work.get("dtype", ""))
-    in_file = trial.engine.name == "llama.cpp"  # the type is that of a GGUF file, and the cache has its own
-    device = trial.machine.get("device_id") or ""
-    notes = [f"fmkit {trial.fmkit} try", *(["random weights"] if trial.random_weights else [])]
-    if work.get("layers"):
-        notes.append(f"{work['layers']} layers only")
-    return {
-        "measurement_id": f"T{trial.id}",
-        "split_group": f"{trial.model} @ {device or trial.machine.get('name', '')}",
-        "hub_id": trial.hub_id or "",
-        "model_name": trial.model,
-        "quant": f"GGUF {dtype}" if in_file else QUANT_OF.get(trial.precision, {}).get(dtype, trial.precision),
-        "kv_dtype": "f16" if in_file else dtype,
-        "engine": trial.engine.name,
-        "engine_version": trial.engine.version,
-        "accelerator_id": device,
-        "accelerator_name": trial.machine.get("name", ""),
-        "count": trial.machine.get("count", 1),
-        "tp": 1,
-        "pp": 1,
-        "scope": "total",
-        "context_tokens": work["context_tokens"],
-        "batch": work["sequences"],
-        "prompt_tokens": work["context_tokens"],
-        "gen_tokens": 1,
-        "weights_bytes": measured.get("weights", ""),
-        "kv_bytes": measured.get("cache", ""),
-        "activation_bytes": measured.get("activations", ""),
-        "peak_total_bytes": measured.get("allocated_peak_bytes", ""),
-        "peak_method": "buffers that llama.cpp logs" if in_file else "allocated by PyTorch",
-        "outcome": "ok",
-        "trust": "A",
-        "source": f"fmkit trial {trial.id}",
-        "date": trial.date[:10],
-        "notes": "; ".join(notes),
-    }

@@ -12,19 +12,21 @@ from fmkit.api.asked import precision_id, whole
 from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.endpoint_prediction import estimate_beside, known_model, machine_behind, prediction_for
 from fmkit.api.endpoint_result import UNKNOWN, endpoint_result, notes_on
-from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS, check_input
+from fmkit.api.trial_inputs import check_inputs, check_resumption, many_items
+from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS
 from fmkit.api.trial_run import MOST_REPEATS, kept
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import NetworkNeededError, UsageError
 from fmkit.results.trial import TrialResult, Unmeasured
 from fmkit.trial.checks import check_names
+from fmkit.trial.embedded import HELD_OUT_PATH
 from fmkit.trial.endpoint.address import is_address, parse_address
 from fmkit.trial.endpoint.client import Deadlines, EndpointClient
 from fmkit.trial.endpoint.measure import measure
 from fmkit.trial.endpoint.models import choose, served_models
 from fmkit.trial.endpoint.request import EndpointCell, EndpointRequest
 from fmkit.trial.endpoint.server import identify
-from fmkit.trial.given_text import INPUTS
+from fmkit.trial.items import is_many, packaged_text
 from fmkit.trial.request import TrialFailure
 from fmkit.units import KIB
 
@@ -67,8 +69,10 @@ def try_endpoint(
         known = known_model(model, served, catalog)
         tuned = None if known is None else known.candidate.tuning in TUNED
         request = EndpointRequest(
-            prompt=prompt, cells=cells, repeat=options.repeat, checks=names, instruction_tuned=tuned
-        )
+            prompt=prompt, cells=cells, repeat=options.repeat, checks=names, instruction_tuned=tuned, held_out_path=str(HELD_OUT_PATH),
+            items=many_items(options), output_path=options.output, output_tokens=options.output_tokens,
+        )  # fmt: skip
+        check_resumption(options, "decoder", served.id, client.address.origin)
         outcome = measure(client, kind, served, request, options.progress)
     finally:
         client.cancel()
@@ -107,6 +111,10 @@ def _check_options(options: TrialOptions, precision: Sequence[str | None]) -> No
     """Refuse what only makes sense where fmkit loads the model itself."""
     if options.random_weights or options.layers is not None:
         raise UsageError("a server has loaded its own weights", where="--random-weights")
+    if options.tensor_parallel != 1 or options.hosts != 1 or options.host_rank or options.rendezvous is not None:
+        raise UsageError("the server has divided its model itself, or not", where="--tensor-parallel")
+    if options.limit_memory is not None:
+        raise UsageError("the memory is the server's, which fmkit did not start", where="--limit-memory")
     if len(precision) > 1:
         raise UsageError(
             "a server has one precision: name the one it runs, for the prediction beside it", where="--precision"
@@ -115,7 +123,7 @@ def _check_options(options: TrialOptions, precision: Sequence[str | None]) -> No
         raise UsageError(
             f"can't repeat {options.repeat} times: write a whole number from 1 to {MOST_REPEATS}", where="--repeat"
         )
-    check_input("decoder", options.input, options.prompt)
+    check_inputs("decoder", options, check_names(options.checks))
 
 
 def _cell(context: str | int | None, sequences: int) -> EndpointCell:
@@ -132,8 +140,8 @@ def _cell(context: str | int | None, sequences: int) -> EndpointCell:
 def _prompt(options: TrialOptions) -> str:
     if options.prompt is not None:
         return options.prompt
-    if options.input is None:
-        return (INPUTS / "text.txt").read_text(encoding="utf-8").strip()
+    if options.input is None or is_many(options.input):
+        return packaged_text("text.txt")
     try:
         with Path(options.input).open("rb") as file:
             content = file.read(MOST_INPUT_BYTES + 1)

@@ -28,14 +28,26 @@ def try_model(
     sequences: int = 1,
     input: str | None = None,  # noqa: A002  the name of the option
     prompt: str | None = None,
+    output: str | None = None,
+    output_tokens: int | None = None,
+    transcript: str | None = None,
+    reference: str | None = None,
     random_weights: bool = False,
     layers: int | None = None,
     checks: Sequence[str] | None = None,
     repeat: int = 3,
     yes: bool = False,
     keep: bool = True,
+    trials: bool = True,
     offline: bool = False,
     timeout_s: float | None = None,
+    limit_memory: str | int | None = None,
+    offload: bool = False,
+    max_memory: str | int | None = None,
+    tensor_parallel: int = 1,
+    hosts: int = 1,
+    host_rank: int = 0,
+    rendezvous: str | None = None,
     confirm: Confirm | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> TrialResult:
@@ -43,7 +55,10 @@ def try_model(
 
     Parameters are the long options of `fmkit try`; `precision` defaults to 16 bit, on a CPU to float32 where 16 bit would mean
     float16. `confirm` is asked before a download; without it and without `yes` nothing
-    is downloaded. `progress` hears one line per phase. Raises FmkitError subclasses: DoesNotFitError before loading,
+    is downloaded. `limit_memory` (`8GiB`, or bytes) is what the trial's process may hold, on a GPU what PyTorch may allocate on each;
+    `timeout_s` what one phase may take. With `offload` weights without room on the device lie in main memory, and on disk; `max_memory` is
+    the room for them on the first device, on a CPU in main memory. `tensor_parallel` processes share the model, on
+    `hosts` computers that meet at `rendezvous` (host:port), of which this is `host_rank`. `progress` hears one line per phase. Raises FmkitError subclasses: DoesNotFitError before loading,
     TrialFailedError when the trial fails.
     """
     options = TrialOptions(
@@ -51,14 +66,26 @@ def try_model(
         device=device,
         input=input,
         prompt=prompt,
+        output=output,
+        output_tokens=output_tokens,
+        transcript=transcript,
+        reference=reference,
         random_weights=random_weights,
         layers=layers,
         checks=checks,
         repeat=repeat,
         yes=yes,
         keep=keep,
+        trials=trials,
         offline=offline,
         timeout_s=timeout_s,
+        limit_memory=limit_memory,
+        offload=offload,
+        max_memory=max_memory,
+        tensor_parallel=tensor_parallel,
+        hosts=hosts,
+        host_rank=host_rank,
+        rendezvous=rendezvous,
         confirm=confirm,
         progress=progress,
     )

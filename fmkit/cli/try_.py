@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmkit.api.trial_checks import list_checks
 from fmkit.api.trial_run import TrialOptions
 from fmkit.api.try_model import try_one, try_sweep
 from fmkit.cli.options import (
@@ -15,14 +16,22 @@ from fmkit.cli.options import (
     OfflineOption,
     QuietOption,
     SequencesOption,
+    TrialsOption,
     split_values,
     whole_number,
     whole_numbers,
 )
 from fmkit.cli.output import emit, note
-from fmkit.errors import UsageError
+from fmkit.cli.plots import PlotOption, draw, place_of
+from fmkit.report.checks import print_checks
 from fmkit.report.sweep import print_sweep
 from fmkit.report.trial import print_trial
+from fmkit.units import parse_seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fmkit.results.trial import TrialResult, Unmeasured
 
 
 def try_command(
@@ -49,13 +58,15 @@ def try_command(
             "--precision",
             "-p",
             metavar="NAME",
-            help="fp32, fp16, int8 or int4; comma-separated. Default: fp16; on a CPU fp32 for float16. A .gguf file runs as it is.",
+            help="fp32, fp16, int8, int4, or a quantiser's: int8-torchao, int4-quanto; comma-separated. Default: fp16; on a CPU fp32 for float16. A .gguf file runs as it is.",
         ),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(
-            "--device", metavar="NAME", help="cpu or cuda; for a server the device it runs on. Default: the best here."
+            "--device",
+            metavar="NAME",
+            help="cpu, cuda, rocm, mps or xpu; for a server the device it runs on. Default: a CUDA or ROCm GPU, else the CPU.",
         ),
     ] = None,
     context: Annotated[
@@ -69,9 +80,37 @@ def try_command(
     ] = None,
     sequences: SequencesOption = None,
     input_file: Annotated[
-        str | None, typer.Option("--input", metavar="FILE", help="A text, picture or WAV file to work on.")
+        str | None,
+        typer.Option(
+            "--input", metavar="FILE", help="A text, picture or WAV file to work on, or a .jsonl file of many."
+        ),
     ] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Text to work on.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="Text to work on; several (captions, passages) parted by |."),
+    ] = None,
+    output_file: Annotated[
+        str | None,
+        typer.Option(
+            "--output", metavar="FILE", help="A .jsonl file for the answers to many inputs; continued if it is there."
+        ),
+    ] = None,
+    output_tokens: Annotated[
+        str | None,
+        typer.Option(
+            "--output-tokens", metavar="N", help="The most tokens of an answer. Default: 48; a transcript 224."
+        ),
+    ] = None,
+    transcript: Annotated[
+        str | None,
+        typer.Option("--transcript", metavar="FILE", help="What the recording says: gives the word error rate."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", metavar="FILE", help="A text for --checks perplexity, quantised-kl and quantised-top1."
+        ),
+    ] = None,
     random_weights: Annotated[
         bool,
         typer.Option(
@@ -84,36 +123,103 @@ def try_command(
     ] = None,
     checks: Annotated[
         list[str] | None,
-        typer.Option("--checks", metavar="NAMES", help="Smoke checks to run: all, none, or names; comma-separated."),
+        typer.Option(
+            "--checks",
+            metavar="NAMES",
+            help="Checks to run: quick (default), all, none, or names; help lists them all.",
+        ),
     ] = None,
     repeat: Annotated[
         str, typer.Option("--repeat", metavar="N", help="How often times are taken; 0: memory only.")
     ] = "3",
-    limit_memory: Annotated[str | None, typer.Option("--limit-memory", metavar="SIZE", hidden=True)] = None,
-    tensor_parallel: Annotated[str | None, typer.Option("--tensor-parallel", metavar="N", hidden=True)] = None,
-    plot: Annotated[str | None, typer.Option("--plot", metavar="FILE", hidden=True)] = None,
+    limit_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--limit-memory",
+            metavar="SIZE",
+            help="Refuse what needs more than this, such as 8GiB, and stop the trial if it takes more; on a GPU, of its memory.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            metavar="DURATION",
+            help="What one phase may take, such as 90s. Default: an hour, or ten times what was predicted.",
+        ),
+    ] = None,
+    offload: Annotated[
+        bool,
+        typer.Option("--offload", help="Weights without room on the device go to main memory, and on a CPU to disk."),
+    ] = False,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--max-memory", metavar="SIZE", help="With --offload: room for weights on the first device, such as 8GiB."
+        ),
+    ] = None,
+    tensor_parallel: Annotated[
+        str,
+        typer.Option(
+            "--tensor-parallel", metavar="N", help="Processes that share each layer: one GPU each, or one CPU."
+        ),
+    ] = "1",
+    hosts: Annotated[
+        str,
+        typer.Option(
+            "--hosts", metavar="H", help="Computers that these processes are on; start the same command on each."
+        ),
+    ] = "1",
+    host_rank: Annotated[
+        str, typer.Option("--host-rank", metavar="R", help="Which of the hosts this one is, from 0.")
+    ] = "0",
+    rendezvous: Annotated[
+        str | None,
+        typer.Option(
+            "--rendezvous", metavar="HOST:PORT", help="Where the hosts meet: an address and a free port of host 0."
+        ),
+    ] = None,
+    plot: PlotOption = None,
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the result among the records of this machine.")
     ] = True,
+    trials: TrialsOption = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")] = False,
     as_json: JsonOption = False,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Load a model, run it, and hold the estimate against what was measured."""
-    _refuse_later_options({"--limit-memory": limit_memory, "--tensor-parallel": tensor_parallel, "--plot": plot})
+    place = place_of(plot)
+    names = split_values(checks, where="--checks")
+    if names == ["help"]:
+        emit(list_checks(), print_checks, as_json=as_json)
+        return
     options = TrialOptions(
         engine=engine,
         device=device,
         input=input_file,
         prompt=prompt,
+        output=output_file,
+        output_tokens=None if output_tokens is None else whole_number(output_tokens, where="--output-tokens"),
+        transcript=transcript,
+        reference=reference,
         random_weights=random_weights,
         layers=None if layers is None else whole_number(layers, where="--layers"),
-        checks=split_values(checks, where="--checks"),
+        checks=names,
         repeat=whole_number(repeat, where="--repeat", at_least=0),
         yes=yes,
         keep=keep,
+        trials=trials,
         offline=offline,
+        limit_memory=limit_memory,
+        offload=offload,
+        max_memory=max_memory,
+        tensor_parallel=whole_number(tensor_parallel, where="--tensor-parallel"),
+        hosts=whole_number(hosts, where="--hosts"),
+        host_rank=whole_number(host_rank, where="--host-rank", at_least=0),
+        rendezvous=rendezvous,
+        timeout_s=None if timeout is None else parse_seconds(timeout, where="--timeout"),
         confirm=_confirm if _can_ask() else None,
         progress=None if quiet else note,
     )
@@ -121,10 +227,20 @@ def try_command(
     contexts: Sequence[str | None] = split_values(context, where="--context") or [None]
     counts = whole_numbers(sequences, where="--sequences") or [1]
     if len(precisions) == len(contexts) == len(counts) == 1:
-        emit(try_one(model, precisions[0], contexts[0], counts[0], options), print_trial, as_json=as_json)
+        single = try_one(model, precisions[0], contexts[0], counts[0], options)
+        emit(single, print_trial, as_json=as_json)
+        _draw([single], (), place, quiet=quiet)
         return
     swept = try_sweep(model, precision=precisions, context=contexts, sequences=counts, options=options)
     emit(swept, print_sweep, as_json=as_json)
+    _draw(swept.trials, swept.failed, place, quiet=quiet)
+
+
+def _draw(trials: Sequence[TrialResult], failed: Sequence[Unmeasured], place: Path | None, *, quiet: bool) -> None:
+    if place is not None:
+        from fmkit.report.plots.trials import trials_figure  # noqa: PLC0415  most calls draw nothing
+
+        draw(trials_figure(trials, failed), place, quiet=quiet)
 
 
 def _can_ask() -> bool:
@@ -134,9 +250,3 @@ def _can_ask() -> bool:
 
 def _confirm(question: str) -> bool:
     return typer.confirm(question, err=True)
-
-
-def _refuse_later_options(asked: dict[str, str | None]) -> None:
-    for option, value in asked.items():
-        if value is not None:
-            raise UsageError(f"this version has no {option} for trials", where=option, next_command="fmkit try --help")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fmkit.report.checks import print_results
 from fmkit.report.common import bytes_or_unknown, print_table, say
+from fmkit.report.trial_ranks import print_ranks
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fmkit.results.trial import Check, Sample, TrialResult
+    from fmkit.results.trial import MemoryLimit, Sample, TrialResult
 
 PARTS = {
     "weights": "weights",
@@ -18,10 +20,10 @@ PARTS = {
     "activations": "activations",
     "allocated_peak_bytes": "allocated peak",
     "process_peak_bytes": "process peak",
+    "weights_in_host_bytes": "weights off-loaded",
+    "weights_on_disk_bytes": "weights on disk",
 }
 """The parts shown, and what they are called."""
-
-MARKS = {True: "pass", False: "FAIL", None: "n/a"}
 
 
 def print_trial(result: TrialResult, console: Console) -> None:
@@ -32,19 +34,25 @@ def print_trial(result: TrialResult, console: Console) -> None:
         say(console, line)
     console.print()
     _print_memory(result, console)
+    print_ranks(result, console)
     if result.unaccounted_bytes is not None:
         say(console, unaccounted(result.unaccounted_bytes))
+    if result.memory_limit is not None:
+        say(console, limit_line(result.memory_limit))
     console.print()
     for line in speed_lines(result):
         say(console, line)
     console.print()
+    if result.asked:
+        say(console, f"Input: {result.asked}")
     say(console, "Output:", style="bold")
     say(console, result.output or "(nothing)", indent=2)
+    for line in inputs_lines(result):
+        say(console, line)
     if result.checks:
         console.print()
         say(console, "Checks:", style="bold")
-        for check in result.checks:
-            say(console, check_line(check), indent=2)
+        print_results(result.checks, console)
     for warning in result.warnings:
         say(console, f"note: {warning}")
     for command in result.next:
@@ -62,7 +70,8 @@ def headline(result: TrialResult) -> str:
     peak = format_bytes(result.measured["allocated_peak_bytes"])
     in_file = result.engine.name == "llama.cpp"  # whose files have a type of their own
     precision = f"{result.workload['dtype']}, as stored," if in_file else result.precision
-    return f"{result.model} ran at {precision} and took {peak}{off}{behaved}."
+    where = f" on {len(result.ranks)} ranks together" if result.ranks else ""
+    return f"{result.model} ran at {precision} and took {peak}{where}{off}{behaved}."
 
 
 def setting(result: TrialResult, *, sweep: bool = False) -> str:
@@ -91,6 +100,16 @@ def unaccounted(missed_bytes: int) -> str:
         return "unaccounted: 0 B: the estimate explains every byte allocated"
     side = "more" if missed_bytes > 0 else "less"
     return f"unaccounted: {format_bytes(abs(missed_bytes))} {side} than the estimate"
+
+
+def limit_line(limit: MemoryLimit) -> str:
+    """The limit, and what held it.
+
+    >>> from fmkit.results.trial import MemoryLimit
+    >>> limit_line(MemoryLimit(limit_bytes=2**30, means=("watch",), covers="resident memory"))
+    'limit 1.00 GiB, held by watch: resident memory'
+    """
+    return f"limit {format_bytes(limit.limit_bytes)}, held by {' and '.join(limit.means) or 'nothing'}: {limit.covers}"
 
 
 def server_lines(result: TrialResult) -> list[str]:
@@ -146,6 +165,27 @@ def speed_lines(result: TrialResult) -> list[str]:
     return lines
 
 
+def inputs_lines(result: TrialResult) -> list[str]:
+    """What became of many inputs, and how fast they were answered; nothing for a single one."""
+    found = result.inputs
+    if found is None:
+        return []
+    before = f", {found.before:,} in a run before" if found.before else ""
+    failed = f", {found.failed:,} failed" if found.failed else ""
+    kept = "; not kept: --output FILE.jsonl" if found.output_file is None else f"; in {found.output_file}"
+    rates = (
+        (found.inputs_per_s, "inputs/s"),
+        (found.input_tokens_per_s, "tokens read/s"),
+        (found.output_tokens_per_s, "tokens written/s"),
+    )
+    speeds = [f"{with_deviation(rate)} {unit}" for rate, unit in rates if rate is not None]
+    lines = [f"{found.answered:,} answered{before}{failed}{kept}"]
+    lines += [f"one after the other: {', '.join(speeds)}"] if speeds else []
+    lines += [] if found.equal_share is None else [f"equal to their reference: {found.equal_share:.1%}"]
+    lines += [] if found.word_error_rate is None else [f"word error rate of all: {found.word_error_rate:.1%}"]
+    return lines
+
+
 def with_deviation(sample: Sample) -> str:
     """Mean and standard deviation of a rate.
 
@@ -154,13 +194,6 @@ def with_deviation(sample: Sample) -> str:
     '61 +- 1.4 (n = 3)'
     """
     return f"{format_rate(sample.mean)} +- {sample.sd:.2g} (n = {sample.n})"
-
-
-def check_line(check: Check) -> str:
-    """One check in one line."""
-    value = "" if check.value is None else f" {check.value:.3g}"
-    limit = "" if check.threshold is None else f" (limit {check.threshold:.3g})"
-    return f"{MARKS[check.passed]:4} {check.name}{value}{limit}: {check.detail}"
 
 
 def signed_percent(fraction: float) -> str:

@@ -32,8 +32,14 @@ def print_trials(result: TrialList, console: Console) -> None:
 
 def print_import(result: ImportResult, console: Console) -> None:
     """How many came, and how many were new."""
-    known = result.trials - result.added
+    known = result.trials - result.added - len(result.conflicts)
     say(console, f"{result.file}: {result.trials} trials read, {result.added} new, {known} known already.")
+    if result.conflicts:
+        names = ", ".join(result.conflicts)
+        say(
+            console,
+            f"not taken in: {names}: another trial here has the same id, and stays (a trial that was changed by hand?)",
+        )
     say(console, "next: fmkit trials list")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,19 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+def sample(values: Sequence[float]) -> Sample | None:
+    """Mean and sample standard deviation (0 for a single value) of repeated measurements; None where there are none.
+
+    >>> sample([1.0, 2.0, 3.0])
+    Sample(mean=2.0, sd=1.0, n=3)
+    """
+    if not values:
+        return None
+    mean = sum(values) / len(values)
+    spread = sum((value - mean) ** 2 for value in values)
+    return Sample(mean=mean, sd=(spread / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0, n=len(values))
+
+
 class EngineVersion(msgspec.Struct, frozen=True, kw_only=True):
     """The engine that ran, and the versions of what it rests on."""
 
@@ -24,13 +38,56 @@ class EngineVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One smoke check. `passed` None means that it does not apply, and `detail` says why."""
+    """One check. `passed` None means that it does not apply, and `detail` says why.
+
+    `reason` says why the threshold is what it is and `source` where it comes from; `data` holds what a value was made of, such as the
+    answer at each depth and length of the needle.
+    """
 
     name: str
     passed: bool | None
     value: float | None
     threshold: float | None
     detail: str
+    reason: str = ""
+    source: str = ""
+    data: dict[str, Any] = {}
+
+
+class CheckInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check asks, and where its threshold comes from; `quick` ones run unless others are named."""
+
+    name: str
+    question: str
+    reason: str
+    source: str
+    quick: bool
+    needs: str = ""
+
+
+class CheckList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every check that `fmkit try --checks` takes."""
+
+    schema: str = "fmkit.checks/1"
+    checks: tuple[CheckInfo, ...]
+
+
+class InputsSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of many inputs: how many were answered now, before (in a run that this one went on from) and not at all.
+
+    Rates are means over consecutive parts of the run with their deviation; tokens are those of the texts read and those generated.
+    `equal_share` is the share of answers equal to their `reference`, `word_error_rate` over all transcripts together.
+    """
+
+    answered: int
+    before: int
+    failed: int
+    inputs_per_s: Sample | None = None
+    input_tokens_per_s: Sample | None = None
+    output_tokens_per_s: Sample | None = None
+    equal_share: float | None = None
+    word_error_rate: float | None = None
+    output_file: str | None = None
 
 
 class TrialSpeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +131,42 @@ class EndpointServer(msgspec.Struct, frozen=True, kw_only=True):
     device_memory_bytes: int | None = None
 
 
+class MemoryLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit that a trial ran under, and what held it.
+
+    `means` are, in the order of their strength: `cgroup` (the kernel counts all memory of the processes), `rlimit-data` (the kernel counts
+    private memory, from the end of the warm-up on), `watch` (resident memory is read 100 times a second, and the processes killed above
+    the limit), `cuda-allocator` (PyTorch's allocator gives out no more, on each device).
+    """
+
+    limit_bytes: int
+    means: tuple[str, ...]
+    covers: str
+
+
+class RankResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of a model divided over several: its share as predicted and measured, in the parts of a TrialResult.
+
+    The prediction is that of the first rank, who holds most where something does not divide evenly.
+    """
+
+    rank: int
+    host: str
+    device: str
+    predicted: dict[str, int]
+    measured: dict[str, int]
+    error: dict[str, float]
+
+
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `fmkit try` prints and stores.
 
     `predicted` and `measured` hold bytes by part: `weights`, `cache`, `activations`, `allocated_peak_bytes`, and for the
     measured also `process_peak_bytes`; `error` is (predicted - measured) / measured by part; `unaccounted_bytes` the
     part of the allocated peak that no prediction explains. Of a server (`server` is set) memory is known as far as it says; the
-    rest is absent, and `unaccounted_bytes` None.
+    rest is absent, and `unaccounted_bytes` None. `asked` is what `output` answers, shortened; `inputs` is there for a file of many.
+
+    `ranks` has one entry for each process of a divided model; `predicted` and `measured` are then the sums over all of them.
     """
 
     schema: str = "fmkit.trial/1"
@@ -105,6 +191,10 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     server: EndpointServer | None = None
+    asked: str = ""
+    inputs: InputsSummary | None = None
+    memory_limit: MemoryLimit | None = None
+    ranks: tuple[RankResult, ...] = ()
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):

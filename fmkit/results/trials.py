@@ -34,12 +34,16 @@ class TrialList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did: how many trials the file holds, and how many of them were new here."""
+    """What an import did: how many trials the file holds, and how many of them were new here.
+
+    `conflicts` are ids that stand for another trial here, or twice in the file: the trial that was here (the first) stays.
+    """
 
     schema: str = "fmkit.import/1"
     file: str
     trials: int
     added: int
+    conflicts: tuple[str, ...] = ()
 
 
 class TrialExport(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,8 +19,8 @@ class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
-def used_bytes() -> int | None:
-    """Bytes in use on all NVIDIA devices together, whoever uses them; None without a driver that says so."""
+def used_bytes(only: int | None = None) -> int | None:
+    """Bytes in use on all NVIDIA devices together, or on that one, whoever uses them; None without a driver that says so."""
     try:
         nvml = ctypes.CDLL(LIBRARY)
     except OSError:
@@ -31,7 +31,7 @@ def used_bytes() -> int | None:
         count = ctypes.c_uint()
         if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != SUCCESS:
             return None
-        used = [_used(nvml, index) for index in range(count.value)]
+        used = [_used(nvml, index) for index in range(count.value) if only in (None, index)]
     finally:
         nvml.nvmlShutdown()
     return None if not used or None in used else sum(one for one in used if one is not None)

@@ -1,8 +1,62 @@
-"""What a trial observed for its smoke checks. Plain numbers: the checks judge them without torch."""
+"""What a trial observed for its checks. Plain numbers: the checks judge them without torch."""
 
 from __future__ import annotations
 
 import msgspec
+
+
+class NeedlePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One sentence hidden at `depth` (0 to 1) of a prompt that, with the answer, fills `context_tokens`."""
+
+    context_tokens: int
+    prompt_tokens: int | None
+    depth: float
+    retrieved: bool
+    answer: str
+
+
+class TextScore(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a text was predicted: negative log-likelihood in nats of `tokens` tokens, which stand for `text_bytes` bytes of `text`.
+
+    `compressed_bits_per_byte` is what the xz compressor needs for the same text, `uniform_bits_per_byte` guessing each token evenly.
+    """
+
+    nats: float
+    tokens: int
+    text_bytes: int
+    compressed_bits_per_byte: float
+    uniform_bits_per_byte: float
+    window_tokens: int
+    stride_tokens: int
+    text: str
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions of two models over the same `tokens` positions: KL(unquantised || quantised) and equal likeliest tokens."""
+
+    mean_kl_nats: float
+    kl_sd_nats: float
+    top1_share: float
+    tokens: int
+    text: str
+    against: str
+
+
+class WordErrors(msgspec.Struct, frozen=True, kw_only=True):
+    """The edits between a reference of `words` words and what was said."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    words: int
+
+    def __add__(self, other: WordErrors) -> WordErrors:
+        return WordErrors(
+            substitutions=self.substitutions + other.substitutions,
+            deletions=self.deletions + other.deletions,
+            insertions=self.insertions + other.insertions,
+            words=self.words + other.words,
+        )
 
 
 class Evidence(msgspec.Struct, kw_only=True):
@@ -13,8 +67,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     `bits_per_byte` is the model's cross-entropy on unseen text and `uniform_bits_per_byte` that of guessing each token with equal
     chance. Similarities are cosines: `symmetry_difference` between a pair and the same pair in the other order. `differing_share`
     is the part of an output after its first difference from a second one; `json_text` the answer where JSON was asked for, `tool_arguments`
-    the arguments of the call where a tool was offered and called, `tool_text` what was said there. `unseen` says, by the name of the
-    check, what the engine does not let us see.
+    the arguments of the call where a tool was offered and called, `tool_text` what was said there, `tool_form` the form in which a
+    call is parsed. `needle` has a point for each length and depth tried, of lengths up to `needle_asked_tokens`. `unseen` says, by the name of the check, what the engine does not let us see.
     """
 
     task: str
@@ -34,4 +88,10 @@ class Evidence(msgspec.Struct, kw_only=True):
     json_text: str | None = None
     tool_arguments: str | None = None
     tool_text: str | None = None
+    tool_form: str = "the server parses"
+    needle: tuple[NeedlePoint, ...] = ()
+    needle_asked_tokens: int = 0
+    text_score: TextScore | None = None
+    agreement: Agreement | None = None
+    word_errors: WordErrors | None = None
     unseen: dict[str, str] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from fmkit.errors import FmkitError, MissingExtraError, UnsafeInputError, UsageError
+from fmkit.trial import process_memory
+from fmkit.trial.out_of_memory import held_bytes, is_out_of_memory, wanted_bytes
 from fmkit.trial.request import Phase, TrialFailure
 
 LIBRARIES = {
@@ -12,8 +14,6 @@ LIBRARIES = {
     "xllamacpp": "llama-cpp",
 }
 """The extra that installs each library: one of these missing is no bug."""
-
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 
 OTHER_SHAPES = ("ignore_mismatched_sizes", "size mismatch")
 """In the message of a load whose tensors don't have the shapes that config.json gives."""
@@ -31,8 +31,12 @@ def failure_of(error: Exception, phase: Phase) -> TrialFailure:
         )
     name = type(error).__name__
     text = " ".join(str(error).split())[:400] or name
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or any(words in text for words in OUT_OF_MEMORY):
-        return TrialFailure(kind="out-of-memory", phase=phase, message=text)
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or is_out_of_memory(text):
+        # the frames that the error came through are still there, and with them what they held
+        held = held_bytes(text) if "CUDA" in text or "HIP" in text else process_memory.resident_bytes()
+        return TrialFailure(
+            kind="out-of-memory", phase=phase, message=text, held_bytes=held, wanted_bytes=wanted_bytes(text)
+        )
     if name == "SafetensorError":
         return TrialFailure(kind="unsafe-input", phase=phase, message=f"the weights can't be read: {text}")
     if phase == "load" and any(words in text for words in OTHER_SHAPES):

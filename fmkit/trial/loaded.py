@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from fmkit.trial.given_text import INPUTS, given_text
 from fmkit.trial.request import TrialRequest
 
 NO_MEANING = "(random weights: the output means nothing)"
@@ -75,14 +73,3 @@ class Loaded:
             for name, value in inputs.items()
             if isinstance(value, torch.Tensor)
         }
-
-    def text(self, packaged: str) -> str:
-        """The text to work on: `--prompt`, else the file of `--input`, else the packaged example of that name."""
-        return given_text(self.request, packaged)
-
-    def file(self, packaged: str, suffixes: tuple[str, ...]) -> Path:
-        """The file to work on: that of `--input` if its kind suits, else the packaged example."""
-        path = self.request.input_path
-        if path is not None and Path(path).suffix.lower() in suffixes:
-            return Path(path)
-        return INPUTS / packaged

@@ -20,3 +20,8 @@ def data_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "fmkit"
     return Path.home() / ".local" / "share" / "fmkit"
+
+
+def record_file() -> Path:
+    """The record of trials."""
+    return data_folder() / "trials.sqlite3"

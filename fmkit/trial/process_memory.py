@@ -27,6 +27,11 @@ def resident_bytes() -> int | None:
     return _status_bytes("VmRSS")
 
 
+def private_bytes() -> int | None:
+    """Bytes of private memory that this process may write to, touched or not: what RLIMIT_DATA counts."""
+    return _status_bytes("VmData")
+
+
 def reset_peak() -> bool:
     """Forget the peak so far, so that `peak_bytes` means the peak from now on; False where the kernel can't.
 

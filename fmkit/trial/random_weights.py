@@ -12,7 +12,10 @@ from typing import Any
 
 import torch
 
-from fmkit.trial.quantised import is_quantised, quantise, replace_linears
+from fmkit.trial.offload import Shelves
+from fmkit.trial.quantised import Packer
+from fmkit.trial.ranks.weights import divide, filled_share, is_share
+from fmkit.trial.request import TrialRequest
 
 BLOCK_ELEMENTS = 1_000_003
 """Length of the run of random values that is repeated: a prime, so that it never lines up with the rows of a matrix."""
@@ -35,8 +38,21 @@ def parsed_config(config: Mapping[str, Any]) -> Any:  # noqa: ANN401  a transfor
     return CONFIG_MAPPING[model_type].from_dict(plain)
 
 
-def build_random(cls: Any, config: Mapping[str, Any], dtype: str, device: str, quantiser: str | None = None) -> Any:  # noqa: ANN401
-    """A model of class `cls` with random weights in `dtype` on `device`, quantised tensor by tensor if asked."""
+def build_random(
+    cls: Any,  # noqa: ANN401
+    config: Mapping[str, Any],
+    dtype: str,
+    device: str,
+    quantiser: str | None = None,
+    *,
+    ranks: int = 1,
+    off_loaded: TrialRequest | None = None,
+) -> Any:  # noqa: ANN401
+    """A model of class `cls` with random weights in `dtype` on `device`, quantised tensor by tensor if asked.
+
+    Of several `ranks` each gets its share of the weights that one would have. With a request that is to be `off_loaded` what has no room
+    on the device lies elsewhere.
+    """
     from accelerate import init_empty_weights  # noqa: PLC0415
     from transformers.initialization import no_init_weights  # noqa: PLC0415
 
@@ -44,30 +60,49 @@ def build_random(cls: Any, config: Mapping[str, Any], dtype: str, device: str, q
     # buffers are computed, not learned (rotary frequencies, position ids): they are built for real
     with init_empty_weights(include_buffers=False), no_init_weights():
         model = cls._from_config(parsed_config(config), dtype=wanted)
+    if ranks > 1:
+        model = divide(model, ranks)
     model.tie_weights()
-    if quantiser is not None:
-        replace_linears(model, quantiser, wanted)
-    materialise(model, wanted, device)
+    packer = None if quantiser is None else Packer(model, quantiser, wanted)
+    shelves = None if off_loaded is None else Shelves(model, off_loaded)
+    materialise(model, wanted, device, packer, shelves)
+    if shelves is not None:
+        shelves.dispatch(model)
     return model.eval()
 
 
-def materialise(model: Any, dtype: Any, device: str) -> None:  # noqa: ANN401
-    """Give every parameter without storage its memory and values; tied parameters stay tied."""
+def materialise(
+    model: Any,  # noqa: ANN401
+    dtype: Any,  # noqa: ANN401
+    device: str,
+    packer: Packer | None = None,
+    shelves: Shelves | None = None,
+) -> None:
+    """Give every parameter without storage its memory and values; tied parameters stay tied, and `packer` packs what it takes.
+
+    With `shelves` a parameter goes to the place that they say, and has no storage here if that is the disk.
+    """
     wide = _float32_names(model, dtype)
     source = _values(dtype)
     on_device = source.to(device)
     made: dict[int, Any] = {}
-    for prefix, module in model.named_modules():
+    for prefix, module in list(model.named_modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.device.type != "meta":
                 continue
+            full_name = f"{prefix}.{name}" if prefix else name
+            target = torch.float32 if wide is not None and wide.search(full_name) else dtype
+            if packer is not None and packer.takes(full_name):
+                packer.put(full_name, _values_for(parameter, full_name, target, "cpu", source).to(device))
+                continue
             key = id(parameter)
+            if shelves is not None and shelves.is_on_disk(full_name):
+                shelves.write(full_name, key, _values_for(parameter, full_name, target, "cpu", source))
+                continue
             if key not in made:
-                full_name = f"{prefix}.{name}" if prefix else name
-                target = torch.float32 if wide is not None and wide.search(full_name) else dtype
-                made[key] = _parameter(
-                    parameter, full_name, target, device, source if is_quantised(parameter) else on_device
-                )
+                place = device if shelves is None else shelves.device(full_name, device)
+                values = _values_for(parameter, full_name, target, place, source if place == "cpu" else on_device)
+                made[key] = torch.nn.Parameter(values, requires_grad=False)
             module._parameters[name] = made[key]  # noqa: SLF001  register_parameter refuses names it finds
         for name, buffer in list(module.named_buffers(recurse=False)):
             full_name = f"{prefix}.{name}" if prefix else name
@@ -75,23 +110,29 @@ def materialise(model: Any, dtype: Any, device: str) -> None:  # noqa: ANN401
             module._buffers[name] = widened.to(device)  # noqa: SLF001
 
 
-def _parameter(meta: Any, name: str, dtype: Any, device: str, source: Any) -> Any:  # noqa: ANN401
-    """One parameter with values; a quantised one is filled in 16 bits first, on the CPU."""
-    quantised = is_quantised(meta)
-    tensor = torch.empty(meta.shape, dtype=dtype, device="cpu" if quantised else device)
+def _values_for(meta: Any, name: str, dtype: Any, device: str, source: Any) -> Any:  # noqa: ANN401
+    """A tensor of the shape of `meta` with values; of a divided one this rank's share."""
+    if is_share(meta):
+        return filled_share(meta, dtype, device, source, constant=_constant(name) if meta.dim() <= 1 else None)
+    tensor = torch.empty(meta.shape, dtype=dtype, device=device)
     fill(tensor, name, source)
-    return quantise(meta, tensor, device) if quantised else torch.nn.Parameter(tensor, requires_grad=False)
+    return tensor
 
 
 def fill(tensor: Any, name: str, source: Any) -> None:  # noqa: ANN401
     """Values that keep activations finite: vectors are scales (1) or biases (0), matrices repeat the random block."""
     if tensor.dim() <= 1:
-        tensor.fill_(0.0 if name.endswith("bias") else 1.0)
+        tensor.fill_(_constant(name))
         return
     flat = tensor.view(-1)
     for start in range(0, flat.numel(), BLOCK_ELEMENTS):
         part = flat[start : start + BLOCK_ELEMENTS]
         part.copy_(source[: part.numel()])
+
+
+def _constant(name: str) -> float:
+    """The value of all elements of a vector."""
+    return 0.0 if name.endswith("bias") else 1.0
 
 
 def _values(dtype: Any) -> Any:  # noqa: ANN401

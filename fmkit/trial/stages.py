@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
+
+from fmkit.results.trial import InputsSummary
 from fmkit.trial import device_memory, process_memory
 from fmkit.trial.checks import run_checks
 from fmkit.trial.engines import open_engine
 from fmkit.trial.engines.base import Engine
+from fmkit.trial.evidence import WordErrors
 from fmkit.trial.failure import failure_of
-from fmkit.trial.request import CellOutcome, Phase, TrialOutcome, TrialRequest
+from fmkit.trial.items import is_many, read_items
+from fmkit.trial.many import answer_all
+from fmkit.trial.memory_limit import hold
+from fmkit.trial.notes import say
+from fmkit.trial.ranks.place import own_device
+from fmkit.trial.request import CellOutcome, Phase, Timing, TrialOutcome, TrialRequest
 
 Enter = Callable[[Phase], None]
 """Called when a phase begins."""
@@ -18,40 +28,89 @@ Enter = Callable[[Phase], None]
 PEAKS = ("prefill_peak_bytes", "decode_peak_bytes")
 
 
-def run_trial(request: TrialRequest, enter: Enter) -> TrialOutcome:
+def run_trial(
+    request: TrialRequest, enter: Enter, keep: Callable[[TrialOutcome], None] = lambda _: None
+) -> TrialOutcome:
     """Run one trial in this process, and after it the further workloads of its sweep with the same loaded model.
 
-    A workload of the sweep that fails does not stop the next one.
+    A workload of the sweep that fails does not stop the next one. Before each of them `keep` gets what is known so far, for one that takes
+    too much memory may take this process with it.
     """
-    on_device_before = device_memory.used_bytes() if request.device == "cuda" else None
+    on_device_before = _used_on_device(request)
     engine = open_engine(request)
     enter("warm-up")
     engine.warm_up()
+    means = () if request.limit_bytes is None else hold(request.limit_bytes, request.device)
     process_memory.settle()
-    meter = _Meter(engine, request.device, process_memory.resident_bytes(), on_device_before)
+    meter = _Meter(engine, request, process_memory.resident_bytes(), on_device_before)
     enter("load")
     started = time.perf_counter()
     engine.load()
     load_s = time.perf_counter() - started
+    if request.predictions_to is not None:
+        return _predictions(engine, request.predictions_to, load_s)
     measured = meter.measure(enter)
     enter("timing")
     timing = engine.timing()
     enter("output")
-    output = engine.answer()
+    answered = _answer(engine, request)
     enter("checks")
-    checks = run_checks(request.checks, engine.evidence(request.checks))
-    further = tuple(_further(engine, request.at(cell), meter, enter) for cell in request.further)
-    return TrialOutcome(
+    seen = engine.evidence(request.checks)
+    seen.word_errors = answered.word_errors or seen.word_errors
+    seen.unseen = {**request.unseen, **seen.unseen}
+    outcome = TrialOutcome(
         engine=engine.version(),
         task=engine.task,
         device=engine.device,
         measured=measured,
         load_s=load_s,
         timing=timing,
-        output=output,
-        checks=checks,
-        warnings=tuple(engine.warnings),
-        further=further,
+        output=answered.output,
+        checks=run_checks(request.checks, seen),
+        warnings=(*engine.warnings, *answered.notes),
+        limit_means=means,
+        asked=answered.asked,
+        inputs=answered.inputs,
+    )
+    for cell in request.further:
+        keep(outcome)
+        found = _further(engine, request.at(cell), meter, enter)
+        outcome = msgspec.structs.replace(outcome, further=(*outcome.further, found))
+    return outcome
+
+
+def _predictions(engine: Engine, path: str, load_s: float) -> TrialOutcome:
+    """Only write what the model predicts for a text, for another to be compared with."""
+    engine.record_predictions(Path(path))
+    return TrialOutcome(
+        engine=engine.version(), task=engine.task, device=engine.device, measured={}, load_s=load_s, timing=Timing(), output="",
+        checks=(),
+    )  # fmt: skip
+
+
+class _Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """The output of one input, or of many with their summary."""
+
+    output: str
+    asked: str = ""
+    notes: tuple[str, ...] = ()
+    inputs: InputsSummary | None = None
+    word_errors: WordErrors | None = None
+
+
+def _answer(engine: Engine, request: TrialRequest) -> _Answered:
+    """The answer to the one input, or to every line of the file of inputs."""
+    path = request.input_path
+    if path is None or not is_many(path):
+        reply = engine.answer()
+        return _Answered(output=reply.text, asked=reply.asked, notes=reply.notes)
+    precision = request.quantiser or request.dtype
+    output = None if request.output_path is None else Path(request.output_path)
+    items = read_items(Path(path), request.kind)
+    many = answer_all(items, engine.reply, request.model, precision, output, say)
+    asked = f"{len(items):,} inputs of {Path(path).name}"
+    return _Answered(
+        output=many.shown, asked=asked, notes=many.notes, inputs=many.summary, word_errors=many.word_errors
     )
 
 
@@ -81,9 +140,12 @@ class _Meter:
     Memory and time are taken in separate passes, because counting slows every operation.
     """
 
-    def __init__(self, engine: Engine, device: str, resident_before: int | None, on_device_before: int | None) -> None:
+    def __init__(
+        self, engine: Engine, request: TrialRequest, resident_before: int | None, on_device_before: int | None
+    ) -> None:
         self.engine = engine
-        self.on_device = device == "cuda"
+        self._request = request
+        self.on_device = request.device in ("cuda", "xpu")
         self.resident_before = resident_before
         self.on_device_before = on_device_before
         self.can_reset = process_memory.reset_peak()
@@ -116,12 +178,22 @@ class _Meter:
         if not self.on_device:
             return _known({"process_baseline_bytes": self.resident_before, "process_peak_bytes": peak})
         outside = None
-        used = device_memory.used_bytes()
+        used = _used_on_device(self._request)
         if used is not None and self.on_device_before is not None:
             outside = max(0, used - self.on_device_before - self.engine.reserved_bytes())
         reserved = measured.get("reserved_peak_bytes")
         total = None if outside is None or reserved is None else reserved + outside
         return _known({"process_peak_bytes": total, "device_runtime_bytes": outside, "host_peak_bytes": peak})
+
+
+def _used_on_device(request: TrialRequest) -> int | None:
+    """Bytes in use on the devices of the trial; a rank of a divided model has one of its own, and its neighbours theirs."""
+    if request.device != "cuda":
+        return None
+    if request.ranks is None:
+        return device_memory.used_bytes()
+    own = own_device()
+    return None if own is None else device_memory.used_bytes(own)
 
 
 def by_part(measured: dict[str, int]) -> dict[str, int]:

@@ -16,10 +16,12 @@ import msgspec
 
 from fmkit.errors import FmkitError, UnsafeInputError
 from fmkit.results.trial import TrialResult
-from fmkit.trial.paths import data_folder
+from fmkit.trial.paths import record_file
 
 SCHEMA_VERSION = 1
 LOCK_WAIT_S = 10.0
+READ_WAIT_S = 0.2
+"""How long an estimate waits for a writer: it goes on without the trials."""
 
 CREATE = """
 CREATE TABLE trial (
@@ -50,7 +52,7 @@ class TrialStore:
     """The kept trials in `path`, by default the user's own file; made at the first write."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path if path is not None else data_folder() / "trials.sqlite3"
+        self.path = path if path is not None else record_file()
 
     def add(self, result: TrialResult) -> None:
         """Keep a trial; StoreError where the file can't be written, is damaged, or belongs to a newer fmkit."""
@@ -58,16 +60,22 @@ class TrialStore:
         with self._open() as connection:
             connection.execute(INSERT, _row(result))
 
-    def merge(self, results: Iterable[TrialResult]) -> int:
-        """Keep trials of other machines or files; those known by their id are left as they are. Returns how many were new.
+    def merge(self, results: Iterable[TrialResult]) -> tuple[int, tuple[str, ...]]:
+        """Keep trials of other machines or files: how many were new, and the ids that are another trial's here, which stays.
 
         All or none are kept: it is one transaction.
         """
         self._make_folder()
+        added, conflicts = 0, []
         with self._open() as connection:
-            before = connection.total_changes
-            connection.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), [_row(one) for one in results])
-            return connection.total_changes - before
+            for row in map(_row, results):
+                known = connection.execute("SELECT record FROM trial WHERE id = ?", (row[0],)).fetchone()
+                if known is None:
+                    connection.execute(INSERT, row)
+                    added += 1
+                elif known[0] != row[-1] and _decode(known[0], self.path) != _decode(str(row[-1]), self.path):
+                    conflicts.append(str(row[0]))
+        return added, tuple(dict.fromkeys(conflicts))
 
     def all(self, model: str | None = None) -> list[TrialResult]:
         """The kept trials, oldest first, of one model where it is named."""
@@ -81,6 +89,20 @@ class TrialStore:
                     "SELECT record FROM trial WHERE model = ? ORDER BY date, id", (model,)
                 ).fetchall()
         return [_decode(record, self.path) for (record,) in rows]
+
+    def newest(self, engine: str, most: int) -> list[TrialResult]:
+        """At most so many trials of an engine, the newest first, without waiting for a writer; StoreError where they can't be read now."""
+        if not self.path.exists():
+            return []
+        try:
+            place = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(place, uri=True, timeout=READ_WAIT_S)) as connection:
+                found = connection.execute(
+                    "SELECT record FROM trial WHERE engine = ? ORDER BY date DESC, id LIMIT ?", (engine, most)
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"can't read the record of trials: {error}", where=str(self.path)) from error
+        return [_decode(record, self.path) for (record,) in found]
 
     def get(self, trial_id: str) -> TrialResult | None:
         """The trial of that id."""

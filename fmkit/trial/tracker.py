@@ -8,13 +8,15 @@ On CUDA the caching allocator keeps the peak itself.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+from fmkit.trial import devices
 
 CUDA_BLOCK_BYTES = 512
 
@@ -40,7 +42,8 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[misc]  # torch is not typ
         out = func(*args, **(kwargs or {}))
         for value in tree_iter(out):
             if isinstance(value, torch.Tensor):
-                self._add(value.untyped_storage())
+                for tensor in plain(value):
+                    self._add(tensor.untyped_storage())
         self.peak_bytes = max(self.peak_bytes, self.now_bytes)
         return out
 
@@ -57,42 +60,44 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[misc]  # torch is not typ
         self.now_bytes -= self._live.pop(key, 0)
 
 
-class CudaPeak:
-    """The same two questions answered by the CUDA caching allocator, summed over the devices in use.
+class AllocatorPeak:
+    """The same two questions answered by the caching allocator of a device, summed over the devices in use.
 
     `ignored_bytes` were allocated before and are no part of the answer: inputs, and what libraries took for workspaces.
     """
 
-    def __init__(self, ignored_bytes: int = 0) -> None:
+    def __init__(self, device: str, ignored_bytes: int = 0) -> None:
+        self._device = device
         self.ignored_bytes = ignored_bytes
 
     @property
     def peak_bytes(self) -> int:
         """Most bytes allocated since the last reset."""
-        return _over_devices(torch.cuda.max_memory_allocated) - self.ignored_bytes
+        return devices.over_all(self._device, "max_memory_allocated") - self.ignored_bytes
 
     @property
     def reserved_peak_bytes(self) -> int:
         """Most bytes the allocator took from the driver since the last reset: what it allocates is cut from these."""
-        return _over_devices(torch.cuda.max_memory_reserved)
+        return devices.over_all(self._device, "max_memory_reserved")
 
     def reset_peak(self) -> None:
         """Start a new phase."""
-        for index in range(torch.cuda.device_count()):
-            torch.cuda.reset_peak_memory_stats(index)
+        devices.forget_peaks(self._device)
 
 
 @contextmanager
 def watching(
     held: Iterable[Any], ignored: Iterable[Any], *, device: str, workspace_bytes: int = 0
-) -> Iterator[LiveStorages | CudaPeak]:
+) -> Iterator[LiveStorages | AllocatorPeak]:
     """Watch allocations on `device`; the tracker slows every operation, so nothing is timed inside.
 
-    `workspace_bytes` of a CUDA device were there before the model, and are not its own.
+    `workspace_bytes` of a device with an allocator were there before the model, and are not its own.
     """
-    if device == "cuda":
-        torch.cuda.synchronize()
-        peak = CudaPeak(workspace_bytes + sum(on_cuda(tensor.untyped_storage().nbytes()) for tensor in ignored))
+    if device in devices.WITH_PEAKS:
+        devices.finish(device)
+        peak = AllocatorPeak(
+            device, workspace_bytes + sum(on_cuda(tensor.untyped_storage().nbytes()) for tensor in ignored)
+        )
         peak.reset_peak()
         yield peak
         return
@@ -107,20 +112,6 @@ def on_cuda(size: int) -> int:
     (512, 512, 0)
     """
     return -(-size // CUDA_BLOCK_BYTES) * CUDA_BLOCK_BYTES
-
-
-def allocated_on_cuda() -> int:
-    """Bytes allocated now on all CUDA devices."""
-    return _over_devices(torch.cuda.memory_allocated)
-
-
-def reserved_on_cuda() -> int:
-    """Bytes that the allocator holds of all CUDA devices now, in use or not."""
-    return _over_devices(torch.cuda.memory_reserved)
-
-
-def _over_devices(count: Callable[[int], int]) -> int:
-    return sum(int(count(index)) for index in range(torch.cuda.device_count()))
 
 
 def storage_bytes(tensors: Iterable[Any]) -> int:
@@ -152,11 +143,27 @@ def tensors_in(value: Any, *, depth: int = 6) -> Iterator[Any]:  # noqa: ANN401
         stack.extend((child, left - 1) for child in children)
 
 
+def plain(tensor: Any) -> Iterator[Any]:  # noqa: ANN401
+    """The tensors with memory that a tensor is made of: itself, the parts of a packed one, nothing for one that is off-loaded.
+
+    A packed one's own size is what it stands for, and `meta` tensors have a size without memory.
+    """
+    if not hasattr(tensor, "__tensor_flatten__"):
+        if tensor.device.type != "meta":
+            yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        part = getattr(tensor, name)
+        if isinstance(part, torch.Tensor):  # a divided tensor names its mesh of devices too
+            yield from plain(part)
+
+
 def weight_tensors(model: Any) -> Iterator[Any]:  # noqa: ANN401
     """Parameters, buffers, and what quantisers hang on them (scales that are neither)."""
     for module in model.modules():
         owned = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        yield from owned
+        for tensor in owned:
+            yield from plain(tensor)
         for tensor in owned:
             yield from tensors_in([getattr(tensor, name, None) for name in ("quant_state", "SCB", "CB")])
         yield from tensors_in(getattr(module, "state", None), depth=2)

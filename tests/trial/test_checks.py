@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from fmkit.errors import UsageError
-from fmkit.trial.checks import CHECKS, check_names, loop_share, run_checks
-from fmkit.trial.evidence import Evidence
+from fmkit.trial.checks import CHECKS, QUICK, check_names, run_checks
+from fmkit.trial.checks.repetition import loop_share
+from fmkit.trial.evidence import Agreement, Evidence, NeedlePoint, TextScore, WordErrors
 
 
 def judge(name: str, **seen: Any) -> bool | None:
@@ -14,7 +15,28 @@ def judge(name: str, **seen: Any) -> bool | None:
     (check,) = run_checks((name,), evidence)
     assert check.name == name
     assert check.detail
+    assert check.reason
+    assert check.source
     return check.passed
+
+
+def point(tokens: int, *, found: bool = True) -> NeedlePoint:
+    return NeedlePoint(context_tokens=tokens, prompt_tokens=tokens, depth=0.5, retrieved=found, answer="")
+
+
+def score(nats: float) -> TextScore:
+    """100 tokens of 100 bytes each of which takes xz 3 bits: 208 nats."""
+    return TextScore(
+        nats=nats, tokens=100, text_bytes=100, compressed_bits_per_byte=3.0, uniform_bits_per_byte=4.0, window_tokens=8, stride_tokens=4, text="x",
+    )  # fmt: skip
+
+
+def agreement(kl: float, top1: float) -> Agreement:
+    return Agreement(mean_kl_nats=kl, kl_sd_nats=0.0, top1_share=top1, tokens=8, text="x", against="y")
+
+
+def errors(count: int) -> WordErrors:
+    return WordErrors(substitutions=count, deletions=0, insertions=0, words=10)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +66,22 @@ def judge(name: str, **seen: Any) -> bool | None:
             {"paraphrase_similarity": 0.2, "unrelated_similarity": 0.3},
         ),
         ("chat-template", {"has_chat_template": True}, {"has_chat_template": False, "instruction_tuned": True}),
+        ("valid-json", {"json_text": ' {"a": 1}'}, {"json_text": '```json {"a": 1}```'}),
+        (
+            "tool-call",
+            {"tool_text": "", "tool_arguments": '{"city": "Paris"}'},
+            {"tool_text": "", "tool_arguments": '{"city": 1}'},
+        ),
+        ("needle", {"needle": (point(512),)}, {"needle": (point(512, found=False),)}),
+        (
+            "needle",
+            {"needle": (point(512),), "needle_asked_tokens": 512},
+            {"needle": (point(512),), "needle_asked_tokens": 1024},
+        ),
+        ("perplexity", {"text_score": score(nats=100.0)}, {"text_score": score(nats=300.0)}),
+        ("quantised-kl", {"agreement": agreement(0.05, 0.9)}, {"agreement": agreement(0.2, 0.9)}),
+        ("quantised-top1", {"agreement": agreement(0.05, 0.9)}, {"agreement": agreement(0.05, 0.7)}),
+        ("word-error-rate", {"word_errors": errors(2)}, {"word_errors": errors(3)}),
     ],
 )
 def test_each_check_passes_fails_and_may_not_apply(name: str, good: dict[str, Any], bad: dict[str, Any]) -> None:
@@ -80,7 +118,12 @@ def test_loops_of_several_lengths() -> None:
 
 
 def test_names() -> None:
-    assert check_names(None) == tuple(CHECKS) == check_names(["all"])
+    assert check_names(None) == QUICK == check_names(["quick"])
+    assert check_names(["all"]) == tuple(CHECKS)
+    assert {"needle", "perplexity", "quantised-kl"} <= set(CHECKS) - set(QUICK)
+    assert check_names(["quick", "needle"]) == (*QUICK, "needle")
+    with pytest.raises(UsageError, match="none, and others"):
+        check_names(["none", "needle"])
     assert check_names(["none"]) == ()
     assert check_names(["deterministic", "deterministic"]) == ("deterministic",)
     with pytest.raises(UsageError, match="nearest: deterministic"):

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from fmkit.api.trial_measurements import memory_csv
 from fmkit.api.trial_run import TrialOptions
-from fmkit.api.trials import as_measurements
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.errors import (
     DoesNotFitError,
@@ -42,10 +42,14 @@ PRINTED_MIB = 0.02
 """llama.cpp prints buffers to 0.01 MiB, and weights as up to two of them."""
 
 
-def needs_xllamacpp(test: Any) -> Any:
+def where_installed(test: Any) -> Any:
     absent = find_spec("xllamacpp") is None
-    skipped = pytest.mark.skipif(absent, reason="xllamacpp is not installed (pip install xllamacpp, 34 MB)")
-    return pytest.mark.slow(skipped(test))
+    return pytest.mark.skipif(absent, reason="xllamacpp is not installed (pip install xllamacpp, 34 MB)")(test)
+
+
+def needs_xllamacpp(test: Any) -> Any:
+    """Runs llama.cpp, whose threads take all cores for seconds: a heavy proof."""
+    return pytest.mark.full(where_installed(test))
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +61,20 @@ def tried(path: Path, **options: Any) -> TrialResult:
     return try_model(str(path), engine="llama.cpp", device="cpu", keep=False, offline=True, **options)
 
 
-@needs_xllamacpp
-@pytest.mark.parametrize("file_type", ["F16", "Q8_0", "Q4_K_M"])
-@pytest.mark.parametrize(("config", "context"), [(SMOLLM, 300), (QWEN, 512), (GEMMA, 1100)])
+@where_installed
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "context", "file_type"),
+    [
+        (SMOLLM, 300, "Q8_0"),
+        *(
+            pytest.param(config, context, file_type, marks=pytest.mark.full)
+            for config, context in ((SMOLLM, 300), (QWEN, 512), (GEMMA, 1100))
+            for file_type in ("F16", "Q8_0", "Q4_K_M")
+            if (config, file_type) != (SMOLLM, "Q8_0")
+        ),
+    ],
+)
 def test_buffers_are_the_predicted_ones(config: str, context: int, file_type: str, tmp_path: Path) -> None:
     path = write_running_model(tmp_path / "model.gguf", small_spec(config), file_type)
     found = tried(path, context=context, checks=["none"], repeat=1)
@@ -68,7 +83,7 @@ def test_buffers_are_the_predicted_ones(config: str, context: int, file_type: st
     assert found.predicted["activations"] == pytest.approx(found.measured["activations"], rel=0.05)
     assert found.measured["process_peak_bytes"] > found.measured["cache"] + found.measured["process_baseline_bytes"]
     assert found.precision == "stored"
-    (row,) = csv.DictReader(StringIO(as_measurements([found])))
+    row, *_ = csv.DictReader(StringIO(memory_csv([found])))
     assert (row["quant"], row["kv_dtype"]) == (f"GGUF {file_type}", "f16")
     assert len(found.output) > 10
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from fmkit.errors import UnsafeInputError
 from fmkit.trial.checks import CHECKS
-from fmkit.trial.given_text import INPUTS
+from fmkit.trial.items import INPUTS
 from fmkit.trial.request import TrialOutcome
-from fmkit.trial.tasks.speech import RATE_HZ, read_wav
+from fmkit.trial.sound import read_wav
+from fmkit.trial.tasks.speech import RATE_HZ
 from tests.trial.tiny import CONFIGS, request
 from tests.trial.tiny import trial as run_tiny
 
@@ -65,24 +64,6 @@ def test_fill_mask(tmp_path: Path, tokenizer: Any) -> None:
     assert words.count("%") == 5
 
 
-def test_a_text_without_a_gap(tmp_path: Path, tokenizer: Any) -> None:
-    assert "no gap" in saved("bert", tmp_path, tokenizer, prompt="The train").output
-
-
-def test_embedding(tmp_path: Path, tokenizer: Any) -> None:
-    outcome = saved("minilm", tmp_path, tokenizer)
-    assert "3 texts as vectors of 64 numbers" in outcome.output
-    checks = {check.name: check for check in outcome.checks}
-    assert checks["embedding-symmetry"].passed is True
-    assert checks["paraphrase-closer"].value is not None
-
-
-def test_encoder_decoder(tmp_path: Path, tokenizer: Any) -> None:
-    outcome = saved("t5", tmp_path, tokenizer)
-    assert outcome.task == "text to text"
-    assert outcome.output is not None
-
-
 def test_text_generation_notes_what_the_checks_need(tmp_path: Path, tokenizer: Any) -> None:
     outcome = saved("gpt2", tmp_path, tokenizer, prompt="The train")
     checks = {check.name: check for check in outcome.checks}
@@ -111,23 +92,9 @@ def test_the_script_makes_the_packaged_texts(tmp_path: Path) -> None:
 
 
 def test_speech_is_what_whisper_takes() -> None:
-    samples = read_wav(INPUTS / "speech.wav")
+    samples = read_wav(INPUTS / "speech.wav", RATE_HZ)
     assert 1 < len(samples) / RATE_HZ < 10
     assert 0.1 < float(abs(samples).max()) <= 1.0
-
-
-def test_other_sound_is_refused(tmp_path: Path) -> None:
-    stereo = tmp_path / "stereo.wav"
-    with wave.open(str(stereo), "wb") as sound:
-        sound.setnchannels(2)
-        sound.setsampwidth(2)
-        sound.setframerate(44_100)
-        sound.writeframes(bytes(400))
-    with pytest.raises(UnsafeInputError, match="2 channels, 16 bit, 44100 Hz"):
-        read_wav(stereo)
-    (tmp_path / "text.wav").write_text("not a sound")
-    with pytest.raises(UnsafeInputError, match="no WAV file"):
-        read_wav(tmp_path / "text.wav")
 
 
 def test_request_defaults_to_random_weights() -> None:

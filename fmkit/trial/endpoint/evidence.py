@@ -1,34 +1,73 @@
-"""What the smoke checks need to see of a model behind a server."""
+"""What the checks need to see of a model behind a server."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from fmkit.trial.checks import agreement, deterministic, needle, perplexity, tool_call, valid_json
 from fmkit.trial.endpoint.client import EndpointClient, RefusedError
 from fmkit.trial.endpoint.generation import Dialect, Generation, generate
 from fmkit.trial.endpoint.request import EndpointRequest
 from fmkit.trial.evidence import Evidence
+from fmkit.trial.observe.needle import look_for_needles
+from fmkit.trial.observe.speaker import Answer, CannotAskError
+from fmkit.trial.observe.structured import ask_for_call, ask_for_json
 
 ANSWER_TOKENS = 128
-STRUCTURED_TOKENS = 128
-
-JSON_PROMPT = "Answer with one JSON object and nothing else: the keys city and country, for the capital of France."
-TOOL_PROMPT = "What is the weather in Paris now? Use the tool."
-TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather of a city now.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
+UNSEEN = {
+    "finite-logits": "a server shows no logits",
+    "held-out-text": "a server gives no probabilities of a text",
+    perplexity.NAME: "a server gives no probabilities of a text",
+    **dict.fromkeys(agreement.NAMES, "a server gives no probabilities of a text"),
 }
+"""Checks that can't be made from outside, and why."""
+
+
+class EndpointSpeaker:
+    """Asks a server; calls of tools are what it parses."""
+
+    tool_form = "the server parses"
+
+    def __init__(self, client: EndpointClient, model: str, dialect: Dialect) -> None:
+        self.chat = dialect.chat
+        self._client = client
+        self._model = model
+        self._dialect = dialect
+
+    def ask(
+        self, prompt: str, most_tokens: int, *, tools: Sequence[Mapping[str, Any]] = (), json: bool = False
+    ) -> Answer:
+        """As `Speaker.ask`; a server is told that JSON is wanted."""
+        options: dict[str, Any] = {"tools": list(tools)} if tools else {}
+        options |= {"response_format": {"type": "json_object"}} if json else {}
+        found = self._generated(prompt, most_tokens, **options)
+        return Answer(text=found.text, cut_off=found.finish == "length", tool_arguments=found.tool_arguments)
+
+    def count(self, prompt: str) -> int | None:
+        """As `Speaker.count`, by a request for one token; None where the server does not count, or does not take it."""
+        try:
+            return self._generated(prompt, 1).prompt_tokens
+        except CannotAskError:
+            return None
+
+    def _generated(self, prompt: str, most_tokens: int, **options: Any) -> Generation:  # noqa: ANN401
+        try:
+            return generate(self._client, self._model, prompt, most_tokens, self._dialect, **options)
+        except RefusedError as error:
+            raise CannotAskError(error.message) from error
 
 
 def evidence(
-    client: EndpointClient, model: str, request: EndpointRequest, dialect: Dialect, answer: Generation
+    client: EndpointClient,
+    model: str,
+    request: EndpointRequest,
+    dialect: Dialect,
+    answer: Generation,
+    say: Callable[[str], None],
 ) -> Evidence:
     """What the checks need to see; a check asks the server for no more than it was named for."""
-    tuned = dialect.chat if request.instruction_tuned is None else request.instruction_tuned
     numbers: dict[str, int] = {}
     seen = Evidence(
         task="text generation",
@@ -36,36 +75,20 @@ def evidence(
         tokens=[numbers.setdefault(piece, len(numbers)) for piece in answer.pieces],
         stopped=None if answer.finish is None else answer.finish != "length",
         has_chat_template=dialect.chat,
-        instruction_tuned=tuned,
-        unseen={
-            "finite-logits": "a server shows no logits",
-            "held-out-text": "a server gives no probabilities of a text",
-        },
+        instruction_tuned=dialect.chat if request.instruction_tuned is None else request.instruction_tuned,
+        unseen=dict(UNSEEN),
     )
-    if "deterministic" in request.checks:
+    if deterministic.NAME in request.checks:
         again = generate(client, model, request.prompt, ANSWER_TOKENS, dialect)
         seen.differing_share = differing_share(answer.pieces, again.pieces)
-    for check, prompt, options in (
-        ("valid-json", JSON_PROMPT, {"response_format": {"type": "json_object"}}),
-        ("tool-call", TOOL_PROMPT, {"tools": [TOOL]}),
-    ):
-        if check not in request.checks:
-            continue
-        if not dialect.chat or not tuned:
-            seen.unseen[check] = "it is for models tuned for chat"
-            continue
-        try:
-            found = generate(client, model, prompt, STRUCTURED_TOKENS, dialect, **options)
-        except RefusedError as error:
-            seen.unseen[check] = error.message
-            continue
-        if found.finish == "length":
-            seen.unseen[check] = f"the answer was cut off after {STRUCTURED_TOKENS} tokens"
-        elif check == "valid-json":
-            seen.json_text = found.text
-        else:
-            seen.tool_arguments = found.tool_arguments
-            seen.tool_text = found.text
+    speaker = EndpointSpeaker(client, model, dialect)
+    if valid_json.NAME in request.checks:
+        ask_for_json(speaker, seen)
+    if tool_call.NAME in request.checks:
+        ask_for_call(speaker, seen)
+    if needle.NAME in request.checks and request.held_out_path is not None:
+        contexts = [cell.context_tokens for cell in request.cells]
+        look_for_needles(speaker, seen, contexts, Path(request.held_out_path), say)
     return seen
 
 

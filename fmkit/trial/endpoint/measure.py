@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -19,6 +20,8 @@ from fmkit.trial.endpoint.models import Served
 from fmkit.trial.endpoint.prompt import PromptLength, length_for, prompt_of
 from fmkit.trial.endpoint.request import EndpointCell, EndpointMeasured, EndpointOutcome, EndpointRequest
 from fmkit.trial.endpoint.server import cache_usage, facts
+from fmkit.trial.items import Item, Reply
+from fmkit.trial.many import Many, answer_all
 from fmkit.trial.request import Timing, TrialFailure
 from fmkit.units import format_tokens
 
@@ -58,16 +61,42 @@ def measure(
             cells.append(TrialFailure(kind="failed", phase="timing", message=error.message))
     tell("asking for an answer ...")
     plain = msgspec.structs.replace(dialect, ignore_eos=False)
-    answer = generate(client, model.id, request.prompt, ANSWER_TOKENS, plain)
+    most = request.output_tokens or ANSWER_TOKENS
+    many = _many(client, model.id, plain, request, most, tell) if request.items else None
+    answer = generate(client, model.id, request.prompt, most, plain)
     tell("checking ...")
-    seen = evidence(client, model.id, request, plain, answer)
+    seen = evidence(client, model.id, request, plain, answer, tell)
     return EndpointOutcome(
         server=msgspec.structs.replace(told, api="chat" if dialect.chat else "completions"),
         cells=tuple(cells),
-        output=answer.text or "".join(answer.pieces),
+        output=answer.text or "".join(answer.pieces) if many is None else many.shown,
         checks=run_checks(request.checks, seen),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(() if many is None else many.notes)),
+        asked=Item(text=request.prompt).shown() if many is None else f"{len(request.items):,} inputs",
+        inputs=None if many is None else many.summary,
     )
+
+
+def _many(
+    client: EndpointClient,
+    model: str,
+    dialect: Dialect,
+    request: EndpointRequest,
+    most_tokens: int,
+    tell: Callable[[str], None],
+) -> Many:
+    """Every input of a file, one after the other."""
+
+    def reply(item: Item) -> Reply:
+        turns = [{"role": turn.role, "content": turn.content} for turn in item.turns]
+        options = {"messages": turns} if turns and dialect.chat else {}
+        text = item.text or "\n".join([*(turn.content for turn in item.turns), *item.texts])
+        found = generate(client, model, text, most_tokens, dialect, **options)
+        said = found.text or "".join(found.pieces)
+        return Reply(text=said, input_tokens=found.prompt_tokens, output_tokens=found.tokens)
+
+    output = None if request.output_path is None else Path(request.output_path)
+    return answer_all(request.items, reply, model, client.address.origin, output, tell)
 
 
 class _Bench:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fmkit.results.trial import Check, EndpointServer
+from fmkit.results.trial import Check, EndpointServer, InputsSummary
+from fmkit.trial.items import Item
 from fmkit.trial.request import Timing, TrialFailure
 
 
@@ -17,13 +18,20 @@ class EndpointCell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to ask of a server. `instruction_tuned` is what the catalog knows of the model; None: whether it takes chat decides."""
+    """What to ask of a server. `instruction_tuned` is what the catalog knows of the model; None: whether it takes chat decides.
+
+    `items` are asked one after the other instead of `prompt`, their answers written to `output_path`.
+    """
 
     prompt: str
     cells: tuple[EndpointCell, ...]
     repeat: int = 3
     checks: tuple[str, ...] = ()
     instruction_tuned: bool | None = None
+    held_out_path: str | None = None
+    items: tuple[Item, ...] = ()
+    output_path: str | None = None
+    output_tokens: int | None = None
 
 
 class EndpointMeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,3 +57,5 @@ class EndpointOutcome(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
+    asked: str = ""
+    inputs: InputsSummary | None = None

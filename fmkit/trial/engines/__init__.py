@@ -15,9 +15,13 @@ ENGINES = {
 }
 """Where the class of each engine is, or the function that chooses it."""
 
+RANK_ENGINE = "fmkit.trial.ranks.engine:RankEngine"
+"""The engine of one rank of a divided model: transformers alone can divide one here."""
+
 
 def open_engine(request: TrialRequest) -> Engine:
     """The engine of a request; imports its libraries."""
-    module, _, name = ENGINES[request.engine].partition(":")
+    place = ENGINES[request.engine] if request.ranks is None else RANK_ENGINE
+    module, _, name = place.partition(":")
     engine: Engine = getattr(import_module(module), name)(request)
     return engine

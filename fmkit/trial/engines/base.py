@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from fmkit.results.trial import EngineVersion
 from fmkit.trial.evidence import Evidence
+from fmkit.trial.items import Item, Reply
 from fmkit.trial.request import Timing, TrialRequest
 
 
@@ -48,8 +50,14 @@ class Engine(Protocol):
     def timing(self) -> Timing:
         """Process the input and decode a few tokens, several times, without counting memory."""
 
-    def answer(self) -> str:
-        """The model's real output for the request's input."""
+    def answer(self) -> Reply:
+        """The model's real output for the request's input, or for the packaged example."""
+
+    def reply(self, item: Item) -> Reply:
+        """The model's real output for one of many inputs."""
+
+    def record_predictions(self, path: Path) -> None:
+        """Write what the model predicts at each position of the request's text; UsageError where the engine does not show that."""
 
     def evidence(self, checks: tuple[str, ...]) -> Evidence:
-        """What the smoke checks named need to know."""
+        """What the checks named need to know; asks the model for what it has not seen yet."""

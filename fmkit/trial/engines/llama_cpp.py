@@ -9,13 +9,17 @@ import platform
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from fmkit.errors import TrialFailedError, UsageError
 from fmkit.results.trial import EngineVersion
+from fmkit.trial.checks import agreement, needle, perplexity, tool_call, valid_json
 from fmkit.trial.engines.llama_cpp_log import (
     LAST_BUFFER,
     LAST_WORDS,
@@ -26,8 +30,12 @@ from fmkit.trial.engines.llama_cpp_log import (
     threads_in,
 )
 from fmkit.trial.engines.llama_cpp_runs import Run, Said, decode_rate, difference, prefill_rate, run_of, said_in
+from fmkit.trial.engines.llama_cpp_speaker import LlamaCppSpeaker
 from fmkit.trial.evidence import Evidence
-from fmkit.trial.given_text import given_text
+from fmkit.trial.items import Item, Reply, Turn, single_item
+from fmkit.trial.notes import say
+from fmkit.trial.observe.needle import look_for_needles
+from fmkit.trial.observe.structured import ask_for_call, ask_for_json
 from fmkit.trial.request import Timing, TrialRequest
 
 ALL_LAYERS = -2
@@ -39,6 +47,10 @@ LOG_BUFFERS = 4
 UNSEEN = {
     "finite-logits": "llama.cpp's server shows the likeliest tokens, not all logits",
     "held-out-text": "llama.cpp's server scores no text that it was given",
+    perplexity.NAME: "llama.cpp's server scores no text that it was given (its own llama-perplexity does)",
+    **dict.fromkeys(
+        agreement.NAMES, "llama.cpp's server shows the likeliest tokens only (its own llama-perplexity compares)"
+    ),
 }
 """Checks that can't be made from outside of the server, and why."""
 
@@ -129,28 +141,54 @@ class LlamaCppEngine:
             decode_tokens_per_s=tuple(rate for rate in decoding if rate is not None),
         )
 
-    def answer(self) -> str:
+    def answer(self) -> Reply:
         """The continuation of the prompt or, where the file has a chat template, the answer to it; greedy."""
-        chat = bool(self.request.config.get("chat_template"))
-        seen = self._seen = Evidence(
-            task=self.task, random_weights=False, has_chat_template=chat, unseen=UNSEEN,
-            instruction_tuned=chat or "instruct" in self.request.model.casefold(),
+        return self.reply(single_item(self.request))
+
+    def reply(self, item: Item) -> Reply:
+        """The answer to one input; the checks judge the first."""
+        seen = Evidence(
+            task=self.task, random_weights=False, has_chat_template=self._chat, unseen=dict(UNSEEN),
+            instruction_tuned=self._chat or "instruct" in self.request.model.casefold(),
         )  # fmt: skip
-        text = given_text(self.request, "text.txt")
-        said = self._say(text, chat=chat)
+        first = self._seen is None
+        self._seen = self._seen or seen
+        turns = item.turns or (Turn(role="user", content=item.text_or("text.txt")),)
+        asked = (item if item.turns else msgspec.structs.replace(item, text=turns[0].content)).shown()
+        said = self._say(turns)
         if said is None:
-            return "(the prompt and its answer do not fit in the context: ask for a longer one)"
+            return Reply(
+                text="(the prompt and its answer do not fit in the context: ask for a longer one)", asked=asked
+            )
         seen.tokens = [token for token, _ in said.steps]
         seen.stopped = said.stopped
-        if "deterministic" in self.request.checks:
-            again = self._say(text, chat=chat)
+        if first and "deterministic" in self.request.checks:
+            again = self._say(turns)
             seen.repeat_difference = None if again is None else difference(said, again)
-        return said.text
+        return Reply(text=said.text, asked=asked, input_tokens=said.input_tokens, output_tokens=said.output_tokens)
+
+    def record_predictions(self, path: Path) -> None:
+        """Not possible: the server shows the likeliest tokens only."""
+        raise UsageError(UNSEEN[agreement.KL_NAME], where=str(path))
 
     def evidence(self, checks: tuple[str, ...]) -> Evidence:
-        """What the trial observed."""
-        del checks
-        return self._seen or Evidence(task=self.task, random_weights=False, unseen=UNSEEN)
+        """What the trial observed, and what else the checks named have to see."""
+        seen = self._seen or Evidence(task=self.task, random_weights=False, unseen=dict(UNSEEN))
+        if self.task == "text generation":
+            speaker = LlamaCppSpeaker(self.server, chat=self._chat)
+            if valid_json.NAME in checks:
+                ask_for_json(speaker, seen)
+            if tool_call.NAME in checks:
+                ask_for_call(speaker, seen)
+            if needle.NAME in checks and self.request.held_out_path is not None:
+                # what is longer than the context loaded for needs another load
+                look_for_needles(speaker, seen, [self.request.context_tokens], Path(self.request.held_out_path), say)
+        return seen
+
+    @property
+    def _chat(self) -> bool:
+        """Whether the file has a chat template."""
+        return bool(self.request.config.get("chat_template"))
 
     def buffers(self) -> dict[str, int]:
         """The buffers as parts of a trial's memory."""
@@ -216,15 +254,16 @@ class LlamaCppEngine:
     def _asked(self, **body: Any) -> Mapping[str, Any]:  # noqa: ANN401  JSON
         return answered(self.server.handle_completions(body))
 
-    def _say(self, text: str, *, chat: bool) -> Said | None:
+    def _say(self, turns: Sequence[Turn]) -> Said | None:
         """The model's greedy answer; None where it does not fit in the context."""
         room = {"max_tokens": self.request.output_tokens, "temperature": 0, "cache_prompt": False}
-        if chat:
-            turns = [{"role": "user", "content": text}]
+        if self._chat:
+            said = [{"role": turn.role, "content": turn.content} for turn in turns]
             answer = self.server.handle_chat_completions(
-                {"messages": turns, "logprobs": True, "top_logprobs": 1, **room}
+                {"messages": said, "logprobs": True, "top_logprobs": 1, **room}
             )
         else:
+            text = "\n".join(turn.content for turn in turns)
             answer = self.server.handle_completions({"prompt": text, "logprobs": 1, **room})
         if (answer.get("error") or {}).get("type") == TOO_LONG:
             return None

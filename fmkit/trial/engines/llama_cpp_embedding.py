@@ -8,7 +8,7 @@ from typing import Any
 
 from fmkit.trial.engines.llama_cpp import LlamaCppEngine, answered
 from fmkit.trial.evidence import Evidence
-from fmkit.trial.given_text import given_text
+from fmkit.trial.items import Item, Reply
 from fmkit.trial.request import Timing
 
 Vector = list[float]
@@ -37,32 +37,34 @@ class LlamaCppEmbedding(LlamaCppEngine):
             taken_s.append(time.perf_counter() - started)
         return Timing(ttft_s=tuple(taken_s))
 
-    def answer(self) -> str:
-        """The width of the vectors and the similarities of the texts to the first one."""
-        texts = [line for line in given_text(self.request, "sentences.txt").splitlines() if line.strip()]
+    def reply(self, item: Item) -> Reply:
+        """The vectors, and the similarity of each text to the first."""
+        texts = item.lines_or("sentences.txt")
         # one at a time: which texts share a batch is the server's choice, and changes the last digits
         vectors, again = ([self._vectors([text])[0] for text in texts] for _ in range(2))
         backwards = self._vectors(texts[::-1])[::-1]
         numbers = [number for vector in vectors for number in vector]
-        seen = self._seen = Evidence(
+        seen = Evidence(
             task=self.task,
             random_weights=False,
             finite_share=sum(map(math.isfinite, numbers)) / len(numbers),
             repeat_difference=_most_apart(vectors, again),
         )
-        lines = [f"{len(texts)} texts as vectors of {len(vectors[0])} numbers"]
+        self._seen = self._seen or seen
+        count = "1 text as a vector" if len(texts) == 1 else f"{len(texts)} texts as vectors"
+        lines = [f"{count} of {len(vectors[0])} numbers"]
         if len(texts) > 1:
             table = [[_dot(one, other) for other in vectors] for one in vectors]
             seen.symmetry_difference = _most_apart(
                 table, [[_dot(one, other) for other in backwards] for one in backwards]
             )
             lines += [
-                f"similarity {similarity:+.3f}: {texts[0]} | {text}"
+                f"similarity {similarity:+.3f}: {text}"
                 for similarity, text in zip(table[0][1:], texts[1:], strict=True)
             ]
-            if self.request.prompt is None and self.request.input_path is None:
+            if item.is_packaged:
                 seen.paraphrase_similarity, seen.unrelated_similarity = table[0][1:3]
-        return "\n".join(lines)
+        return Reply(text="\n".join(lines), asked=texts[0], data={"vectors": vectors})
 
     def settings(self, path: str) -> Any:  # noqa: ANN401
         """As for text, with a micro-batch that takes an input as a whole."""

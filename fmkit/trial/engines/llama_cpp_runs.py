@@ -22,26 +22,34 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """A generated text: `steps` has the id and the log-probability of each token, `stopped` whether the model ended it itself."""
+    """A generated text: `steps` has the id and the log-probability of each token, `stopped` whether the model ended it itself.
+
+    Tokens read and generated are as the server counts them; `steps` leaves out those whose bytes are no whole character.
+    """
 
     text: str
     steps: tuple[tuple[int, float], ...]
     stopped: bool
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 def said_in(answer: Mapping[str, Any]) -> Said:
     """The text in an answer of either kind, what a reasoning model thought before it included.
 
-    >>> said_in({"choices": [{"text": "yes", "finish_reason": "stop"}]})
-    Said(text='yes', steps=(), stopped=True)
+    >>> said_in({"choices": [{"text": "yes", "finish_reason": "stop"}], "usage": {"prompt_tokens": 7, "completion_tokens": 1}})
+    Said(text='yes', steps=(), stopped=True, input_tokens=7, output_tokens=1)
     """
     (choice,) = answer["choices"]
+    usage = answer.get("usage") or {}
     message = choice.get("message") or {"content": choice.get("text")}
     words = (message.get("reasoning_content"), message.get("content"))
     return Said(
         text="\n".join(part for part in words if part),
         steps=tuple((step["id"], step["logprob"]) for step in (choice.get("logprobs") or {}).get("content", ())),
         stopped=choice["finish_reason"] == "stop",
+        input_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
     )
 
 

@@ -16,28 +16,31 @@ import torch
 
 from fmkit.errors import UsageError
 from fmkit.results.trial import EngineVersion
-from fmkit.trial import process_memory
+from fmkit.trial import devices, process_memory
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.folder import require_safetensors
+from fmkit.trial.items import Item, Reply, single_item
 from fmkit.trial.loaded import NO_MEANING, Loaded
-from fmkit.trial.quantised import settings_for
+from fmkit.trial.notes import say
+from fmkit.trial.observe.in_transformers import observe
+from fmkit.trial.offload import loading_off_loaded, off_loaded_bytes
+from fmkit.trial.quantised import REPACKED_ON_CPU, prepare, settings_for
 from fmkit.trial.random_weights import build_random, parsed_config
+from fmkit.trial.ranks.weights import hold_own_bytes, loading
 from fmkit.trial.request import Timing, TrialRequest
 from fmkit.trial.shorten import with_layers
 from fmkit.trial.tasks import task_for
 from fmkit.trial.tasks.base import cache_of, next_step, scores_of
 from fmkit.trial.tracker import (
-    CudaPeak,
+    AllocatorPeak,
     LiveStorages,
-    allocated_on_cuda,
-    reserved_on_cuda,
     storage_bytes,
     tensors_in,
     watching,
     weight_tensors,
 )
 
-LIBRARIES = ("torch", "transformers", "accelerate", "safetensors", "bitsandbytes")
+LIBRARIES = ("torch", "transformers", "accelerate", "safetensors", "bitsandbytes", "torchao", "optimum-quanto")
 COUNTED_AT_ONCE = 1024**2
 
 WARM_UP_PARAMETERS = 128 * 1024**2
@@ -70,24 +73,29 @@ class TransformersEngine:
         self.warnings: list[str] = []
         self._loaded: Loaded | None = None
         self._workspace_bytes = 0
+        self._repacked_bytes = 0
         self._finite_share: float | None = None
         self._repeat_difference: float | None = None
         self._seen: Evidence | None = None
         quiet()
-        if request.device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("this PyTorch sees no CUDA device", where="--device", next_command="fmkit hardware show")
+        devices.require(request.device)
         self._class = transformers_class(request)
         self._task = task_for(request.kind, self._class.__name__)
         self.task = self._task.name
-        self.device = (
-            torch.cuda.get_device_name() if request.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-        )
+        self.device = devices.described(request.device)
+        if request.device in devices.NEVER_RUN:
+            self.warnings.append(f"no trial of ours has run on {request.device}: what it reports was held against nothing yet")
 
     @property
     def loaded(self) -> Loaded:
         """The model; `load` comes first."""
         assert self._loaded is not None
         return self._loaded
+
+    @property
+    def _ranks(self) -> int:
+        """Processes that share the model."""
+        return 1 if self.request.ranks is None else self.request.ranks.count
 
     def version(self) -> EngineVersion:
         """Versions of transformers and of what it rests on."""
@@ -104,6 +112,9 @@ class TransformersEngine:
 
         A cold baseline charged about 100 MiB of lazily imported modules to the model.
         """
+        if self.request.quantiser is not None:
+            told = prepare(self.request.quantiser, self.request.device)
+            self.warnings += [told] if told is not None else []
         tiny = _try_one_layer(self.request, self._class)
         with torch.inference_mode():
             if tiny is not None:
@@ -117,20 +128,38 @@ class TransformersEngine:
             del out
         del tiny, small
         _collect(self.request.device)
-        if self.request.device == "cuda":
-            self._workspace_bytes = allocated_on_cuda()  # cuBLAS keeps its workspace
+        if self.request.device in devices.WITH_PEAKS:
+            self._workspace_bytes = devices.over_all(self.request.device, "memory_allocated")  # cuBLAS keeps its workspace
 
     def load(self) -> None:
         """Random weights in place, or a folder's safetensors files."""
         request = self.request
         if request.folder is None:
-            model = build_random(self._class, request.config, request.dtype, request.device, request.quantiser)
+            model = build_random(
+                self._class, request.config, request.dtype, request.device, request.quantiser, ranks=self._ranks,
+                off_loaded=request if request.offload else None,
+            )  # fmt: skip
             self._loaded = Loaded(model, request)
         else:
             model = self._from_folder(Path(request.folder))
             self._loaded = Loaded(model, request, processor=self._processor(Path(request.folder)))
+        if request.quantiser in REPACKED_ON_CPU and request.device == "cpu":
+            self._repack()
         if request.device == "cpu" and request.dtype == "float16":
             self.warnings.append("float16 on a CPU is slow: most CPUs compute it by conversion; memory is unaffected")
+
+    def _repack(self) -> None:
+        """Make the first call, in which the quantiser packs its matrices anew for this CPU: that moment is the load's, not the prompt's."""
+        before = storage_bytes(weight_tensors(self.loaded.model))
+        inputs = self._task.inputs(self.loaded, (self.request.image_tokens or 0) + 8)
+        with torch.no_grad():
+            self.loaded.run(**inputs)
+        after = storage_bytes(weight_tensors(self.loaded.model))
+        if after != before:
+            self._repacked_bytes = after - before
+            self.warnings.append(
+                f"bitsandbytes packed the 4-bit weights anew for this CPU at the first call: {after - before:+,} B, which are counted as activations"
+            )
 
     def use(self, request: TrialRequest) -> None:
         """Take the workload of another request; the model stays loaded, and what the allocator kept of the last run goes back."""
@@ -143,17 +172,17 @@ class TransformersEngine:
         _collect(self.request.device)
 
     def reserved_bytes(self) -> int:
-        """What the CUDA caching allocator holds now, over all devices."""
-        if self.request.device != "cuda":
+        """What the device's caching allocator holds now, over all devices."""
+        if self.request.device not in devices.WITH_PEAKS:
             return 0
-        return reserved_on_cuda()
+        return devices.over_all(self.request.device, "memory_reserved")
 
     def prefill_memory(self) -> dict[str, int]:
         """Bytes of weights, of the peak while the input is processed, and of the cache right after."""
         weights = list(weight_tensors(self.loaded.model))
         inputs = self._prompt(self.request.context_tokens)
         # not inference_mode: there composite operations run as one, and what they hold inside is not seen
-        found = {"weights": storage_bytes(weights)}
+        found = {"weights": storage_bytes(weights) - self._repacked_bytes, **off_loaded_bytes(self.loaded.model)}
         with torch.no_grad(), self._watching(weights, inputs.values()) as live:
             out = self.loaded.run(**inputs)
             found |= {"prefill_peak_bytes": live.peak_bytes, **_reserved(live)}
@@ -186,7 +215,7 @@ class TransformersEngine:
         _collect(self.request.device)
         return found
 
-    def _watching(self, weights: list[Any], ignored: Iterable[Any]) -> AbstractContextManager[LiveStorages | CudaPeak]:
+    def _watching(self, weights: list[Any], ignored: Iterable[Any]) -> AbstractContextManager[LiveStorages | AllocatorPeak]:
         return watching(weights, ignored, device=self.request.device, workspace_bytes=self._workspace_bytes)
 
     def timing(self) -> Timing:
@@ -208,7 +237,7 @@ class TransformersEngine:
                 out = self.loaded.run(**prompt)
                 taken_s = _now(self.request.device) - started
                 scores = scores_of(_text_part(out)).float().clone()
-                decoded = steps if run or self.request.device == "cuda" else 1
+                decoded = steps if run or self.request.device != "cpu" else 1
                 decoded_s = self._decode(out, token, decoded) if steps else 0.0
             del out
             if before is not None:
@@ -240,21 +269,42 @@ class TransformersEngine:
             step = {**step, **{name: again[name] for name in ("past_key_values", "cache_params") if name in again}}
         return _now(self.request.device) - started
 
-    def answer(self) -> str:
+    def answer(self) -> Reply:
         """The real output, or that there is none to expect."""
-        self._seen = Evidence(task=self.task, random_weights=self.request.random_weights)
         if self.request.random_weights:
-            return NO_MEANING
+            return Reply(text=NO_MEANING)
         if self.loaded.processor is None:
-            return "(no tokenizer beside the weights: the output can't be read)"
+            return Reply(text="(no tokenizer beside the weights: the output can't be read)")
+        return self.reply(single_item(self.request))
+
+    def reply(self, item: Item) -> Reply:
+        """The answer to one input; the checks judge the first."""
+        if self.loaded.processor is None:
+            raise UsageError("there is no tokenizer beside the weights, and no input can be read without")
+        seen = Evidence(task=self.task, random_weights=self.request.random_weights)
+        self._seen = self._seen or seen
         with torch.inference_mode():
-            return self._task.answer(self.loaded, self._seen)
+            return self._task.answer(self.loaded, seen, item)
+
+    def record_predictions(self, path: Path) -> None:
+        """Write the predictions for the text of `--reference`, or for the held-out text."""
+        from fmkit.trial.observe.predictions import record  # noqa: PLC0415  only where two models are compared
+
+        if self.loaded.processor is None:
+            raise UsageError("there is no tokenizer beside the weights, and no text can be read without")
+        text = self.request.reference_path or self.request.held_out_path
+        assert text is not None
+        record(self.loaded, Path(text), path)
 
     def evidence(self, checks: tuple[str, ...]) -> Evidence:
-        """What the trial observed."""
-        del checks
+        """What the trial observed, and what else the checks named have to see."""
         seen = self._seen or Evidence(task=self.task, random_weights=self.request.random_weights)
-        seen.finite_share = self._finite_share
+        if self._task.name == "text generation" and not seen.random_weights and self.loaded.processor is not None:
+            contexts = [self.request.context_tokens, *(cell.context_tokens for cell in self.request.further)]
+            with torch.inference_mode():
+                observe(self.loaded, seen, checks, contexts, say)
+        shares = [share for share in (seen.finite_share, self._finite_share) if share is not None]
+        seen.finite_share = min(shares, default=None)
         seen.repeat_difference = self._repeat_difference
         return seen
 
@@ -269,8 +319,14 @@ class TransformersEngine:
         arguments: dict[str, Any] = {"dtype": dtype}
         if request.quantiser is not None:
             arguments["quantization_config"] = settings_for(request.quantiser, dtype)
-        if request.device == "cuda":
+        if self._ranks > 1:
+            arguments |= loading(self._ranks)
+        elif request.offload:
+            arguments |= loading_off_loaded(request)
+        elif request.device == "cuda":
             arguments["device_map"] = "auto" if torch.cuda.device_count() > 1 else {"": 0}
+        elif request.device != "cpu":
+            arguments["device_map"] = {"": request.device}
         model, info = self._class.from_pretrained(
             folder,
             local_files_only=True,
@@ -284,6 +340,8 @@ class TransformersEngine:
             self.warnings.append(
                 f"{len(missing)} tensors are missing from the files and random: {', '.join(missing[:3])}"
             )
+        if self._ranks > 1:
+            hold_own_bytes(model)
         return model.eval()
 
     def _processor(self, folder: Path) -> Any:  # noqa: ANN401
@@ -309,9 +367,9 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _reserved(live: LiveStorages | CudaPeak) -> dict[str, int]:
+def _reserved(live: LiveStorages | AllocatorPeak) -> dict[str, int]:
     """The most that the device's allocator took from the driver; nothing on a CPU."""
-    return {"reserved_peak_bytes": live.reserved_peak_bytes} if isinstance(live, CudaPeak) else {}
+    return {"reserved_peak_bytes": live.reserved_peak_bytes} if isinstance(live, AllocatorPeak) else {}
 
 
 def _text_part(out: Any) -> Any:  # noqa: ANN401
@@ -369,15 +427,13 @@ def _try_one_layer(request: TrialRequest, cls: Any) -> Loaded | None:  # noqa: A
 
 def _now(device: str) -> float:
     """Seconds of a steady clock, after the device has finished what it was given."""
-    if device == "cuda":
-        torch.cuda.synchronize()
+    devices.finish(device)
     return time.perf_counter()
 
 
 def _collect(device: str) -> None:
     gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
+    devices.give_back(device)
 
 
 def quiet() -> None:

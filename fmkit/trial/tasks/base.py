@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from fmkit.trial.evidence import Evidence
+from fmkit.trial.items import Item, Reply
 from fmkit.trial.loaded import Loaded
 
 
@@ -23,8 +24,8 @@ class Task(Protocol):
     def inputs(self, loaded: Loaded, tokens: int) -> dict[str, Any]:
         """Tensors of the true shapes that leave `tokens` tokens in the decoder's cache (for an encoder: its input)."""
 
-    def answer(self, loaded: Loaded, seen: Evidence) -> str:
-        """The answer to the example or the user's input; notes in `seen` what the checks want to know."""
+    def answer(self, loaded: Loaded, seen: Evidence, item: Item) -> Reply:
+        """The answer to an input, or to the packaged example; notes in `seen` what the checks want to know."""
 
 
 def next_step(out: Any, token: Any) -> dict[str, Any]:  # noqa: ANN401

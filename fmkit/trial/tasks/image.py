@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from fmkit.errors import UsageError
+from fmkit.errors import UnsafeInputError, UsageError
 from fmkit.trial.evidence import Evidence
+from fmkit.trial.items import Item, Reply
 from fmkit.trial.loaded import Loaded
 from fmkit.trial.tasks.text import generate
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
+def read_image(path: Path) -> Any:  # noqa: ANN401  a picture of Pillow's
+    """A picture in RGB; UnsafeInputError for a file that is none, or that unpacks to more pixels than Pillow thinks safe."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
-def _image(loaded: Loaded) -> Any:  # noqa: ANN401
-    from PIL import Image  # noqa: PLC0415
-
-    with Image.open(loaded.file("picture.png", IMAGE_SUFFIXES)) as image:
-        return image.convert("RGB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UnsafeInputError(f"{path.name} is no picture that can be read", where=str(path)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnsafeInputError(f"{path.name} has too many pixels: {error}", where=str(path)) from error
 
 
 SEVERAL_IMAGES = ("idefics2", "idefics3", "smolvlm")
@@ -46,14 +55,27 @@ class ImageText:
         """One text of `tokens` tokens and one picture per sequence."""
         return {"input_ids": loaded.token_ids(tokens), "pixel_values": _pixels(loaded)}
 
-    def answer(self, loaded: Loaded, seen: Evidence) -> str:
+    def answer(self, loaded: Loaded, seen: Evidence, item: Item) -> Reply:
         """The chance of each caption, best first."""
-        del seen
-        captions = [line for line in loaded.text("captions.txt").splitlines() if line.strip()]
-        given = loaded.processor(text=captions, images=_image(loaded), return_tensors="pt", padding=True)
-        chances = torch.softmax(loaded.model(**loaded.to_device(given)).logits_per_image[0].float(), dim=-1).tolist()
+        captions = item.lines_or("captions.txt")
+        path = item.file_or(item.image, "picture.png")
+        made = loaded.processor(
+            text=captions, images=read_image(path), return_tensors="pt", padding=True, truncation=True
+        )
+        given = loaded.to_device(made)
+        out = loaded.model(**given)
+        logits = out.logits_per_image[0].float()
+        seen.finite_share = float(torch.isfinite(logits).float().mean())
+        # SigLIP was trained to judge each caption by itself
+        alone = "siglip" in loaded.config.model_type
+        chances = (torch.sigmoid(logits) if alone else torch.softmax(logits, dim=-1)).tolist()
         ranked = sorted(zip(chances, captions, strict=True), reverse=True)
-        return "\n".join(f"{chance:.1%} {caption}" for chance, caption in ranked)
+        return Reply(
+            text="\n".join(f"{chance:.1%} {caption}" for chance, caption in ranked),
+            asked=f"which caption suits {path.name}",
+            data={"captions": {caption: chance for chance, caption in ranked}},
+            input_tokens=int(given["input_ids"].numel()),
+        )
 
 
 class VisionChat:
@@ -76,17 +98,23 @@ class VisionChat:
         ids[:, :taken] = marker
         return {"input_ids": ids, "pixel_values": _pixels(loaded)}
 
-    def answer(self, loaded: Loaded, seen: Evidence) -> str:
+    def answer(self, loaded: Loaded, seen: Evidence, item: Item) -> Reply:
         """What the model says about the picture."""
         processor = loaded.processor
-        question = loaded.text("question.txt")
+        path = item.file_or(item.image, "picture.png")
+        question = item.text_or("question.txt")
         if getattr(processor, "chat_template", None):
-            turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
-            prompt = processor.apply_chat_template(turns, add_generation_prompt=True)
+            seen.has_chat_template = True
+            said: list[dict[str, Any]] = [
+                {"role": turn.role, "content": [{"type": "text", "text": turn.content}]} for turn in item.turns
+            ]
+            said = said or [{"role": "user", "content": [{"type": "text", "text": question}]}]
+            said[-1]["content"].insert(0, {"type": "image"})
+            prompt = processor.apply_chat_template(said, add_generation_prompt=True)
         else:
             prompt = f"USER: {getattr(processor, 'image_token', '<image>')}\n{question} ASSISTANT:"
-        given = loaded.to_device(processor(text=prompt, images=_image(loaded), return_tensors="pt"))
-        return generate(loaded, seen, given["input_ids"].shape[1], **given)
+        given = loaded.to_device(processor(text=prompt, images=read_image(path), return_tensors="pt"))
+        return generate(loaded, seen, given["input_ids"].shape[1], f"{path.name}: {question}", **given)
 
 
 def _image_token(loaded: Loaded) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-import wave
-from array import array
-from pathlib import Path
 from typing import Any
 
-from fmkit.errors import UnsafeInputError
+import msgspec
+
+from fmkit.trial.checks.word_errors import word_errors
 from fmkit.trial.evidence import Evidence
+from fmkit.trial.items import Item, Reply, packaged_text
 from fmkit.trial.loaded import Loaded
+from fmkit.trial.sound import read_wav
 from fmkit.trial.tasks.text import generate
 
 RATE_HZ = 16_000
+START_TOKENS = 8
+"""Room for the tokens that a decoder starts from: language, task, whether it gives times."""
 
 
 class Transcription:
@@ -30,27 +32,32 @@ class Transcription:
         features = loaded.noise(loaded.request.sequences, config.num_mel_bins, frames)
         return {"input_features": features, "decoder_input_ids": loaded.token_ids(tokens)}
 
-    def answer(self, loaded: Loaded, seen: Evidence) -> str:
-        """The transcript of the recording."""
-        samples = read_wav(loaded.file("speech.wav", (".wav",)))
-        given = loaded.processor(samples, sampling_rate=RATE_HZ, return_tensors="pt")
-        return generate(loaded, seen, 0, **loaded.to_device(given))
+    def answer(self, loaded: Loaded, seen: Evidence, item: Item) -> Reply:
+        """The transcript of the recording, window by window; held against the reference where there is one."""
+        path = item.file_or(item.audio, "speech.wav")
+        extractor = getattr(loaded.processor, "feature_extractor", loaded.processor)
+        rate_hz = int(getattr(extractor, "sampling_rate", RATE_HZ))
+        samples = read_wav(path, rate_hz)
+        window = int(getattr(extractor, "n_samples", 0)) or len(samples)
+        limit = int(getattr(loaded.config, "max_target_positions", 0) or loaded.request.output_tokens + START_TOKENS)
+        most = min(loaded.request.output_tokens, limit - START_TOKENS)
+        pieces = [samples[start : start + window] for start in range(0, max(1, len(samples)), window)]
+        replies = [self._piece(loaded, seen, piece, rate_hz, most) for piece in pieces]
+        text = " ".join(reply.text for reply in replies if reply.text)
+        reference = item.reference if item.audio is not None else item.reference or packaged_text("speech.txt")
+        if reference is not None:
+            seen.word_errors = word_errors(reference, text)
+        cut = len(pieces) > 1
+        return Reply(
+            text=text,
+            asked=f"{path.name}, {len(samples) / rate_hz:.1f} s",
+            data={"audio_s": len(samples) / rate_hz, **(
+                {"word_errors": msgspec.to_builtins(seen.word_errors)} if reference is not None else {}
+            )},
+            output_tokens=sum(reply.output_tokens or 0 for reply in replies),
+            notes=(f"read in {len(pieces)} windows: a word at a cut may be lost",) if cut else (),
+        )  # fmt: skip
 
-
-def read_wav(path: Path) -> Any:  # noqa: ANN401  a numpy array
-    """Samples in [-1, 1] of a mono, 16-bit, 16 kHz WAV file; UnsafeInputError for any other."""
-    import numpy as np  # noqa: PLC0415
-
-    wanted = "a mono 16-bit WAV file at 16 kHz"
-    try:
-        with wave.open(str(path), "rb") as sound:
-            shape = (sound.getnchannels(), sound.getsampwidth(), sound.getframerate())
-            if shape != (1, 2, RATE_HZ):
-                found = f"{shape[0]} channels, {8 * shape[1]} bit, {shape[2]} Hz"
-                raise UnsafeInputError(f"{path.name} has {found}; {wanted} is needed", where=str(path))
-            samples = array("h", sound.readframes(sound.getnframes()))
-    except (wave.Error, EOFError) as error:
-        raise UnsafeInputError(f"{path.name} is no WAV file ({error}); {wanted} is needed", where=str(path)) from error
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return np.asarray(samples, dtype=np.float32) / 32768.0
+    def _piece(self, loaded: Loaded, seen: Evidence, samples: Any, rate_hz: int, most: int) -> Reply:  # noqa: ANN401
+        given = loaded.processor(samples, sampling_rate=rate_hz, return_tensors="pt")
+        return generate(loaded, seen, 0, "", max_new_tokens=most, **loaded.to_device(given))
