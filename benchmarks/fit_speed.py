@@ -50,18 +50,19 @@ def write_effects(problem: Problem, effects: Floats) -> None:
 def write_spreads(found: dict[str, tuple[float, float, int]]) -> None:
     """The ranges; a basis with too few measurements of its own gets those of the next wider one, and none is narrower than that of a narrower one."""
     quantities = ("decode", "prefill", "throughput")
-    rows: dict[tuple[str, str, str], tuple[float, float, int]] = {}
+    rows: dict[tuple[str, str, str, str], tuple[float, float, int]] = {}
     for quantity in quantities:
         wider = found.get(f"{quantity} extrapolated") or found.get(f"{quantity} class") or (0.3, 3.0, 0)
         for basis in reversed(BASES):  # from the widest to the narrowest
             wider = found.get(f"{quantity} {basis}", wider)
-            rows[quantity, basis, ""] = wider
+            rows[quantity, basis, "", ""] = wider
             for name, values in found.items():
                 if name.startswith(f"{quantity} {basis} "):
-                    rows[quantity, basis, name.split(" ", 2)[2]] = values
+                    engine, _, kind = name.split(" ", 2)[2].partition(" ")
+                    rows[quantity, basis, engine, kind] = values
     with (FOLDER / "spreads.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("quantity", "basis", "engine", "low", "high", "points"))
+        writer.writerow(("quantity", "basis", "engine", "kind", "low", "high", "points"))
         for key, (low, high, points) in sorted(rows.items()):
             writer.writerow((*key, f"{low:.3f}", f"{high:.3f}", points))
 

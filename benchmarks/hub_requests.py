@@ -64,10 +64,15 @@ def sizings(hub: StandIn, folder: Path) -> list[dict[str, Any]]:
     """A row per repository and reader."""
     rows: list[dict[str, Any]] = []
     peer = hf_mem(hub)
-    for name in ("single", "sharded-70b", "29-quants", "gated"):
+    for name in ("single", "talks", "sharded-70b", "29-quants", "gated"):
         for state in ("cold", "warm"):
             row = measured(hub, partial(find_model, f"acme/{name}", None, None, offline=False, folder=folder))
             rows.append({"repository": name, "reader": f"fmkit, {state}", **row})
+        if name == "talks":
+            row = measured(
+                hub, partial(find_model, f"acme/{name}", None, None, offline=False, folder=folder, text_files=True)
+            )
+            rows.append({"repository": name, "reader": "fmkit, with its text files", **row})
         hub.combined_headers = False
         if name == "sharded-70b":
             row = measured(hub, partial(find_model, f"acme/{name}", "main", None, offline=False, folder=folder))

@@ -91,6 +91,18 @@ class CatalogInvalidError(FmkitError):
     exit_code = ExitCode.CATALOG_INVALID
 
 
+class OwnCatalogWarning(UserWarning):
+    """The user's own catalog is left out, for it has faults."""
+
+    def __init__(self, folder: str, faults: int) -> None:
+        noun = "fault" if faults == 1 else "faults"
+        super().__init__(f"your own catalog at {folder} is left out: {faults} {noun}; fmkit catalog check lists them")
+
+
+class OldCatalogWarning(UserWarning):
+    """The catalog is old: models, prices and scores of the last months are not in it."""
+
+
 class MissingExtraError(FmkitError):
     """An optional part of fmkit is not installed."""
 

@@ -82,6 +82,20 @@ def parse_seconds(text: str, *, where: str | None = None) -> float:
     return number * factor
 
 
+def parse_count(text: str, *, where: str | None = None) -> int:
+    """A number of people or things, at least 1; decimal suffixes k, M and B (a thousand, a million, 10**9).
+
+    >>> parse_count("250000"), parse_count("1.5M"), parse_count("700 m")
+    (250000, 1500000, 700000000)
+    """
+    number, unit = _split(text, "a number", "250000 or 1.5M", where)
+    factor = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}.get(unit.lower())
+    count = number * (factor or 0)
+    if count < 1 or count != int(count):
+        raise UsageError(f"can't read {text!r}: write a whole number of at least 1, such as 250000 or 1.5M", where=where)
+    return int(count)
+
+
 def _split(text: str, noun: str, example: str, where: str | None) -> tuple[float, str]:
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if match is None:

@@ -10,12 +10,14 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fmkit"
 
-BASE = {"errors", "units", "machine"}
+BASE = {"errors", "units", "machine", "subprocesses", "whole_files"}
 PURE = {"model", "sizing", "speed", "selection", *BASE}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "units": {"errors"},
     "machine": {"errors", "units"},
+    "subprocesses": set(),
+    "whole_files": set(),
     "model": BASE,
     "sizing": {"model", *BASE},
     "speed": {"model", "sizing", *BASE},
@@ -33,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
 
 RESULT_TYPES = {
     "fmkit.model.quality",
+    "fmkit.model.text",
     "fmkit.sizing.estimate",
     "fmkit.speed.estimate",
     "fmkit.speed.rates",

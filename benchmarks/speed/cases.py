@@ -21,15 +21,17 @@ from fmkit.catalog.paths import source_folder
 from fmkit.machine import Device
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
-from fmkit.speed.efficiency import RELEASES, Setting, setting_of
+from fmkit.speed.efficiency import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, RELEASES, Setting, setting_of
 from fmkit.speed.operations import Reading, TowerPass, decode_pass, reading_passes
-from fmkit.speed.timing import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, in_steps
+from fmkit.speed.timing import in_steps
 
 Rate = Literal["decode", "prefill", "throughput"]
 
 SATURATED_SHARE = 0.9
 """Share of the memory that a server gives to weights and cache."""
 MOST_RUNNING = 4096
+MOST_WEIGHTS_SHARE = 0.7
+"""Share of a server's memory above which weights leave too little for a cache (assumed)."""
 CHUNK_TOKENS = 2048
 """Prompt tokens that a saturated server computes together: one request pays its share of a chunk."""
 MOST_DIFFERENCE = (0.6, 1.7)
@@ -102,11 +104,11 @@ def _cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Case]:
     layout = _layout(row, engine, spec, catalog)
     if spec.cached_stack is None or row.measures == "asr":
         raise NotScored("no text is written token by token")
-    count, sharded = row.count or 1, engine != "llama.cpp" and (row.pp or 1) == 1
+    count, sharded = _devices(row, spec, layout, device), engine != "llama.cpp" and (row.pp or 1) == 1
     setting = msgspec.structs.replace(
         setting_of(
-            engine, device, layout,
-            mixture=spec.is_mixture, ranks=count if sharded else 1, stages=1 if sharded else count,
+            engine, device, layout, spec,
+            ranks=count if sharded else 1, stages=1 if sharded else count,
         ),
         build=build_of(row) if engine == "llama.cpp" else release_of(row) if engine in RELEASES else None,
     )  # fmt: skip
@@ -114,6 +116,22 @@ def _cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Case]:
     if not found:
         raise NotScored("no rate that fmkit predicts")
     yield from (_case(row, spec, layout, setting, figure) for figure in found)
+
+
+def _devices(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, device: Device) -> int:
+    """Devices that one copy of the model lies on: all of the row's, where it doesn't measure a server of unstated division.
+
+    The submissions of whole servers (MLPerf) say how many devices there were and not how the model was divided. What serves the most
+    tokens is copies on as few as hold the weights beside a cache worth having.
+    """
+    count = row.count or 1
+    if row.measures != "serving" or row.tp is not None or device.memory_bytes is None:
+        return count
+    weights = sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in spec.tensors)
+    copy = 1
+    while copy < count and weights > MOST_WEIGHTS_SHARE * copy * device.memory_bytes:
+        copy *= 2
+    return min(copy, count)
 
 
 def shipped_rows() -> tuple[LatencyMeasurement, ...]:
@@ -166,7 +184,8 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
     stated = _stated_share(row, spec, layout)
     step = _resized(decode_pass(spec, layout, context, sequences, cache), stated)
     reads: tuple[TowerPass, ...] = ()
-    seconds, answer, steps, share = 1 / figure.per_s, 1.0, 1.0, 1.0
+    per_s = figure.per_s * setting.ranks * setting.stages / (row.count or 1)  # of one copy of the model
+    seconds, answer, steps, share = 1 / per_s, 1.0, 1.0, 1.0
     if figure.rate != "decode":
         together = max(1, CHUNK_TOKENS // figure.prompt_tokens) if figure.rate == "saturated" else sequences
         parallel, share = (1, 1 / together) if figure.rate == "saturated" else (sequences, 1.0)
@@ -176,7 +195,7 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
             figure.prompt_tokens if figure.counts_prompt or figure.rate == "prefill" else 0
         )
         answer = tokens * parallel
-        seconds = answer / figure.per_s
+        seconds = answer / per_s
         steps = _steps(figure, sequences)
     return Case(
         row=row,

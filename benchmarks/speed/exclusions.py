@@ -75,7 +75,7 @@ def _slow_16_bit(case: Case, four_bit_per_s: float | None) -> bool:
 
 RULES: dict[str, Callable[[Case, float | None], bool]] = {
     "the host's bus or processor is the limit, and the row says only the card": _other_limit,
-    "llama.cpp of LLM-Inference-Bench: 0.01 to 0.2 of what others measured (trap 5)": _slow_llama_cpp,
+    "its scripts ran llama-bench -b 1: prompts were read token by token": _slow_llama_cpp,
     "mixtures in transformers before 5.0 looped over all experts in Python": _looped_experts,
     "the catalog has no matrix rate of the device": _no_matrix_rate,
     "faster than reading the weights once: not what the row says it is": _too_fast,

@@ -25,7 +25,7 @@ CENTRE: dict[Part, float] = {
 }  # fmt: skip
 """Where the effect of `all` is expected before any measurement: a launch of 16 us a layer, 78 % of the bandwidth, 45 % of the peak."""
 
-WIDTHS = {"all": 1.0, "engine": 0.4, "one fact": 0.3, "device": 0.2, "several facts": 0.2}
+WIDTHS = {"all": 1.0, "engine": 0.4, "one fact": 0.3, "device": 0.2, "several facts": 0.2, "backend": 0.3}
 """Standard deviation expected of the effects of a scope, by how narrow it is."""
 
 NOISE = 0.12
@@ -44,6 +44,8 @@ def width(scope: str) -> float:
     """How large the effect of a scope is expected to be."""
     if scope == "all":
         return WIDTHS["all"]
+    if ", backend " in scope:
+        return WIDTHS["backend"]
     facts = scope.count(",") + scope.count(" on ")
     if facts == 0:
         return WIDTHS["engine"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.cases import Case
 from benchmarks.speed.fitting import Floats, Problem
-from fmkit.speed.efficiency import Phase
+from fmkit.speed.efficiency import Phase, spread_names
 from fmkit.speed.estimate import SpeedBasis
 from fmkit.speed.kernels import memory_group
 
@@ -78,16 +78,16 @@ def _basis(case: Case, seen: set[tuple[str, ...]]) -> SpeedBasis:
 def spreads(
     found: Sequence[HeldOut], wanted: Callable[[Case, int], bool] = lambda _, __: True
 ) -> dict[str, tuple[float, float, int]]:
-    """Factors between which most of the measured speeds lay, by "quantity basis" and, with enough of them, "quantity basis engine"."""
+    """Factors between which most of the measured speeds lay, by `spread_names`, where there are enough."""
     errors: dict[str, list[float]] = {}
     devices: dict[str, set[str]] = {}
     for one in found:
         for case, error, basis, fold in zip(one.cases, one.error, one.basis, one.fold, strict=True):
             if not wanted(case, int(fold)):
                 continue
-            names = [f"{case.rate} {basis}"]
-            if basis != "extrapolated":  # an engine's own share of it says how strange the engine is, not the case
-                names.append(f"{case.rate} {basis} {case.setting.engine}")
+            names = spread_names(case.rate, basis, case.setting.engine, mixture=case.setting.mixture)
+            if basis == "extrapolated":  # an engine's own share of it says how strange the engine is, not the case
+                names = names[-1:]
             for name in names:
                 errors.setdefault(name, []).append(float(error))
                 devices.setdefault(name, set()).add(case.device.id)
@@ -102,10 +102,8 @@ def spreads(
 
 def range_for(known: dict[str, tuple[float, float, int]], case: Case, basis: SpeedBasis) -> tuple[float, float]:
     """The range of a case: its engine's own, else that of its basis, else that of the next wider one."""
-    for name in (
-        f"{case.rate} {basis} {case.setting.engine}",
-        *(f"{case.rate} {one}" for one in BASES[BASES.index(basis) :]),
-    ):
+    own = spread_names(case.rate, basis, case.setting.engine, mixture=case.setting.mixture)
+    for name in (*own, *(f"{case.rate} {one}" for one in BASES[BASES.index(basis) + 1 :])):
         if name in known:
             return known[name][:2]
     return (0.3, 3.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.block_peaks import score_bytes
+from fmkit.sizing.activations import Activations
 from fmkit.sizing.engines.plan import cache_dtype, encoder_tokens_for
 from fmkit.sizing.forward import Pass, images_per_sequence
 from fmkit.speed.operations import Reading
@@ -41,5 +41,5 @@ def _share(spec: ModelSpec, engine: str, layout: Layout, workload: Workload) -> 
         element_bytes=DTYPE_BYTES[cache_dtype(spec, layout)],
         on_cpu=False,
     )
-    scores = score_bytes(spec, run) if engine == "transformers" else None
+    scores = Activations(spec, run.kind).score_bytes(run) if engine == "transformers" else None
     return attention_share(spec, layout, reading, workload.context_tokens, scores)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fmkit import __version__
-from fmkit.api.trial_result import predicted_parts, sample
-from fmkit.results.trial import EngineVersion, TrialResult, TrialSpeed
+from fmkit.api.trial_result import predicted_parts
+from fmkit.results.trial import EngineVersion, TrialResult, TrialSpeed, sample
 
 if TYPE_CHECKING:
     from fmkit.api.endpoint_prediction import Prediction
@@ -91,6 +91,8 @@ def endpoint_result(
         ),
         output=outcome.output,
         checks=outcome.checks,
+        asked=outcome.asked,
+        inputs=outcome.inputs,
         random_weights=False,
         warnings=(*notes, *(() if estimate is None else estimate.warnings)),
         next=()

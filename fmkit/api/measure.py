@@ -33,10 +33,12 @@ def measure_hardware(
 ) -> MeasureResult:
     """Measure this machine in about 10 seconds per device, and keep the rates for later estimates.
 
-    Without torch, or with `light`, only the processor's memory bandwidth is measured. `device` limits torch to `cpu` or
+    Without torch, or with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
     to the accelerator (`cuda`, `mps`, `xpu`). `say` hears what is going on.
     """
     from fmkit.hardware import detect  # noqa: PLC0415  looks at the machine only when it is asked to
+    from fmkit.hardware.disk import models_folder  # noqa: PLC0415
+    from fmkit.hardware.disk import read_bytes_per_s as disk_read_bytes_per_s  # noqa: PLC0415
     from fmkit.hardware.light import busy_warning, copy_bytes_per_s, read_bytes_per_s  # noqa: PLC0415
 
     tell = say or _nothing
@@ -46,6 +48,8 @@ def measure_hardware(
     threads = machine.cpu_cores or 1
     tell(f"memory bandwidth of the processor, {threads} threads")
     read, copied = read_bytes_per_s(threads), copy_bytes_per_s(threads)
+    tell("the disk that models are kept on")
+    disk = disk_read_bytes_per_s(models_folder())
     torch = () if light else _torch_rates(device, tell, warnings)
     warnings += [warning for rates in torch if (warning := _spread_warning(rates)) is not None]
     rates = MachineRates(
@@ -57,6 +61,7 @@ def measure_hardware(
         copy_bytes_per_s=copied,
         torch=torch,
         warnings=tuple(warnings),
+        disk_read_bytes_per_s=disk,
     )
     return MeasureResult(
         fmkit=__version__,

@@ -12,9 +12,10 @@ from fmkit.errors import ArchitectureUnknownError, UnsafeInputError, UsageError
 from fmkit.hub.repository import HUB_ID
 from fmkit.model.architectures import read
 from fmkit.model.gguf_spec import read_gguf_spec
-from fmkit.model.positions import scaling_note
+from fmkit.model.positions import rope_scaling, scaling_note
 from fmkit.model.spec import ModelSpec, TensorGroup
 from fmkit.model.stored_parts import with_stored
+from fmkit.model.text import TextFacts
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def resolved_files(found: ResolvedModel, files: ModelFiles, resolve: Resolve | N
 
     Raises ArchitectureUnknownError where config.json is not understood, and what resolving the base raises.
     """
-    found = msgspec.structs.replace(found, files=files)
+    found = msgspec.structs.replace(found, files=files, text=files.text)
     if files.layout == "adapter":
         if resolve is None:
             raise UnsafeInputError("an adapter names another adapter as its base", where=files.where)
@@ -46,9 +47,22 @@ def resolved_files(found: ResolvedModel, files: ModelFiles, resolve: Resolve | N
     spec = _read(files.config, files)
     if files.weights is not None:
         spec = _with_weights(spec, files.weights)
-    scaled = scaling_note(files.config)
-    notes = (*spec.notes, *([scaled] if scaled is not None else []), *files.notes)
-    return msgspec.structs.replace(found, spec=msgspec.structs.replace(spec, notes=notes))
+    scaled, unreachable = scaling_note(files.config), _beyond_embedding(files.text, spec)
+    notes = (*spec.notes, *(note for note in (scaled, unreachable) if note is not None), *files.notes)
+    scaling = rope_scaling(files.config)
+    text = found.text
+    if scaling is not None:
+        text = msgspec.structs.replace(text or TextFacts(source="config.json"), rope_scaling=scaling)
+    return msgspec.structs.replace(found, spec=msgspec.structs.replace(spec, notes=notes), text=text)
+
+
+def _beyond_embedding(text: TextFacts | None, spec: ModelSpec) -> str | None:
+    """What to say where the tokenizer adds words that the embedding has no row for; None where it does not, or that is not known."""
+    rows = spec.vocab_size
+    highest = text.highest_added_id if text is not None else None
+    if highest is None or not rows or highest < rows:
+        return None
+    return f"the tokenizer adds words up to number {highest:,}, and the embedding has {rows:,} rows: it has to be lengthened before use"
 
 
 def _read(config: dict[str, Any], files: ModelFiles) -> ModelSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,8 @@ import msgspec
 
 from fmkit import __version__
 from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import estimate_for, layout_for, stores_quantised
-from fmkit.api.vram_precisions import losses_of_engine
+from fmkit.api.sizing import PreparedLayouts, estimate_for, layout_for, stores_quantised
+from fmkit.api.vram_precisions import losses_of_engine, points_lost_by
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import ArchitectureUnknownError, UsageError
 from fmkit.results import recommend as results
@@ -20,7 +22,7 @@ from fmkit.selection.asking import Known, build_request, unknown_name
 from fmkit.selection.cautions import cautions
 from fmkit.selection.phrase import Phrase, device_spellings, is_phrase, known_task, parse_phrase
 from fmkit.selection.pool import Pool
-from fmkit.selection.ranking import Selection, Standing, select, tied_with
+from fmkit.selection.ranking import Selection, Standing, assess, select, tied_with
 from fmkit.selection.request import context_need, weights_of
 from fmkit.selection.scoring import weights_that_count
 from fmkit.selection.sized import Sized, Sizer
@@ -30,10 +32,13 @@ from fmkit.sizing.estimate import Workload
 from fmkit.units import format_tokens, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from fmkit.api.search import Found
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
+    from fmkit.model.spec import ModelSpec
+    from fmkit.selection.constraints import Exclusion
     from fmkit.selection.facts import Task
     from fmkit.selection.request import Request
 
@@ -72,11 +77,18 @@ def recommend(
     why_not: str | None = None,
     exclude: str | Sequence[str] | None = None,
     only: str | Sequence[str] | None = None,
+    trials: bool = True,
+    search: str | None = None,
+    copies: bool = False,
+    offline: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> results.RecommendResult:
     """The models to use for `task`, best first, with the evidence of each and the reason against every other.
 
     Parameters are the long options of `fmkit recommend`; `task` is a task id or a phrase, and what a phrase says is
-    overridden by an option that is given. Raises UsageError for unknown names and values, with the nearest valid ones.
+    overridden by an option that is given. `search` looks for further models on the Hub (`""`: for the task alone); they
+    are judged by the same constraints and never ranked. Raises UsageError for unknown names and values, with the nearest
+    valid ones.
     """
     given: dict[str, Any] = {
         "context": context, "sequences": sequences, "licence": licence, "use": use, "region": region,
@@ -95,13 +107,60 @@ def recommend(
         **{name: value for name, value in given.items() if value is not None and value is not False},
     }
     machine = _machine(asked, catalog, both_given=gpu is not None and memory is not None)
+    machine = msgspec.structs.replace(machine, uses_trials=trials)
     layout_for(engine, "fp16", catalog)
     named = any(asked.get(name) for name in ("gpu", "memory", "here"))
     request = build_request(phrase.task, {**asked, "engine": engine}, _known(catalog), hardware_named=named)
     pool = _pool(catalog.tasks[phrase.task], request, machine, catalog)
     selection = select(request, pool)
     rejected = _model_id(why_not, catalog) if why_not is not None else None
-    return _result(selection, request, pool, catalog, phrase, asked, top=top, why_not=rejected)
+    result = _result(selection, request, pool, catalog, phrase, asked, top=top, why_not=rejected)
+    if search is None:
+        return result
+    from fmkit.api.search import search_hub  # noqa: PLC0415  the network client only when the Hub is asked
+
+    found = search_hub(search, pool.task, catalog, copies=copies, offline=offline, progress=progress)
+    return _with_found(result, found, request, pool, catalog, asked, top=top)
+
+
+def _with_found(
+    result: results.RecommendResult,
+    found: Found,
+    request: Request,
+    pool: Pool,
+    catalog: Catalog,
+    asked: Mapping[str, Any],
+    *,
+    top: int,
+) -> results.RecommendResult:
+    """The recommendation with models of the Hub behind it: they pass the same constraints, and change no other's place."""
+    wider = replace(
+        pool,
+        candidates=(*pool.candidates, *found.candidates),
+        size=_sizer(pool.task, request, pool.machine, catalog, found.specs),
+    )
+    assessed = [assess(candidate, request, wider) for candidate in found.candidates]
+    standings = [one for one in assessed if isinstance(one, Standing)]
+    failed = [*(one[0] for one in assessed if not isinstance(one, Standing)), *found.excluded]
+    picks = []
+    for standing in standings[:top]:
+        pick = _pick(standing, (), None, request, wider, catalog, asked)
+        said = (*standing.candidate.notes, *pick.reasons)
+        picks.append(msgspec.structs.replace(pick, origin="hub", live=found.facts[standing.id], reasons=said))
+    rest = len(standings) - len(picks)
+    note = f"{found.note}, {len(standings)} pass" + (f"; {rest} more than --top shows" if rest else "")
+    return msgspec.structs.replace(
+        result,
+        picks=(*result.picks, *picks),
+        excluded=(*result.excluded, *map(_excluded, failed)),
+        warnings=(*result.warnings, note),
+    )
+
+
+def _excluded(found: Exclusion) -> results.Excluded:
+    return results.Excluded(
+        model=found.model, reason=found.reason, constraint=found.constraint, missed_by=found.missed_by
+    )
 
 
 def _read_task(text: str, catalog: Catalog) -> Phrase:
@@ -146,20 +205,28 @@ def _pool(task: Task, request: Request, machine: Machine, catalog: Catalog) -> P
         precision_bits={key: precision.bits for key, precision in catalog.precisions.items()},
         machine=machine,
         size=_sizer(task, request, machine, catalog),
+        capability=catalog.capability,
+        abilities=catalog.abilities,
+        losses=points_lost_by(request.engine, catalog),
     )
 
 
-def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> Sizer:
-    """Estimates of catalog models on the machine, each made once.
+def _sizer(
+    task: Task, request: Request, machine: Machine, catalog: Catalog, specs: Mapping[str, ModelSpec] | None = None
+) -> Sizer:
+    """Estimates of catalog models on the machine, each made once; and of models that `specs` has by their Hub id.
 
     Where the task writes nothing, a decoder only reads too: it has no decode rate then.
     """
     prompt = request.prompt_tokens or task.prompt_tokens
     writes = task.output_tokens > 0
+    found_specs = specs or {}
+
+    prepared: dict[str, PreparedLayouts] = defaultdict(PreparedLayouts)
 
     @cache
     def size(model: str, precision: str, context_tokens: int) -> Sized | None:
-        spec = catalog.model(model).spec
+        spec = found_specs[model] if model in found_specs else catalog.model(model).spec
         if spec is None:
             return None
         on_cpu = machine.device is not None and machine.device.device_class == "cpu"
@@ -169,7 +236,14 @@ def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> 
         workload = Workload(context_tokens=context_tokens, sequences=request.sequences, images=1 if sees else 0)
         try:
             found = estimate_for(
-                spec, precision, workload, machine, catalog, engine=request.engine, prompt_tokens=prompt
+                spec,
+                precision,
+                workload,
+                machine,
+                catalog,
+                engine=request.engine,
+                prompt_tokens=prompt,
+                prepared=prepared[model],
             )
         except ArchitectureUnknownError:
             return None
@@ -184,6 +258,7 @@ def _sizer(task: Task, request: Request, machine: Machine, catalog: Catalog) -> 
 def _model_id(name: str, catalog: Catalog) -> str:
     found = catalog.resolve(name)
     if found is None:
+        catalog.refuse_if_left_out(name)
         raise unknown_name("model", name, catalog.model_ids(), where="--why-not", next_command="fmkit catalog list")
     return found
 
@@ -220,10 +295,7 @@ def _result(
             smallest=explain.smallest(selection.standings),
             pareto=explain.pareto(selection.ranked),
         ),
-        excluded=tuple(
-            results.Excluded(model=e.model, reason=e.reason, constraint=e.constraint, missed_by=e.missed_by)
-            for e in selection.excluded
-        ),
+        excluded=tuple(map(_excluded, selection.excluded)),
         relax=tuple(
             results.Relaxation(constraint=r.constraint, to=r.to, would_add=r.would_add)
             for r in relaxations(selection, request, pool)
@@ -349,6 +421,13 @@ def _pick(
                 for score in judged.used
             ),
             missing=judged.missing,
+            basis=judged.basis,
+            estimated=tuple(
+                results.EstimatedEvidence(
+                    benchmark=benchmark, score=one.value, low=one.low, high=one.high, from_scores=one.scores
+                )
+                for benchmark, one in judged.estimated.items()
+            ),
         ),
         memory=memory if isinstance(memory, Estimate) else None,
         speed=None if sized is None else sized.speed,

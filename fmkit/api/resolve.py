@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
     from fmkit.hub.files import ModelFiles
     from fmkit.machine import Device
+    from fmkit.model.text import TextFacts
 
 MOST_DEVICES = 1024
 
@@ -39,7 +40,8 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API
     offers, and for files without a config.json; `confidence` says how sure config.json is. `files` is set where files
-    were looked at; `variants` are the quantisations of a repository of GGUF files, the smallest first.
+    were looked at, `text` where they say something of tokenizer and positions; `variants` are the quantisations of a
+    repository of GGUF files, the smallest first.
     """
 
     ref: str
@@ -53,6 +55,7 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None = None
     engine: str | None = None
     files: ModelFiles | None = None
+    text: TextFacts | None = None
     variants: tuple[FileVariant, ...] = ()
 
 
@@ -63,11 +66,12 @@ def resolve_model(
     offline: bool = False,
     say: Callable[[str], None] | None = None,
     is_base: bool = False,
+    text_files: bool = False,
 ) -> ResolvedModel:
     """The model that `ref` names: a path, a catalog id or alias, a Hub id the catalog has, or one to ask the Hub for.
 
     `say` hears when the Hub is asked; `is_base` says that an adapter names the model as its base, which has to be no
-    adapter itself. Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError,
+    adapter itself; `text_files` asks the Hub for tokenizer, generation and chat template files too. Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError,
     and what reading a config.json raises.
     """
     if not text(ref, "MODEL").strip():
@@ -80,7 +84,10 @@ def resolve_model(
     if found is not None and not revision:
         return _from_catalog(ref, found, catalog)
     if "/" in name:
-        return _from_hub(ref, name, revision or None, catalog, offline=offline, say=say, is_base=is_base)
+        return from_hub(
+            ref, name, revision or None, catalog, offline=offline, say=say, is_base=is_base, text_files=text_files
+        )
+    catalog.refuse_if_left_out(name)
     raise UsageError(
         f"unknown model {ref!r}{nearest_phrase(name, catalog.model_ids())}",
         next_command="fmkit catalog list",
@@ -160,10 +167,12 @@ def _from_path(
 
 def _from_gguf(ref: str, path: Path) -> ResolvedModel:
     from fmkit.hub.gguf import read_gguf_set  # noqa: PLC0415  file access only when a path was given
+    from fmkit.hub.text_files import gguf_facts  # noqa: PLC0415
     from fmkit.model.gguf_spec import read_gguf_spec  # noqa: PLC0415
 
     header, weights = read_gguf_set(path)
     return ResolvedModel(
+        text=gguf_facts(header.keys, header.vocabulary_tokens),
         ref=ref,
         id=path.name,
         hub_id=None,
@@ -177,15 +186,16 @@ def _from_gguf(ref: str, path: Path) -> ResolvedModel:
     )
 
 
-def _from_hub(
+def from_hub(
     ref: str,
     name: str,
     revision: str | None,
     catalog: Catalog,
     *,
-    offline: bool,
-    say: Callable[[str], None] | None,
-    is_base: bool,
+    offline: bool = False,
+    say: Callable[[str], None] | None = None,
+    is_base: bool = False,
+    text_files: bool = False,
 ) -> ResolvedModel:
     """A model of the Hub; `org/name:Q4_K_M` names one quantisation of a repository of GGUF files."""
     from fmkit.api.model_files import resolved_files  # noqa: PLC0415  the network client only when the Hub is asked
@@ -193,7 +203,9 @@ def _from_hub(
     from fmkit.hub.models import find_model  # noqa: PLC0415
 
     hub_id, _, label = name.partition(":")
-    model = find_model(hub_id, revision, label or None, offline=offline, folder=cache_folder() / "hub", say=say)
+    model = find_model(
+        hub_id, revision, label or None, offline=offline, folder=cache_folder() / "hub", say=say, text_files=text_files
+    )
     found = ResolvedModel(
         ref=ref,
         id=model.hub_id,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.api.calibration import engine_here, speed_here
 from fmkit.api.kept_rates import kept_here
 from fmkit.errors import ArchitectureUnknownError, UsageError, nearest
 from fmkit.machine import catalog_machine, memory_machine
@@ -15,7 +16,7 @@ from fmkit.results.vram import Estimate
 from fmkit.sizing.engines.plan import is_cpu
 from fmkit.sizing.fit import Asked, smallest_devices
 from fmkit.sizing.fit import fit as find_fit
-from fmkit.sizing.memory import estimate as estimate_memory
+from fmkit.sizing.memory import PreparedLayout, PreparedModel
 from fmkit.sizing.stages import split_stack
 from fmkit.speed.roofline import estimate as estimate_speed
 from fmkit.speed.roofline import missing_reason
@@ -149,11 +150,23 @@ def estimate_for(
     *,
     engine: str = "transformers",
     prompt_tokens: int | None = None,
+    prepared: PreparedLayouts | None = None,
 ) -> Estimate:
-    """Memory and speed of `spec` at `precision` for `workload` on `machine` (None: nobody's, so nothing is judged to fit)."""
+    """Memory and speed of `spec` at `precision` for `workload` on `machine` (None: nobody's, so nothing is judged to fit).
+
+    `prepared` keeps what an estimate worked out for the next one of the same model.
+    """
     layout = layout_for(engine, precision, catalog, spec)
     return estimate_layout(
-        spec, precision, layout, workload, machine, catalog, engine=engine, prompt_tokens=prompt_tokens
+        spec,
+        precision,
+        layout,
+        workload,
+        machine,
+        catalog,
+        engine=engine,
+        prompt_tokens=prompt_tokens,
+        prepared=prepared,
     )
 
 
@@ -167,19 +180,41 @@ def estimate_layout(
     *,
     engine: str,
     prompt_tokens: int | None = None,
+    prepared: PreparedLayouts | None = None,
 ) -> Estimate:
     """As `estimate_for`, for weights in a layout that need not be what the engine makes of a precision (a packed repository)."""
     layout = _held_on(machine, layout)
     sized = spec_at(spec, precision, layout, workload, engine, machine)
-    memory = estimate_memory(sized, catalog.engines[engine], layout, precision, workload, machine)
-    facts = catalog.engines[engine]
+    facts = engine_here(catalog, engine, machine)
+    at = (prepared or PreparedLayouts()).of(sized, engine, layout)
+    memory = at.estimate(facts, precision, workload, machine)
     rates = kept_here(machine) if machine is not None else None
     on = rated(machine, facts.cpu_core, rates)
     speed = estimate_speed(spec, memory, layout, on, catalog.speed, prompt_tokens, workload.images, rates=rates)
+    speed = speed_here(speed, memory, machine, catalog)
     if speed is None and on is not None and on.device is not None:
         note = f"no speed at {precision.upper()}: {missing_reason(memory, on, layout)}"
         memory = msgspec.structs.replace(memory, warnings=(*memory.warnings, note))
     return Estimate(**msgspec.structs.asdict(memory), speed=speed)
+
+
+class PreparedLayouts:
+    """Models made ready for many estimates: the last one asked about at each layout of each engine."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, PreparedModel] = {}
+        self._layouts: dict[tuple[str, str], PreparedLayout] = {}
+
+    def of(self, spec: ModelSpec, engine: str, layout: Layout) -> PreparedLayout:
+        """The model in that engine at that layout."""
+        found = self._layouts.get((engine, layout.id))
+        if found is not None and found.spec is spec and found.layout is layout:
+            return found
+        model = self._models.get(engine)
+        if model is None or model.spec is not spec:
+            model = self._models[engine] = PreparedModel(spec, engine)
+        found = self._layouts[engine, layout.id] = model.at(layout)
+        return found
 
 
 class ModelSizer:
@@ -193,6 +228,7 @@ class ModelSizer:
         self.catalog = catalog
         self.engine = engine
         self.workload = workload
+        self._prepared = PreparedLayouts()
 
     def __call__(self, precision: str, context_tokens: int, sequences: int, machine: Machine) -> MemoryEstimate:
         """The memory of the model at these settings, judged against `machine`."""
@@ -200,7 +236,8 @@ class ModelSizer:
         workload = msgspec.structs.replace(self.workload, context_tokens=context_tokens, sequences=sequences)
         layout = _held_on(machine, layout)
         spec = spec_at(self.spec, precision, layout, workload, self.engine, machine)
-        return estimate_memory(spec, self.catalog.engines[self.engine], layout, precision, workload, machine)
+        facts = engine_here(self.catalog, self.engine, machine)
+        return self._prepared.of(spec, self.engine, layout).estimate(facts, precision, workload, machine)
 
     def with_workload(self, workload: Workload) -> ModelSizer:
         """The same model with other options."""
@@ -208,7 +245,9 @@ class ModelSizer:
 
     def estimate(self, precision: str, workload: Workload, machine: Machine) -> Estimate:
         """Memory and speed of the model at that precision."""
-        return estimate_for(self.spec, precision, workload, machine, self.catalog, engine=self.engine)
+        return estimate_for(
+            self.spec, precision, workload, machine, self.catalog, engine=self.engine, prepared=self._prepared
+        )
 
     def bits(self, precision: str) -> int:
         """Nominal bits per weight of a precision: what orders precisions from the best down."""

@@ -41,7 +41,7 @@ ATTENTIONS: tuple[Attention, ...] = ("sdpa", "eager", "flash")
 MOST_SEQUENCES = 65_536
 NOT_FOR_TRAINING = (
     "--engine", "--sequences", "--kv-dtype", "--engine-option", "--images", "--audio-seconds", "--trace", "--offload", "--tensor-parallel",
-    "--pipeline-parallel", "--expert-parallel",
+    "--pipeline-parallel", "--expert-parallel", "--throughput",
 )  # fmt: skip
 
 
@@ -66,28 +66,35 @@ def vram(
     memory: str | None = None,
     free: bool = False,
     fit: bool = False,
+    throughput: bool = False,
+    electricity: float | str | None = None,
     trace: bool = False,
+    trials: bool = True,
     train: str | None = None,
     optimizer: str | None = None,
     lora_rank: int | None = None,
     lora_targets: str | Sequence[str] | None = None,
     checkpointing: bool = False,
     train_batch: int | Sequence[int] | None = None,
+    detail: bool = False,
     offline: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> VramResult:
     """The memory that `model` needs, per precision, context and number of sequences, and whether it fits.
 
     Parameters are the long options of `fmkit vram`; those that may be repeated take one value or a list. Lengths take
-    `32k`; sizes `24GiB`. `progress` is told what takes long. Raises FmkitError subclasses for unknown names and values,
+    `32k`; sizes `24GiB`. `progress` is told what takes long; `detail` reads a Hub model's tokenizer and generation
+    files too. Raises FmkitError subclasses for unknown names and values,
     unreadable files and models that can't be understood.
     """
     catalog = load_catalog()
-    resolved = resolve_model(model, catalog, offline=offline, say=progress)
+    usd_per_kwh = _electricity(electricity, throughput=throughput)
+    resolved = resolve_model(model, catalog, offline=offline, say=progress, text_files=detail)
     away = offload_target(offload)
     settings = one_or_many(engine_option, "--engine-option")
     beside = away is not None or any(str(setting).startswith("gpu_layers") for setting in settings)
     machine = resolve_machine(gpu, memory, catalog, free=free, memory_beside=beside)
+    machine = msgspec.structs.replace(machine, uses_trials=trials)
     if resolved.spec is None and resolved.files is not None:
         return files_answer(resolved, catalog, _machine_summary(machine))
     if resolved.spec is None:
@@ -105,6 +112,7 @@ def vram(
         "--precision": precision, "--context": context, "--sequences": sequences, "--encoder-tokens": encoder_tokens,
         "--images": images, "--audio-seconds": audio_seconds, "--attention": attention, "--tensor-parallel": tensor_parallel,
         "--pipeline-parallel": pipeline_parallel, "--expert-parallel": expert_parallel, "--offload": offload, "--trace": trace,
+        "--no-trials": not trials, "--throughput": throughput, "--electricity": electricity,
         "--optimizer": optimizer, "--lora-rank": lora_rank, "--lora-targets": lora_targets, "--checkpointing": checkpointing,
         "--train-batch": train_batch, "--offline": offline,
     })  # fmt: skip
@@ -157,6 +165,11 @@ def vram(
         for name in precisions
     )
     answer = find_inverse(sizer, precisions, contexts[0], counts[0], machine) if fit else None
+    swept = None
+    if throughput:
+        from fmkit.api.throughput import throughput as sweep  # noqa: PLC0415  only where it is asked for
+
+        swept = sweep(sizer, precisions, shape, machine, catalog, usd_per_kwh, progress)
     return VramResult(
         fmkit=__version__,
         catalog=catalog.date,
@@ -171,11 +184,24 @@ def vram(
             *heard,
         ),
         stored=stored_files(resolved.files, spec) if resolved.files is not None else None,
+        text=resolved.text,
         quality_loss=quality_losses(layouts, catalog),
         attention=attention_shares(spec, engine, next(iter(layouts.values())), workloads) if layouts else (),
         degrees=possible_degrees(spec, engine, shape, machine),
+        throughput=swept,
         next=next_commands(resolved.ref, estimates, options, fit=fit, in_file=resolved.engine is not None),
     )
+
+
+def _electricity(given: float | str | None, *, throughput: bool) -> float | None:
+    """The price of electricity, which only the swept batch uses."""
+    if given is None:
+        return None
+    if not throughput:
+        raise UsageError("a price of electricity is for the swept batch", where="--electricity", next_command="--throughput")
+    from fmkit.api.throughput import electricity_price  # noqa: PLC0415  as above
+
+    return electricity_price(given)
 
 
 def _training_result(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.model.quality import loss_in_words, loss_of
+from fmkit.model.quality import PointsLost, loss_in_words, loss_of, points_lost
 from fmkit.model.quantised.loading import unpacks
 from fmkit.results.vram import PrecisionLoss
 
@@ -68,6 +68,17 @@ def quality_losses(layouts: Mapping[str, Layout], catalog: Catalog) -> tuple[Pre
         for name, layout in layouts.items()
         if layout.weight_bits is not None and (layout.weight_bits < _FULL_BITS or unpacks(layout))
     )
+
+
+def points_lost_by(engine: str, catalog: Catalog) -> dict[str, PointsLost]:
+    """What each of the engine's precisions narrower than 16 bit costs in points, where enough was measured."""
+    layouts = {name: catalog.layouts[layout] for name, layout in catalog.engines[engine].layouts.items()}
+    lost = {
+        name: points_lost(layout.id, layout.weight_bits, catalog.quality_losses)
+        for name, layout in layouts.items()
+        if layout.weight_bits is not None and layout.weight_bits < _FULL_BITS
+    }
+    return {name: found for name, found in lost.items() if found is not None}
 
 
 def losses_of_engine(engine: str, catalog: Catalog) -> dict[str, str]:

@@ -56,7 +56,7 @@ def measure_command(
         typer.Option("--device", metavar="NAME", help="cpu, cuda, mps or xpu. Default: all that torch can use."),
     ] = None,
     light: Annotated[
-        bool, typer.Option("--light", help="Memory bandwidth of the processor only, without torch.")
+        bool, typer.Option("--light", help="Memory of the processor and disk only, without torch.")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the rates for later estimates.")] = True,
     as_json: JsonOption = False,

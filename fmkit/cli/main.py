@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -13,7 +14,8 @@ from typer.main import get_command
 from fmkit import __version__
 from fmkit.cli.boundary import guarded
 from fmkit.cli.options import JsonOption, OfflineOption, QuietOption
-from fmkit.errors import UsageError
+from fmkit.cli.output import note
+from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("fmkit.cli.recommend", "recommend_command"),
@@ -32,7 +34,22 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code is the answer. No exception leaves this function."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _run(arguments), arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _warned_in_our_words(quiet=bool({"-q", "--quiet"} & set(arguments)))
+        return guarded(lambda: _run(arguments), arguments)
+
+
+def _warned_in_our_words(*, quiet: bool) -> Callable[..., None]:
+    """How warnings are shown: fmkit's own as a note, all others as Python does."""
+    otherwise = warnings.showwarning
+
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:  # noqa: ANN401 - the signature of showwarning
+        if isinstance(message, OwnCatalogWarning | OldCatalogWarning):
+            note(f"fmkit: {message}", quiet=quiet)
+        else:
+            otherwise(message, *place, **more)
+
+    return show
 
 
 def _run(arguments: list[str]) -> int:

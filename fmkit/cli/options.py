@@ -36,6 +36,10 @@ GpuOption = Annotated[
 MemoryOption = Annotated[
     str | None, typer.Option("--memory", metavar="SIZE", help="A bare size instead of a device, such as 24GiB.")
 ]
+TrialsOption = Annotated[
+    bool,
+    typer.Option("--trials/--no-trials", help="Let the trials kept here correct what is predicted for this machine."),
+]
 EngineOption = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="The engine that runs the model.")]
 PrecisionOption = Annotated[
     list[str] | None,

@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, date, datetime
 from io import StringIO
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import typer
 
-from fmkit.errors import FmkitError
+from fmkit.errors import FmkitError, OldCatalogWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,16 +32,36 @@ PIPE_COLUMNS = 10_000
 """In a pipe or file nothing is wrapped: a record stays on its line, for grep and its kin."""
 
 
+OLD_DAYS = 182
+"""A catalog older than half a year is said to be old: by then providers have changed models and prices."""
+
+
 class OutputError(FmkitError):
     """Stdout takes no more: the disk is full, say. This can be told on stderr only."""
 
 
 def emit(result: Result, render: Callable[[Result, Console], None], *, as_json: bool) -> None:
     """Print a result on stdout: as one JSON object, or as `render` draws it for people (then rich is imported)."""
+    warn_of_age(getattr(result, "catalog", None))
     if as_json:
         write(json_text(result))
         return
     write(rendered(lambda console: render(result, console)))
+
+
+def warn_of_age(catalog: str | None) -> None:
+    """Say that the catalog behind an answer is old: what it lacks can't be seen in the answer."""
+    age_days = 0
+    with suppress(TypeError, ValueError):  # no catalog behind it, or one whose date `catalog check` refuses
+        age_days = (today() - date.fromisoformat(catalog or "")).days
+    if age_days > OLD_DAYS:
+        message = f"the catalog is of {catalog}, {round(age_days / 30.44)} months ago: models and prices since are not in it"
+        warnings.warn(OldCatalogWarning(message), stacklevel=2)
+
+
+def today() -> date:
+    """The day, for the age of the catalog."""
+    return datetime.now(UTC).date()
 
 
 def json_text(result: object) -> str:

@@ -19,6 +19,7 @@ from fmkit.cli.options import (
     OfflineOption,
     PrecisionOption,
     QuietOption,
+    TrialsOption,
     one_output,
 )
 from fmkit.cli.output import emit, note, write
@@ -114,10 +115,21 @@ def recommend_command(
     ] = None,
     exclude: Annotated[Texts, typer.Option("--exclude", metavar="FAMILY", help="Leave these families out.")] = None,
     only: Annotated[Texts, typer.Option("--only", metavar="FAMILY", help="These families only.")] = None,
+    trials: TrialsOption = True,
     live: Annotated[
         bool, typer.Option("--live", help="Ask the Hub about what is proposed: licence, gate, downloads.")
     ] = False,
-    search: Annotated[str | None, typer.Option("--search", hidden=True)] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="WORDS",
+            help="Look on the Hub for further models; '' looks for the task alone. They are sized, not ranked.",
+        ),
+    ] = None,
+    copies: Annotated[
+        bool, typer.Option("--copies", help="With --search: also re-uploads, merges and quantised copies.")
+    ] = False,
     interactive: Annotated[bool, typer.Option("--interactive", hidden=True)] = False,
     check: CheckOption = False,
     as_json: JsonOption = False,
@@ -128,17 +140,20 @@ def recommend_command(
 ) -> None:
     """Recommend models for a task: ranked under your constraints, each with its evidence, each exclusion with its reason."""
     one_output(as_json=as_json, csv=csv, markdown=markdown)
-    _refuse_later_options({"--search": search is not None, "--interactive": interactive})
+    _refuse_later_options({"--interactive": interactive})
+    if copies and search is None:
+        raise UsageError("--copies is about what a search finds: add --search WORDS", where="--copies")
     result = recommend(
         task, gpu=gpu, memory=memory, context=context, sequences=sequences, licence=licence, use=use, region=region,
         monthly_users=monthly_users, train_on_outputs=train_on_outputs, language=language, modality=modality,
         min_tokens_per_s=min_tokens_per_s, max_ttft=max_ttft, min_quality=min_quality, engine=engine, precision=precision,
         open_only=open_only, api_only=api_only, data_stays_here=data_stays_here, released_after=released_after,
         requests_per_day=requests_per_day, requests_per_s=requests_per_s, prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens, weight=weight, top=top, why_not=why_not, exclude=exclude, only=only,
+        output_tokens=output_tokens, weight=weight, top=top, why_not=why_not, exclude=exclude, only=only, trials=trials,
+        search=search, copies=copies, offline=offline, progress=None if quiet else note,
     )  # fmt: skip
     if live:
-        result = with_live(result, offline=offline)
+        result = with_live(result, offline=offline, progress=None if quiet else note)
     for warning in result.warnings:
         note(f"note: {warning}", quiet=quiet)
     if csv or markdown:

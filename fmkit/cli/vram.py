@@ -22,6 +22,7 @@ from fmkit.cli.options import (
     PrecisionOption,
     QuietOption,
     SequencesOption,
+    TrialsOption,
     one_output,
     split_values,
     whole_number,
@@ -29,6 +30,7 @@ from fmkit.cli.options import (
 )
 from fmkit.cli.output import emit, note, write
 from fmkit.cli.paste_log import emit_log, one_value, paste_log_answer, refuse_beside_log
+from fmkit.cli.plots import PlotOption, draw, place_of
 from fmkit.cli.training import (
     CheckpointingOption,
     LoraRankOption,
@@ -89,6 +91,14 @@ def vram_command(
     memory: MemoryOption = None,
     free: Annotated[bool, typer.Option("--free", help="Count what is free on this machine now.")] = False,
     fit: Annotated[bool, typer.Option("--fit", help="Also what fits at most: context, sequences, device.")] = False,
+    throughput: Annotated[
+        bool,
+        typer.Option("--throughput", help="Also the batch swept: tokens per second, per dollar of rent and per joule."),
+    ] = False,
+    electricity: Annotated[
+        str | None,
+        typer.Option("--electricity", metavar="USD", help="Price per kWh: what --throughput costs in electricity."),
+    ] = None,
     trace: Annotated[
         bool,
         typer.Option("--trace", help="Activations from a run of the real model without weights (needs fmkit[try])."),
@@ -101,6 +111,8 @@ def vram_command(
             help="A start-up log of vLLM, llama.cpp or SGLang (- reads stdin): predicted and actual memory by part.",
         ),
     ] = None,
+    trials: TrialsOption = True,
+    plot: PlotOption = None,
     train: TrainOption = None,
     optimizer: OptimizerOption = None,
     lora_rank: LoraRankOption = None,
@@ -117,6 +129,7 @@ def vram_command(
 ) -> None:
     """Size a model: memory by part for each precision and context, and whether it fits."""
     one_output(as_json=as_json, csv=csv, markdown=markdown)
+    place = place_of(plot)
     if paste_log is not None:
         told = {
             "--context": context,
@@ -125,6 +138,7 @@ def vram_command(
             "--engine-option": engine_option,
             "--attention": attention != "sdpa",
             "--trace": trace,
+            "--plot": plot,
             "--train": train,
             "--optimizer": optimizer,
             "--lora-rank": lora_rank,
@@ -140,6 +154,8 @@ def vram_command(
             "--images": images,
             "--audio-seconds": audio_seconds,
             "--fit": fit,
+            "--throughput": throughput,
+            "--electricity": electricity,
             "--free": free,
             "--check": check,
         }
@@ -170,13 +186,17 @@ def vram_command(
         memory=memory,
         free=free,
         fit=fit,
+        throughput=throughput,
+        electricity=electricity,
         trace=trace,
+        trials=trials,
         train=train,
         optimizer=optimizer,
         lora_rank=None if lora_rank is None else whole_number(lora_rank, where="--lora-rank", at_most=65_536),
         lora_targets=split_values(lora_targets, where="--lora-targets"),
         checkpointing=checkpointing,
         train_batch=whole_numbers(train_batch, where="--train-batch", at_most=MOST_SEQUENCES),
+        detail=detail,
         offline=offline,
         progress=None if quiet else note,
     )
@@ -184,6 +204,10 @@ def vram_command(
         write(csv_table(result) if csv else markdown_text(result))
     else:
         emit(result, lambda found, console: print_vram(found, console, detail=detail), as_json=as_json)
+    if place is not None:
+        from fmkit.report.plots.vram import vram_figure  # noqa: PLC0415  most calls draw nothing
+
+        draw(vram_figure(result), place, quiet=quiet)
     if check and result.estimates and not any(found.fits and found.valid for found in result.estimates):
         raise typer.Exit(ExitCode.DOES_NOT_FIT)
 

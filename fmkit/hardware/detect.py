@@ -5,6 +5,7 @@ from __future__ import annotations
 from fmkit.errors import UsageError
 from fmkit.hardware import amd, apple, cpu, intel, nvidia
 from fmkit.hardware.cpu import Host
+from fmkit.hardware.disk import disk_kind, models_folder
 from fmkit.hardware.probe import Found
 from fmkit.machine import Device, DeviceClassName, Machine, device_reserve, host_reserve
 
@@ -55,6 +56,7 @@ def accelerated(found: list[Found], host: Host) -> Machine:
         host_memory_bytes=host.memory_bytes,
         cpu_cores=host.cores,
         reserve_reason=reserve.reason,
+        disk=disk_kind(models_folder()),
     )
 
 
@@ -86,6 +88,7 @@ def processor_only(host: Host) -> Machine:
         host_memory_bytes=host.memory_bytes,
         cpu_cores=host.cores,
         cpu_formats=host.formats,
+        disk=disk_kind(models_folder()),
         reserve_reason=f"{reserve.reason}; {host.limited_by}" if host.limited_by else reserve.reason,
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -11,6 +9,7 @@ import msgspec
 from fmkit.errors import UnsafeInputError
 from fmkit.machine import Machine
 from fmkit.speed.rates import MachineRates
+from fmkit.whole_files import write_whole
 
 FILE_NAME = "hardware-rates.json"
 MOST_BYTES = 4 * 2**20
@@ -38,16 +37,7 @@ def keep_rates(folder: Path, machine: Machine, rates: MachineRates) -> Path:
     """Keep the rates of this machine in place of earlier ones; other machines' entries stay. Returns the file."""
     path = folder / FILE_NAME
     machines = {**_read(path).machines, machine_key(machine): rates}
-    folder.mkdir(parents=True, exist_ok=True)
-    content = msgspec.json.format(msgspec.json.encode(RatesFile(machines=machines)), indent=1)
-    handle, part = tempfile.mkstemp(dir=folder, prefix=FILE_NAME)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    write_whole(path, msgspec.json.format(msgspec.json.encode(RatesFile(machines=machines)), indent=1))
     return path
 
 

@@ -42,18 +42,18 @@ def local_models() -> tuple[LocalModel, ...]:
 def _model(hub_id: str, folder: Path) -> LocalModel:
     size = _bytes(folder)
     candidates = [_snapshot(hub_id, snapshot, size) for snapshot in cached_snapshots(hub_id, None)]
-    if not candidates:
-        unfinished = any(folder.glob("blobs/*.incomplete"))
-        detail = "a download that broke off" if unfinished else "only looked up, nothing downloaded"
-        return LocalModel(
-            hub_id=hub_id,
-            commit=None,
-            state="partial" if unfinished else "no weights",
-            bytes=size,
-            format=None,
-            detail=detail,
-        )
-    return min(candidates, key=lambda model: _ORDER.index(model.state))
+    nothing = LocalModel(
+        hub_id=hub_id,
+        commit=None,
+        state="no weights",
+        bytes=size,
+        format=None,
+        detail="only looked up, nothing downloaded",
+    )
+    found = min(candidates, key=lambda model: _ORDER.index(model.state), default=nothing)
+    if found.state == "no weights" and any(folder.glob("blobs/*.incomplete")):
+        return msgspec.structs.replace(found, state="partial", detail="a download that broke off")
+    return found
 
 
 def _snapshot(hub_id: str, folder: Path, size: int) -> LocalModel:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -12,9 +16,12 @@ import msgspec
 from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UnsafeInputError, UsageError
 from fmkit.hub.cache import cache_folder, cached_file, cached_snapshots
 from fmkit.hub.client import HubClient
+from fmkit.hub.fetching import Fetched
 from fmkit.hub.local import read_folder
-from fmkit.hub.repository import check_name, fetch_repository
-from fmkit.units import format_bytes
+from fmkit.hub.repository import Digest, check_name, fetch_repository
+from fmkit.hub.unfinished import came_bytes, remove_unfinished
+from fmkit.hub.verifying import verify
+from fmkit.units import format_bytes, format_seconds
 
 WANTED = (
     "config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*",
@@ -26,13 +33,21 @@ WANTED = (
 SPARE_BYTES = 256 * 1024**2
 """Room to leave on the disk beside a download."""
 
+LONG_TO_VERIFY_BYTES = 500_000_000
+"""From here on reading the files once more takes over a second, and is said."""
+
+FIRST_RATE_S = 5.0
+NEXT_RATE_S = 10.0
+"""When it is said how far a download is: first, and from then on."""
+
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a repository: the commit and the bytes, by file. `missing_bytes` are not on this disk yet."""
+    """What is wanted of a repository: the commit, and bytes and digests by file. `missing_bytes` are not on this disk yet."""
 
     hub_id: str
     commit: str
     files: dict[str, int]
+    digests: dict[str, Digest] = {}
     here: tuple[str, ...] = ()
 
     @property
@@ -79,7 +94,8 @@ def plan_download(hub_id: str, revision: str | None) -> Download:
             )
         raise ModelNotFoundError(f"{hub_id} has no safetensors weights", where=hub_id)
     here = tuple(name for name, size in files.items() if _is_here(repository.hub_id, repository.commit, name, size))
-    return Download(hub_id=repository.hub_id, commit=repository.commit, files=files, here=here)
+    digests = {name: digest for name, digest in repository.digests.items() if name in files}
+    return Download(hub_id=repository.hub_id, commit=repository.commit, files=files, digests=digests, here=here)
 
 
 def _is_here(hub_id: str, commit: str, name: str, size: int) -> bool:
@@ -102,44 +118,94 @@ def check_disk(download: Download) -> None:
         )
 
 
-def fetch(download: Download, *, quiet: bool) -> Path:
-    """Download the files of the pinned commit into the Hub library's cache; the folder they lie in. Interrupted downloads go on.
+def fetch(download: Download, *, say: Callable[[str], None] | None = None) -> Path:
+    """Download the files of the pinned commit into the Hub library's cache; the folder they lie in. Files that are whole are not fetched again.
 
-    Raises UnsafeInputError where a file has not the size the Hub stated.
+    `say` hears how far it is, after five seconds and then every ten, with the rate measured. An interrupt ends it at once. Raises
+    UnsafeInputError where a file that came has not the size and digest the Hub stated, and removes that file.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
-
-    if quiet:
-        disable_progress_bars()
+    command = [sys.executable, "-m", "fmkit.hub.fetching", download.hub_id, download.commit]
+    process = subprocess.Popen(  # noqa: S603  our own module, and no shell
+        [*command, msgspec.json.encode(list(download.files)).decode()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,  # an interrupt at the terminal reaches us, and we end it
+    )
     try:
-        folder = Path(snapshot_download(download.hub_id, revision=download.commit, allow_patterns=list(download.files)))
-    except Exception as error:
-        # the library lets through the errors of whichever HTTP client it uses
-        raise _in_our_words(error, download.hub_id) from error
+        _watch(process, download, say)
+        assert process.stdout is not None
+        answer = process.stdout.read()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            remove_unfinished(download.hub_id)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+    try:
+        found = msgspec.json.decode(answer, type=Fetched)
+    except msgspec.MsgspecError:
+        found = Fetched(error="broken-off", name=f"status {process.returncode}")
+    if found.folder is None:
+        raise _in_our_words(found, download.hub_id)
+    folder = Path(found.folder)
+    if say is not None and download.missing_bytes > LONG_TO_VERIFY_BYTES:
+        say(f"verifying {format_bytes(download.missing_bytes)} ...")
     for name, size in download.files.items():
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != size:
-            raise UnsafeInputError(f"{name} is not the {size:,} bytes that the Hub stated", where=str(file))
+        verify(folder, name, size, None if name in download.here else download.digests.get(name))
     return folder
 
 
-def _in_our_words(error: Exception, hub_id: str) -> FmkitError:
-    from huggingface_hub import errors
+def _environment() -> dict[str, str]:
+    """The environment, with this fmkit found where it is."""
+    known = os.environ.get("PYTHONPATH")
+    package_parent = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([package_parent, known]) if known else package_parent}
 
-    if isinstance(error, errors.GatedRepoError):
+
+def _watch(process: subprocess.Popen[bytes], download: Download, say: Callable[[str], None] | None) -> None:
+    """Wait until it has ended, and say how far it is. What it prints is shorter than a pipe holds."""
+    before, started_s = came_bytes(download.hub_id), time.monotonic()
+    wait_s = FIRST_RATE_S
+    while True:
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            wait_s = NEXT_RATE_S
+            if say is not None:
+                came = came_bytes(download.hub_id) - before
+                say(how_far(came, download.missing_bytes, time.monotonic() - started_s))
+        else:
+            return
+
+
+def how_far(came_bytes: int, wanted_bytes: int, seconds: float) -> str:
+    """How much has come after so long, how fast, and how long the rest takes at that rate.
+
+    >>> how_far(250_000_000, 1_250_000_000, 5.0)
+    'downloaded 238.4 MiB of 1.16 GiB, 47.7 MiB/s: about 20 s left'
+    """
+    rate = came_bytes / seconds
+    far = f"downloaded {format_bytes(came_bytes)} of {format_bytes(wanted_bytes)}, {format_bytes(round(rate))}/s"
+    return f"{far}: about {format_seconds(max(0, wanted_bytes - came_bytes) / rate)} left" if came_bytes > 0 else far
+
+
+def _in_our_words(found: Fetched, hub_id: str) -> FmkitError:
+    if found.error == "gated":
         return ModelNotFoundError(
             f"{hub_id} is gated: its publisher grants access on request",
             where=hub_id,
             next_command="ask at the model's page on the Hub, then set HF_TOKEN",
         )
-    if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+    if found.error == "missing":
         return ModelNotFoundError(
             f"the Hub shows no model {hub_id} at that revision: it does not exist, or needs a token", where=hub_id
         )
     return NetworkNeededError(
-        f"the download broke off ({type(error).__name__}); what came is kept",
+        f"the download broke off ({found.name}); files that came whole are kept",
         where=hub_id,
-        next_command="check the network or HF_ENDPOINT and try again: it goes on where it stopped",
+        next_command="check the network or HF_ENDPOINT and try again: it goes on with the file it stopped at",
     )

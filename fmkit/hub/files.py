@@ -8,6 +8,7 @@ import msgspec
 
 from fmkit.hub.weight_files import GgufVariant
 from fmkit.model.stored import StoredWeights
+from fmkit.model.text import TextFacts
 
 Layout = Literal["transformers", "gguf", "adapter", "diffusers", "weights-only", "config-only"]
 """How a repository is laid out. `weights-only` has weights and no config.json, `config-only` the reverse."""
@@ -47,4 +48,5 @@ class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
     gguf: GgufFacts | None = None
     variants: tuple[GgufVariant, ...] = ()
     components: tuple[Component, ...] = ()
+    text: TextFacts | None = None
     notes: tuple[str, ...] = ()

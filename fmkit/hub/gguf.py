@@ -68,6 +68,12 @@ class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes of all tensors."""
         return sum(tensor.bytes for tensor in self.tensors)
 
+    @property
+    def vocabulary_tokens(self) -> int | None:
+        """How many words its tokenizer has; None where the header has none."""
+        words = self.keys.get("tokenizer.ggml.tokens")
+        return words.length if isinstance(words, SkippedArray) else None
+
 
 class HeaderTooLongError(Exception):
     """The bytes at hand end inside the header: read more of the file."""

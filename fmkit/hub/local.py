@@ -13,6 +13,7 @@ from fmkit.hub.document import MAX_BYTES, parse_object
 from fmkit.hub.files import Adapter, Component, GgufFacts, Layout, ModelFiles
 from fmkit.hub.gguf import GgufHeader, SkippedArray, read_gguf_set
 from fmkit.hub.safetensors import read_safetensors
+from fmkit.hub.text_files import gguf_facts, read_text_files
 from fmkit.hub.weight_files import INDEX, GgufVariant, Selected, components_of, pickles_of, safetensors_of, variants_of
 from fmkit.model.stored import StoredTensor, StoredWeights
 from fmkit.units import format_bytes
@@ -42,15 +43,17 @@ def read_folder(path: Path) -> ModelFiles:
     if PIPELINE_INDEX in sizes and config is None:
         return _pipeline(path, sizes)
     weights, notes = _weights(path, sizes)
+    text, text_notes = read_text_files(sizes, lambda name: _content(path / name), str(path))
+    notes = (*notes, *text_notes)
     if weights is not None:
         layout: Layout = "weights-only" if config is None else "transformers"
-        return ModelFiles(where=str(path), layout=layout, config=config, weights=weights, notes=notes)
+        return ModelFiles(where=str(path), layout=layout, config=config, weights=weights, text=text, notes=notes)
     variants = variants_of(sizes)
     if variants and config is None:
         return _gguf(path, variants)
     if config is None:
         raise ModelNotFoundError("the folder has no config.json and no weights", where=str(path))
-    return ModelFiles(where=str(path), layout="config-only", config=config, notes=notes)
+    return ModelFiles(where=str(path), layout="config-only", config=config, text=text, notes=notes)
 
 
 def read_weight_file(path: Path) -> ModelFiles:
@@ -214,6 +217,7 @@ def _gguf(path: Path, variants: tuple[GgufVariant, ...]) -> ModelFiles:
         where=str(path),
         layout="gguf",
         gguf=GgufFacts(keys=shared_keys(headers[0][0]), header_bytes=headers[0][0].data_offset),
+        text=gguf_facts(headers[0][0].keys, headers[0][0].vocabulary_tokens),
         variants=tuple(
             msgspec.structs.replace(variant, weights=weights)
             for variant, (_, weights) in zip(complete, headers, strict=True)
@@ -264,9 +268,13 @@ def components(sizes: dict[str, int]) -> tuple[Component, ...]:
 
 
 def _object(file: Path) -> dict[str, Any]:
+    return parse_object(_content(file), where=str(file))
+
+
+def _content(file: Path) -> bytes:
+    """What a small file holds; of one that is too long a byte more than the limit."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnsafeInputError(f"can't read the file: {error.strerror}", where=str(file)) from error
-    return parse_object(data, where=str(file))

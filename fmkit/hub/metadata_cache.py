@@ -7,14 +7,13 @@ do not mix, and a write that is cut short leaves nothing. What can't be written 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from fmkit.hub.files import ModelFiles
+from fmkit.whole_files import write_whole
 
 VERSION = 1
 """Of the form of the files; those of another version are not read."""
@@ -41,9 +40,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return self.revision == self.commit or 0 <= now - self.asked_at < FRESH_S
 
 
-def load(folder: Path, endpoint: str, hub_id: str, revision: str | None, label: str | None) -> Kept | None:
-    """The answer kept for that question; None if there is none, or it can't be read."""
-    file = _file(folder, endpoint, hub_id, revision, label)
+def load(
+    folder: Path, endpoint: str, hub_id: str, revision: str | None, label: str | None, *, text_files: bool = False
+) -> Kept | None:
+    """The answer kept for that question; None if there is none, or it can't be read. `text_files` were asked for, or were not."""
+    file = _file(folder, endpoint, hub_id, revision, label, text_files=text_files)
     try:
         if file.stat().st_size > _MOST_BYTES:
             return None
@@ -54,27 +55,17 @@ def load(folder: Path, endpoint: str, hub_id: str, revision: str | None, label: 
     return found if (found.version, found.endpoint, found.revision) == asked else None
 
 
-def store(folder: Path, kept: Kept, asked_for: str, label: str | None) -> None:
+def store(folder: Path, kept: Kept, asked_for: str, label: str | None, *, text_files: bool = False) -> None:
     """Keep an answer to a question about `asked_for`; a folder that can't be written to is no error."""
-    file = _file(folder, kept.endpoint, asked_for, kept.revision, label)
-    write_whole(folder, file.name, msgspec.msgpack.encode(kept))
-
-
-def write_whole(folder: Path, name: str, data: bytes) -> None:
-    """Write a file of the cache in one step, beside its place and then moved there; what can't be written is left."""
+    file = _file(folder, kept.endpoint, asked_for, kept.revision, label, text_files=text_files)
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=folder, prefix=".writing-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            Path(beside).replace(folder / name)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        write_whole(file, msgspec.msgpack.encode(kept))
 
 
-def _file(folder: Path, endpoint: str, hub_id: str, revision: str | None, label: str | None) -> Path:
+def _file(
+    folder: Path, endpoint: str, hub_id: str, revision: str | None, label: str | None, *, text_files: bool
+) -> Path:
     """One file per question; the name is a digest, for a revision can hold any character."""
-    question = "\n".join((endpoint, hub_id.casefold(), revision or "", (label or "").casefold()))
+    parts = (endpoint, hub_id.casefold(), revision or "", (label or "").casefold(), *(["text"] if text_files else []))
+    question = "\n".join(parts)
     return folder / f"{hashlib.sha256(question.encode()).hexdigest()[:40]}.msgpack"

@@ -39,8 +39,11 @@ def find_model(
     offline: bool,
     folder: Path,
     say: Callable[[str], None] | None = None,
+    text_files: bool = False,
 ) -> HubModel:
     """The files of `hub_id` at `revision` (default: main); `label` names a quantisation of a repository of GGUF files.
+
+    `text_files` asks for tokenizer, generation and chat template files too.
 
     Looked for in this order: the Hub library's cache, if configuration and weights are there whole; an earlier answer in `folder`,
     if it still stands; the Hub; an older answer, where the Hub can't be reached. `say` hears when the Hub is asked. Raises UsageError, ModelNotFoundError,
@@ -52,9 +55,11 @@ def find_model(
     local = None if label is not None else _on_this_disk(hub_id, revision, any_commit=off)
     if local is not None and local.files.weights is not None:
         return local
-    kept = metadata_cache.load(folder, home, hub_id, revision, label)
+    plain = metadata_cache.load(folder, home, hub_id, revision, label)
+    whole = metadata_cache.load(folder, home, hub_id, revision, label, text_files=True)
     now = time.time()
-    if kept is not None and kept.is_fresh(now):
+    kept = whole if text_files and whole is not None else _newer(whole, plain)
+    if kept is not None and kept.is_fresh(now) and (kept is whole or not text_files):
         return _from_kept(kept, now)
     before = _from_kept(kept, now) if kept is not None else local
     if off:
@@ -66,21 +71,33 @@ def find_model(
             next_command="leave out --offline (and HF_HUB_OFFLINE), or give the path of a folder or config.json",
         )
     try:
-        return _ask(hub_id, revision, label, home, folder, say)
+        return _ask(hub_id, revision, label, home, folder, say, text_files=text_files)
     except NetworkNeededError:
         if before is None:
             raise
         return before
 
 
+def _newer(one: Kept | None, other: Kept | None) -> Kept | None:
+    """The answer that was asked for last."""
+    return max((kept for kept in (one, other) if kept is not None), key=lambda kept: kept.asked_at, default=None)
+
+
 def _ask(
-    hub_id: str, revision: str | None, label: str | None, home: str, folder: Path, say: Callable[[str], None] | None
+    hub_id: str,
+    revision: str | None,
+    label: str | None,
+    home: str,
+    folder: Path,
+    say: Callable[[str], None] | None,
+    *,
+    text_files: bool,
 ) -> HubModel:
     if say is not None:
         say(f"asking {home} about {hub_id} ...")
     client = HubClient(say=say)
     repository = fetch_repository(client, hub_id, revision)
-    files = fetch_files(client, repository, revision, label)
+    files = fetch_files(client, repository, revision, label, text_files=text_files)
     kept = Kept(
         version=metadata_cache.VERSION,
         endpoint=home,
@@ -90,7 +107,7 @@ def _ask(
         asked_at=time.time(),
         files=files,
     )
-    metadata_cache.store(folder, kept, hub_id, label)
+    metadata_cache.store(folder, kept, hub_id, label, text_files=text_files)
     return HubModel(
         hub_id=kept.hub_id, commit=kept.commit, files=files, source=f"{kept.hub_id} at commit {kept.commit}, asked now"
     )

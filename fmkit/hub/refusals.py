@@ -17,7 +17,7 @@ def refusal(answer: Answer, hub_id: str, revision: str | None, where: str) -> Fm
     """
     status, code, message = answer.status, answer.error_code, answer.error_message
     if "disabled" in message.lower() or code == "DisabledRepo":
-        return ModelNotFoundError(f"{hub_id} is disabled on the Hub", where=where)
+        return disabled(hub_id, where)
     if code == "GatedRepo":
         return gated(hub_id, where, token_sent=answer.token_sent)
     if status == 401 and answer.token_sent:
@@ -37,7 +37,9 @@ def refusal(answer: Answer, hub_id: str, revision: str | None, where: str) -> Fm
             f"{hub_id} has no revision {revision or 'main'}", where=where, next_command=f"fmkit vram {hub_id}"
         )
     if status == 404:
-        return ModelNotFoundError(f"the Hub has no such file in {hub_id}", where=where)
+        return ModelNotFoundError(
+            f"the Hub has no such file in {hub_id}", where=where, next_command=f"fmkit vram {hub_id}"
+        )
     if status == 429:
         wait = "without saying for how long" if answer.wait_s is None else f"for {answer.wait_s:.0f} s"
         return NetworkNeededError(
@@ -50,6 +52,15 @@ def refusal(answer: Answer, hub_id: str, revision: str | None, where: str) -> Fm
         f"the Hub answers with status {status}{said}",
         where=where,
         next_command="try again later, check HF_ENDPOINT, or give the path of a folder or config.json",
+    )
+
+
+def disabled(hub_id: str, where: str) -> ModelNotFoundError:
+    """The error for a model that the Hub has taken down."""
+    return ModelNotFoundError(
+        f"{hub_id} is disabled on the Hub",
+        where=where,
+        next_command="fmkit recommend TASK names others, or give the path of a config.json",
     )
 
 

@@ -35,8 +35,10 @@ from fmkit.hub.local import (
 from fmkit.hub.refusals import gated, refusal
 from fmkit.hub.repository import Repository
 from fmkit.hub.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES, header_bytes, parse_header
+from fmkit.hub.text_files import TEXT_FILES, gguf_facts, read_text_files
 from fmkit.hub.weight_files import INDEX, GgufVariant, Selected, pickles_of, safetensors_of, variants_of
 from fmkit.model.stored import StoredFile, StoredTensor, StoredWeights
+from fmkit.model.text import TextFacts
 from fmkit.units import format_bytes
 
 MAX_ALL_HEADERS_BYTES = 32_000_000
@@ -53,9 +55,14 @@ _PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q8_0")
 """The quantisation whose header is read, if nobody asked for one."""
 
 
-def fetch_files(client: HubClient, repository: Repository, revision: str | None, label: str | None) -> ModelFiles:
-    """Configuration and weight headers of the repository; `label` is the quantisation wanted of a repository of GGUF files."""
-    reader = _Reader(client, repository, revision)
+def fetch_files(
+    client: HubClient, repository: Repository, revision: str | None, label: str | None, *, text_files: bool = False
+) -> ModelFiles:
+    """Configuration and weight headers of the repository; `label` is the quantisation wanted of a repository of GGUF files.
+
+    With `text_files` tokenizer, generation and chat template files are asked for too, instead of the Hub's summary of them.
+    """
+    reader = _Reader(client, repository, revision, text_files=text_files)
     sizes = repository.sizes
     if label is not None or not ({CONFIG, ADAPTER_CONFIG, PIPELINE_INDEX} & set(sizes)):
         variants = variants_of(sizes)
@@ -73,10 +80,11 @@ def fetch_files(client: HubClient, repository: Repository, revision: str | None,
 class _Reader:
     """Reads the files of one repository at one commit."""
 
-    def __init__(self, client: HubClient, repository: Repository, revision: str | None) -> None:
+    def __init__(self, client: HubClient, repository: Repository, revision: str | None, *, text_files: bool) -> None:
         self._client = client
         self._repository = repository
         self._on_main = revision is None
+        self._text_files = text_files
         self._tensor_count = 0
         self._lock = Lock()
         self.where = f"{repository.hub_id}@{repository.commit[:12]}"
@@ -85,10 +93,28 @@ class _Reader:
         beside = self._document(QUANT_CONFIG) if QUANT_CONFIG in self._repository.sizes else None
         config = with_quantisation(self._document(CONFIG), beside)
         weights, notes = self._weights()
+        text, text_notes = self._text()
         layout: Layout = "transformers" if weights is not None else "config-only"
         return ModelFiles(
-            where=f"{self.where}/{CONFIG}", layout=layout, config=config, weights=weights, notes=(*self._repository.notes, *notes)
+            where=f"{self.where}/{CONFIG}", layout=layout, config=config, weights=weights, text=text,
+            notes=(*self._repository.notes, *notes, *text_notes),
         )  # fmt: skip
+
+    def _text(self) -> tuple[TextFacts | None, tuple[str, ...]]:
+        """What is known of the tokenizer: from the Hub's summary, which costs nothing, or from the files themselves."""
+        there = [name for name in TEXT_FILES if name in self._repository.sizes]
+        if not self._text_files or not there:
+            return self._repository.text, ()
+        bodies = self._client.get_all(self._text_file, there, self.where)
+        found = dict(zip(there, bodies, strict=True))
+        return read_text_files(there, lambda name: found[name], self.where)
+
+    def _text_file(self, name: str) -> bytes:
+        """One file; one that is too long counts as empty, for nothing depends on it."""
+        try:
+            return self._file(name, limit=MAX_BYTES, span=None, where=f"{self.where}/{name}").body
+        except UnsafeInputError:
+            return b""
 
     def weights_only(self) -> ModelFiles:
         weights, notes = self._weights()
@@ -130,6 +156,7 @@ class _Reader:
             where=self.where,
             layout="gguf",
             gguf=GgufFacts(keys=shared_keys(header), header_bytes=header.data_offset),
+            text=gguf_facts(header.keys, header.vocabulary_tokens),
             variants=tuple(msgspec.structs.replace(one, weights=weights) if one is chosen else one for one in kept),
             notes=(*self._repository.notes, *notes),
         )

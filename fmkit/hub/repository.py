@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import re
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
 
-from fmkit.errors import ModelNotFoundError, UnsafeInputError, UsageError
+from fmkit.errors import UnsafeInputError, UsageError
 from fmkit.hub.cache import COMMIT
 from fmkit.hub.client import HubClient
-from fmkit.hub.refusals import refusal
+from fmkit.hub.refusals import disabled, refusal
+from fmkit.hub.text_files import summary_facts
+from fmkit.model.text import TextFacts
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 MAX_INFO_BYTES = 24_000_000
 MAX_FILES = 100_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class _Lfs(msgspec.Struct, frozen=True):
+    sha256: str | None = None
 
 
 class _Sibling(msgspec.Struct, frozen=True):
     rfilename: str
     size: int | None = None
+    blobId: str | None = None  # noqa: N815  the Hub's name
+    lfs: _Lfs | None = None
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -31,15 +41,26 @@ class _Info(msgspec.Struct, frozen=True):
     gated: bool | str | None = None
     disabled: bool | None = None
     siblings: list[_Sibling] | None = None
+    config: Any = None
+    gguf: Any = None
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the content of a file has to add up to: `sha256` of large files, git's own `blob` digest of small ones."""
+
+    kind: Literal["sha256", "blob"]
+    value: str
 
 
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository at one commit: `hub_id` is the name the Hub answers with, `sizes` are bytes by file name."""
+    """A repository at one commit: `hub_id` is the name the Hub answers with, `sizes` are bytes by file name, `text` the Hub's own summary."""
 
     hub_id: str
     commit: str
     gated: bool
     sizes: dict[str, int]
+    digests: dict[str, Digest] = {}
+    text: TextFacts | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +84,7 @@ def fetch_repository(client: HubClient, hub_id: str, revision: str | None) -> Re
         raise refusal(answer, hub_id, revision, where)
     info = _info(answer.body, where)
     if info.disabled:
-        raise ModelNotFoundError(f"{hub_id} is disabled on the Hub", where=where)
+        raise disabled(hub_id, where)
     siblings = info.siblings or []
     names = [one for one in siblings if _is_plain(one.rfilename)]
     notes = []
@@ -80,6 +101,8 @@ def fetch_repository(client: HubClient, hub_id: str, revision: str | None) -> Re
         commit=info.sha,
         gated=bool(info.gated),
         sizes={one.rfilename: one.size for one in names if one.size is not None and one.size >= 0},
+        digests={one.rfilename: digest for one in names if (digest := _digest(one)) is not None},
+        text=summary_facts(info.config, info.gguf, {one.rfilename for one in names}),
         notes=tuple(notes),
     )
 
@@ -98,6 +121,14 @@ def _info(body: bytes, where: str) -> _Info:
     if not HUB_ID.fullmatch(info.id) or ".." in info.id:
         raise UnsafeInputError(f"the Hub answers with {info.id[:80]!r}, which is no Hub id", where=where)
     return info
+
+
+def _digest(file: _Sibling) -> Digest | None:
+    """The digest that the Hub states; the blob of a large file is that of its pointer, and says nothing of the content."""
+    if file.lfs is not None:
+        sha256 = file.lfs.sha256 or ""
+        return Digest(kind="sha256", value=sha256) if _SHA256.fullmatch(sha256) else None
+    return Digest(kind="blob", value=file.blobId) if file.blobId is not None and COMMIT.fullmatch(file.blobId) else None
 
 
 def _is_plain(name: str) -> bool:

@@ -7,21 +7,25 @@ pages of the list are not asked for. The filter is case-sensitive: it needs the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from urllib.parse import quote
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
-from fmkit.errors import FmkitError, NetworkNeededError, UnsafeInputError
-from fmkit.hub.client import HubClient
-from fmkit.hub.refusals import refusal
-from fmkit.hub.repository import HUB_ID, Repository, fetch_repository
+from fmkit.errors import FmkitError, NetworkNeededError
+from fmkit.hub.client import HubClient, switched_off
+from fmkit.hub.listing import list_models
+from fmkit.hub.live import REFRESH_DEADLINE_S, Described, kept_name, today
+from fmkit.hub.repository import Repository, fetch_repository
 from fmkit.hub.weight_files import safetensors_of, variants_of
 from fmkit.model.stored import StoredFile
+from fmkit.whole_files import write_whole
 
-LISTED = 100
-MAX_LIST_BYTES = 24_000_000
 MOST_REPOSITORIES = 12
+MOST_METHODS = 8
+USUAL_LABEL = "Q4_K_M"
+"""Of a repository of GGUF files, the quantisation that stands for it."""
 
 _METHODS = (
     ("awq", "AWQ"), ("gptq", "GPTQ"), ("nvfp4", "NVFP4"), ("mxfp4", "MXFP4"), ("fp8", "FP8"), ("mlx", "MLX"), ("bnb", "bitsandbytes"),
@@ -29,13 +33,6 @@ _METHODS = (
     ("exl2", "EXL2"), ("exl3", "EXL3"), ("compressed-tensors", "compressed-tensors"), ("hqq", "HQQ"), ("auto-round", "AutoRound"),
 )  # fmt: skip
 """Words of a repository's name and tags, and the method that they mean; the first that is found counts."""
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    id: str
-    downloads: int | None = None
-    gated: bool | str | None = None
-    tags: list[str] | None = None
 
 
 class HubVariant(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +46,7 @@ class HubVariant(msgspec.Struct, frozen=True, kw_only=True):
     downloads: int | None
     gated: bool
     commit: str
+    last_change: str | None = None
 
 
 class Variants(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +58,17 @@ class Variants(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class BestVariants(msgspec.Struct, frozen=True, kw_only=True):
+    """The copies that one would look at first, as they were on `asked_on`."""
+
+    asked_on: str
+    rows: tuple[HubVariant, ...]
+
+
 def find_variants(hub_id: str, say: Callable[[str], None] | None = None) -> Variants:
     """The quantised variants of `hub_id`, which has to be written as the Hub does. Raises NetworkNeededError, UnsafeInputError."""
     client = HubClient(say=say)
-    listed = _list(client, hub_id)
+    listed = list_models(client, {"filter": f"base_model:quantized:{hub_id}"}, hub_id)
     publisher = hub_id.partition("/")[0]
     ordered = sorted(listed, key=lambda one: (one.id.partition("/")[0] != publisher, -(one.downloads or 0), one.id))
     opened = ordered[:MOST_REPOSITORIES]
@@ -82,21 +87,65 @@ def find_variants(hub_id: str, say: Callable[[str], None] | None = None) -> Vari
     return Variants(listed=len(listed), looked_at=len(opened), rows=tuple(rows), notes=notes)
 
 
-def _list(client: HubClient, hub_id: str) -> list[_Listed]:
-    path = f"/api/models?filter={quote(f'base_model:quantized:{hub_id}', safe='')}&sort=downloads&limit={LISTED}"
-    answer = client.get(path, limit=MAX_LIST_BYTES, where=hub_id)
-    if answer.status != 200:
-        raise refusal(answer, hub_id, None, hub_id)
-    if answer.body.count(b"{") > 200_000 or answer.body.count(b",") > 1_000_000:
-        raise UnsafeInputError("the list of models is longer than any page of the Hub", where=hub_id)
+def best_variants(
+    hub_ids: Sequence[str], *, offline: bool, folder: Path, say: Callable[[str], None] | None = None
+) -> dict[str, BestVariants | FmkitError | None]:
+    """One quantised copy per model and method: the publisher's own, else the most downloaded; kept in `folder` with its date.
+
+    One request for each model and one for each copy. Offline the last answers count, None where there is none. An error stands in its
+    model's place, a lost network is raised.
+    """
+    if offline or switched_off():
+        return {hub_id: _load(folder, hub_id) for hub_id in hub_ids}
+    client = HubClient(REFRESH_DEADLINE_S, say)
+    found = client.get_all(lambda hub_id: _best(client, hub_id), list(hub_ids), "the Hub")
+    for hub_id, best in zip(hub_ids, found, strict=True):
+        if isinstance(best, BestVariants):
+            with suppress(OSError):  # a folder that can't be written to costs time at the next call, and nothing else
+                write_whole(_file(folder, hub_id), msgspec.msgpack.encode(best))
+    return dict(zip(hub_ids, found, strict=True))
+
+
+def _best(client: HubClient, hub_id: str) -> BestVariants | FmkitError:
     try:
-        rows = msgspec.json.decode(answer.body, type=list[_Listed])
-    except (ValueError, RecursionError) as error:
-        raise UnsafeInputError(f"the answer is no list of models ({str(error)[:120]})", where=hub_id) from None
-    return [row for row in rows[:LISTED] if HUB_ID.fullmatch(row.id) and ".." not in row.id]
+        listed = list_models(client, {"filter": f"base_model:quantized:{hub_id}"}, hub_id)
+    except NetworkNeededError:
+        raise
+    except FmkitError as error:
+        return error
+    rows = []
+    for one in _one_per_method(listed, hub_id.partition("/")[0]):
+        repository = _opened(client, one)
+        made = _rows(one, repository) if isinstance(repository, Repository) else []
+        if made:
+            rows.append(next((row for row in made if row.label == USUAL_LABEL), made[0]))
+    return BestVariants(asked_on=today(), rows=tuple(rows))
 
 
-def _opened(client: HubClient, one: _Listed) -> Repository | FmkitError:
+def _one_per_method(listed: list[Described], publisher: str) -> list[Described]:
+    """The repository to look at for each method that names and tags tell; what they don't tell is left out."""
+    ordered = sorted(listed, key=lambda one: (one.id.partition("/")[0] != publisher, -(one.downloads or 0), one.id))
+    chosen: dict[str, Described] = {}
+    for one in ordered:
+        tags = one.tags or []
+        method = "GGUF" if "gguf" in tags or "gguf" in one.id.casefold() else method_of(one.id, tags)
+        if method != "unknown":
+            chosen.setdefault(method, one)
+    return list(chosen.values())[:MOST_METHODS]
+
+
+def _load(folder: Path, hub_id: str) -> BestVariants | None:
+    try:
+        return msgspec.msgpack.decode(_file(folder, hub_id).read_bytes(), type=BestVariants)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _file(folder: Path, hub_id: str) -> Path:
+    return folder / kept_name("variants", hub_id)
+
+
+def _opened(client: HubClient, one: Described) -> Repository | FmkitError:
     """The files of a repository; what is wrong with a single one does not end the search, a lost network does."""
     try:
         return fetch_repository(client, one.id, None)
@@ -106,7 +155,7 @@ def _opened(client: HubClient, one: _Listed) -> Repository | FmkitError:
         return error
 
 
-def _rows(one: _Listed, repository: Repository) -> list[HubVariant]:
+def _rows(one: Described, repository: Repository) -> list[HubVariant]:
     gguf = variants_of(repository.sizes)
     if gguf:
         return [
@@ -121,7 +170,7 @@ def _rows(one: _Listed, repository: Repository) -> list[HubVariant]:
     return [_row(one, repository, method, method, selected.files)]
 
 
-def _row(one: _Listed, repository: Repository, method: str, label: str, files: tuple[StoredFile, ...]) -> HubVariant:
+def _row(one: Described, repository: Repository, method: str, label: str, files: tuple[StoredFile, ...]) -> HubVariant:
     return HubVariant(
         hub_id=repository.hub_id,
         method=method,
@@ -131,6 +180,7 @@ def _row(one: _Listed, repository: Repository, method: str, label: str, files: t
         downloads=one.downloads,
         gated=repository.gated,
         commit=repository.commit,
+        last_change=(one.lastModified or "")[:10] or None,
     )
 
 

@@ -39,6 +39,9 @@ def print_accuracy(result: AccuracyResult, console: Console, *, detail: bool = F
     """Draw the errors by engine, with `detail` by release and device too, the verdicts on memory, and why rows are left out."""
     say(console, f"predictions held against {' and '.join(result.measured_in)}", style="bold")
     _print_groups(console, result.engines)
+    if result.own:
+        say(console, "\nshipped measurements and your own trials, side by side")
+        _print_side_by_side(console, result)
     if result.out_of_memory:
         say(console, "\nout of memory or not, foreseen")
         _print_rules(console, result.out_of_memory, detail=detail)
@@ -74,6 +77,22 @@ def _print_groups(console: Console, groups: Sequence[AccuracyGroup]) -> None:
     hidden = print_records(console, header, cut, order=[*names, *first, *rest], right=numbers)
     if hidden:
         say(console, f"a wider terminal also shows: {', '.join(hidden)}")
+
+
+def _print_side_by_side(console: Console, result: AccuracyResult) -> None:
+    """What was measured here, beside the same quantity and engine as others measured it."""
+    shipped = {(group.quantity, group.engine): group for group in result.shipped}
+    rows = []
+    for own in result.own:
+        other = shipped.get((own.quantity, own.engine))
+        theirs = ["", "", ""] if other is None else [f"{other.rows:,}", *_errors(other)]
+        rows.append([own.quantity, own.engine or "", f"{own.rows:,}", *_errors(own), *theirs])
+    header = ["quantity", "engine", "own", "median", "p90", "shipped", "median", "p90"]
+    print_records(console, header, rows, order=[0, 2, 3, 5, 6, 1, 4, 7], right=range(2, 8))
+
+
+def _errors(group: AccuracyGroup) -> list[str]:
+    return [percent(group.median_error), percent(group.p90_error)]
 
 
 def _cells(group: AccuracyGroup) -> list[str]:

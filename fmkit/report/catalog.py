@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import csv_text, print_records, print_table, say
+from fmkit.report.licence import finding_text
+from fmkit.selection.facts import CHINCHILLA_TOKENS_PER_PARAM, Traits
 from fmkit.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
         RefreshResult,
         VariantsResult,
     )
+    from fmkit.selection.facts import Candidate, OwnCatalog
 
-CSV_COLUMNS = ("id", "hub_id", "family", "kind", "tuning", "params", "context_tokens", "licence")
+CSV_COLUMNS = ("id", "hub_id", "family", "kind", "tuning", "params", "context_tokens", "licence", "released")
 LOCAL_COLUMNS = ("hub_id", "id", "commit", "state", "bytes", "format", "detail")
 VARIANT_COLUMNS = (
     "hub_id",
@@ -36,20 +39,23 @@ VARIANT_COLUMNS = (
     "commit",
     "fetch",
 )
-SHOWN_APART = frozenset({"scores", "sources", "notes", "id"})
+SHOWN_APART = frozenset({"scores", "sources", "notes", "id", "traits"})
 
 
 def print_models(result: ModelsResult, console: Console) -> None:
     """Draw the list of models."""
-    header = ["id", "kind", "tuning", "params", "context", "licence"]
+    header = ["id", "kind", "tuning", "params", "context", "licence", "released"]
     rows = []
     for model in result.models:
         params = "-" if model.params is None else format_count(model.params)
         context = "-" if model.context_tokens is None else format_tokens(model.context_tokens)
-        rows.append([model.id, model.kind, model.tuning, params, context, model.licence])
-    left_out = print_records(console, header, rows, order=[0, 3, 4, 5, 1, 2], right=[3, 4])
+        rows.append([model.id, model.kind, model.tuning, params, context, model.licence, model.released or "-"])
+    left_out = print_records(console, header, rows, order=[0, 3, 4, 5, 1, 2, 6], right=[3, 4]) if rows else []
     more = f"; no room for {', '.join(left_out)}" if left_out else ""
     say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}")
+    if result.undated:
+        say(console, f"{result.undated} more have no known release date")
+    _own(result.own, console)
 
 
 def print_local(result: LocalModelsResult, console: Console) -> None:
@@ -121,6 +127,11 @@ def print_model(result: ModelResult, console: Console) -> None:
     """Draw everything known of one model, with its sources."""
     say(console, result.facts.id, style="bold")
     print_table(console, ["", ""], list(_facts(result)), indent=2)
+    say(console, "Licence", style="bold")
+    for finding in result.permission:
+        say(console, finding_text(finding), indent=2)
+        for clause in finding.clauses:
+            say(console, f'"{clause}"', indent=4)
     if result.facts.scores:
         say(console, "Scores", style="bold")
         for score in result.facts.scores:
@@ -144,14 +155,27 @@ def _facts(result: ModelResult) -> Iterator[list[str]]:
             continue
         if name == "api":
             yield from _terms(result)
+        elif name == "training_tokens":
+            yield ["training tokens", _training(facts)]
         else:
             yield [name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     if result.architecture:
         yield ["architecture", result.architecture]
+    for name in Traits.__struct_fields__ if facts.traits is not None else ():
+        value = getattr(facts.traits, name)
+        if value:
+            yield [name.replace("_", " "), str(value)]
     if result.config_file:
         yield ["config.json", f"{result.config_file}, {result.config_confidence}, from {result.config_source}"]
     if result.config_fault:
         yield ["not sized", result.config_fault]
+
+
+def _training(facts: Candidate) -> str:
+    """The published count, and beside it what would be cheapest to train."""
+    ratio = facts.tokens_per_param
+    beside = "" if ratio is None else f", {ratio:,.0f} per parameter (Chinchilla: {CHINCHILLA_TOKENS_PER_PARAM})"
+    return f"{facts.training_tokens:,}{beside}"
 
 
 def _terms(result: ModelResult) -> Iterator[list[str]]:
@@ -169,3 +193,13 @@ def print_check(result: CatalogCheckResult, console: Console) -> None:
         f"no faults: {result.models} models, {result.devices} devices, {result.licences} licences, {result.tasks} tasks "
         f"(catalog of {result.catalog})",
     )
+    _own(result.own, console)
+
+
+def _own(own: OwnCatalog | None, console: Console) -> None:
+    """Say what the user's own catalog brought, and what of the shipped one gave way to it."""
+    if own is None or own.faults:
+        return
+    say(console, f"with your own catalog at {own.folder}: {len(own.models)} models")
+    if own.replaced:
+        say(console, f"in the place of shipped entries: {', '.join(own.replaced)}", indent=2)

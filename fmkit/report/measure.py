@@ -23,6 +23,8 @@ def print_measured(result: MeasureResult, console: Console) -> None:
         ["main memory, read", _rate(rates.read_bytes_per_s, "B/s")],
         ["main memory, copy (read + written)", _rate(rates.copy_bytes_per_s, "B/s")],
     ]
+    if rates.disk_read_bytes_per_s is not None:
+        rows.append(["disk of the models, read", _rate(rates.disk_read_bytes_per_s, "B/s")])
     print_table(console, ["", ""], rows, indent=2)
     for torch in rates.torch:
         _print_torch(torch, console)

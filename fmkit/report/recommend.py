@@ -13,7 +13,7 @@ from fmkit.units import format_bytes, format_rate, format_seconds
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fmkit.results.recommend import Evidence, Pick, RecommendResult
+    from fmkit.results.recommend import Evidence, Pick, Quality, QuantisedVariant, RecommendResult
     from fmkit.speed.estimate import Range
 
 WIDE_COLUMNS = 100
@@ -23,7 +23,8 @@ NOT_MEANT = frozenset({"task", "kind", "tuning", "size", "retired"})
 """Constraints that nobody asked for: models that are for something else come last among the excluded."""
 EVIDENCE_MARKS = {"independent": "", "mixed": "~", "vendor": "!"}
 MARKS_LEGEND = (
-    "quality: 0 to 1 among the catalog's models, with its 80 % interval; ~ some, ! all scores vendor-reported"
+    "quality: 0 to 1 among the catalog's models, with its 80 % interval; ~ some, ! all scores vendor-reported, "
+    "* estimated from scores on other benchmarks"
 )
 
 NOBODY = {"none": "no model is left", "not ranked": "too few models with a score are left to rank them"}
@@ -43,7 +44,8 @@ def print_recommendation(result: RecommendResult, console: Console, *, explain: 
         console.print()
         _print_table(result, console)
         _print_notes_on_picks(result, console, explain=explain)
-        _print_live(result, console)
+        _print_found(result, console)
+        _print_live(result, console, explain=explain)
     if result.why_not:
         console.print()
     for line in result.why_not:
@@ -96,6 +98,10 @@ def _print_table(result: RecommendResult, console: Console) -> None:
             _say(console, line)
 
 
+def _mark(quality: Quality) -> str:
+    return EVIDENCE_MARKS[evidence_class(quality.evidence)] if quality.evidence else "*"
+
+
 def _rank(pick: Pick, result: RecommendResult) -> str:
     """The place; models that can't be told apart all bear that of the first of them: 1=, 1=, 3."""
     if pick.rank is None:
@@ -123,9 +129,7 @@ def _quality(pick: Pick) -> str:
     quality = pick.quality
     if quality.value is None or quality.low is None or quality.high is None:
         return "no score"
-    return (
-        f"{quality.value:.2f}{EVIDENCE_MARKS[evidence_class(quality.evidence)]} ({quality.low:.2f}-{quality.high:.2f})"
-    )
+    return f"{quality.value:.2f}{_mark(quality)} ({quality.low:.2f}-{quality.high:.2f})"
 
 
 def _price(pick: Pick) -> str:
@@ -170,7 +174,7 @@ def _print_notes_on_picks(result: RecommendResult, console: Console, *, explain:
             _say(console, f"licence {pick.licence.id}: {_sentence(pick.licence.conditions)}", indent=2)
 
 
-def _print_live(result: RecommendResult, console: Console) -> None:
+def _print_live(result: RecommendResult, console: Console, *, explain: bool) -> None:
     """What the Hub says today, a line for each pick; nothing where it was not asked."""
     asked = [pick for pick in result.picks if pick.live is not None]
     if not asked:
@@ -179,6 +183,45 @@ def _print_live(result: RecommendResult, console: Console) -> None:
     _say(console, "On the Hub", bold=True)
     for pick in asked:
         _say(console, f"{pick.model}: {_live_facts(pick)}", indent=2)
+        for published in pick.live.evaluation_results if explain and pick.live is not None else ():
+            task = "" if published.task is None else f" {published.task}"
+            source = published.source or "no source named"
+            _say(
+                console,
+                f"published there, not checked: {published.dataset}{task} {published.value:g} ({source})",
+                indent=4,
+            )
+        for copy in pick.variants:
+            _say(console, _copy(copy), indent=4)
+
+
+def _print_found(result: RecommendResult, console: Console) -> None:
+    """Why models that the catalog lacks are in the list, and what is not known of them."""
+    found = [pick for pick in result.picks if pick.origin == "hub"]
+    if not found:
+        return
+    console.print()
+    _say(console, "Found on the Hub, not ranked", bold=True)
+    for pick in found:
+        _say(console, pick.model, indent=2)
+        for text in (*pick.reasons, *(f"note: {warning}" for warning in pick.warnings)):
+            _say(console, text, indent=4)
+
+
+def _copy(copy: QuantisedVariant) -> str:
+    """A quantised copy in one line.
+
+    >>> from fmkit.results.recommend import QuantisedVariant
+    >>> _copy(QuantisedVariant(hub_id="a/b-GGUF", publisher="a", official=False, method="GGUF", label="Q4_K_M", bytes=2**30,
+    ...     downloads=5, gated=False, last_change="2026-11-01"))
+    'GGUF Q4_K_M: 1.00 GiB in a/b-GGUF, changed 2026-11-01'
+    """
+    label = f" {copy.label}" if copy.label != copy.method else ""
+    facts = [f"{copy.method}{label}: {format_bytes(copy.bytes)} in {copy.hub_id}"]
+    facts += ["the publisher's own"] if copy.official else []
+    facts += ["gated"] if copy.gated else []
+    facts += [f"changed {copy.last_change}"] if copy.last_change else []
+    return ", ".join(facts)
 
 
 def _live_facts(pick: Pick) -> str:
@@ -188,6 +231,7 @@ def _live_facts(pick: Pick) -> str:
     counts = (
         (found.downloads, "downloads in 30 days"),
         (found.likes, "likes"),
+        (found.trending, "trending"),
         (found.evaluations or None, "evaluations"),
     )
     facts = [f"{count:,} {noun}" for count, noun in counts if count is not None]
@@ -204,6 +248,10 @@ def _explained(pick: Pick) -> list[str]:
         f"{one.benchmark} ({one.variant or 'variant not stated'}): {one.score:g} {one.unit}, {one.reported_by}, {one.date}, "
         f"{one.source}"
         for one in pick.quality.evidence
+    ]
+    lines += [
+        f"{one.benchmark}: {one.score:.1f} ({one.low:.1f} to {one.high:.1f}), estimated from {one.from_scores} other scores"
+        for one in pick.quality.estimated
     ]
     if pick.quality.missing:
         lines.append(f"no score on {', '.join(pick.quality.missing)}")

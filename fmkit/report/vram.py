@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fmkit.report.attention import print_attention
 from fmkit.report.common import NARROW_COLUMNS, csv_text, markdown_table, print_table, say
+from fmkit.report.text import print_text, text_line
+from fmkit.report.throughput import print_throughput
 from fmkit.report.vram_devices import print_cuts, print_degrees, print_devices
 from fmkit.units import format_bytes, format_count, format_rate, format_seconds, format_tokens
 
@@ -42,13 +44,7 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
     """Draw the whole answer on a rich console of any width."""
     say(console, result.verdict, style="bold")
     console.print()
-    say(console, _model_line(result.model))
-    if result.api is not None:
-        _print_api(result.api, console)
-    if result.stored is not None:
-        say(console, _stored_line(result.stored))
-    if result.machine is not None:
-        say(console, _machine_line(result.machine, result.estimates))
+    _print_facts(result, console)
     if result.estimates:
         console.print()
         _print_grid(result, console)
@@ -56,12 +52,18 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
             console.print()
             _print_parts(estimate, result.model, console, detail=detail)
         _print_speeds(result, console, detail=detail)
+    if detail and result.text is not None:
+        console.print()
+        print_text(result.text, console)
     if detail and result.attention:
         console.print()
         print_attention(result.attention, console)
     if result.quality_loss:
         console.print()
         _print_quality(result.quality_loss, console, detail=detail)
+    if result.throughput is not None:
+        console.print()
+        print_throughput(result.throughput, console)
     if result.degrees:
         console.print()
         print_degrees(result.degrees, console, detail=detail)
@@ -69,6 +71,19 @@ def print_vram(result: VramResult, console: Console, *, detail: bool = False) ->
         console.print()
         _print_fit(result.fit, console)
     _print_notes(result, console, detail=detail)
+
+
+def _print_facts(result: VramResult, console: Console) -> None:
+    """What was asked about: the model, its files, the machine."""
+    say(console, _model_line(result.model))
+    if result.api is not None:
+        _print_api(result.api, console)
+    if result.stored is not None:
+        say(console, _stored_line(result.stored))
+    if result.text is not None and (line := text_line(result.text)) is not None:
+        say(console, line)
+    if result.machine is not None:
+        say(console, _machine_line(result.machine, result.estimates))
 
 
 def _model_line(model: ModelSummary) -> str:
@@ -247,6 +262,11 @@ def _speed(speed: SpeedEstimate, *, detail: bool) -> str:
         facts.append(f"reads {_range(speed.prefill_tokens_per_s)} tokens/s")
     if detail and speed.energy_j_per_1k_tokens is not None:
         facts.append(f"{_range(speed.energy_j_per_1k_tokens)} J per 1k tokens")
+    if detail and speed.load is not None:
+        load = speed.load.seconds
+        facts.append(
+            f"first load {format_seconds(load.low)} to {format_seconds(load.high)} ({speed.load.basis}: {speed.load.reason})"
+        )
     return ", ".join(facts) or "not predicted"
 
 

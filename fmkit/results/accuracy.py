@@ -63,7 +63,11 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccuracyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `fmkit accuracy` prints. `engines` is `overall` by engine, `versions` the peaks of memory by release of the engine."""
+    """Everything `fmkit accuracy` prints. `engines` is `overall` by engine, `versions` the peaks of memory by release of the engine.
+
+    `shipped` and `own` are `engines` of the shipped measurements alone and of the trials kept on this computer alone; empty where only one
+    of them was scored.
+    """
 
     schema: str = "fmkit.accuracy/1"
     fmkit: str
@@ -77,3 +81,5 @@ class AccuracyResult(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[AccuracyRow, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
+    shipped: tuple[AccuracyGroup, ...] = ()
+    own: tuple[AccuracyGroup, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fmkit.selection.facts import Candidate, HubFacts
+from fmkit.selection.facts import Candidate, HubFacts, OwnCatalog
+from fmkit.selection.permission import Finding
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,19 +20,25 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None
     licence: str
     tasks: tuple[str, ...]
+    released: str | None = None
 
 
 class ModelsResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The models of the catalog, in the order of its files."""
+    """The models of the catalog, in the order of its files. `undated` were left out for want of a release date."""
 
     schema: str = "fmkit.models/1"
     fmkit: str
     catalog: str
     models: tuple[ModelRow, ...]
+    undated: int = 0
+    own: OwnCatalog | None = None
 
 
 class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the catalog knows of one model, each fact with its source."""
+    """Everything the catalog knows of one model, each fact with its source.
+
+    `permission` is what its licences say to commercial use and to training on its outputs.
+    """
 
     schema: str = "fmkit.model/1"
     fmkit: str
@@ -42,6 +49,7 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     config_confidence: str | None
     config_source: str | None
     config_fault: str | None
+    permission: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
 
@@ -127,3 +135,4 @@ class CatalogCheckResult(msgspec.Struct, frozen=True, kw_only=True):
     devices: int
     licences: int
     tasks: int
+    own: OwnCatalog | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,10 +23,21 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     reported_by: str
 
 
+class EstimatedEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A score that nobody published: what the model's other scores say it would be, 0 to 100, with an 80 % interval."""
+
+    benchmark: str
+    score: float
+    low: float
+    high: float
+    from_scores: int
+
+
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
     """How capable a model is at the task, from its scores: 0 to 1 among the catalog's models, with an interval.
 
-    None where the task has no comparable scores, or the model none of them.
+    `basis` is `measured` (it was tried on the task's benchmarks), `estimated from N other scores`, or `unknown`; `estimated`
+    are scores on benchmarks it lacks. None where the task has no comparable scores, or the model no score at all.
     """
 
     value: float | None
@@ -34,6 +45,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     evidence: tuple[Evidence, ...]
     missing: tuple[str, ...] = ()
+    basis: str = "unknown"
+    estimated: tuple[EstimatedEvidence, ...] = ()
 
 
 class ScoreParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +81,25 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     assumption: str
 
 
+class QuantisedVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantised copy of a pick on the Hub: one for each method, the publisher's own or the most downloaded. `bytes` are its files."""
+
+    hub_id: str
+    publisher: str
+    official: bool
+    method: str
+    label: str
+    bytes: int
+    downloads: int | None
+    gated: bool
+    last_change: str | None
+
+
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """One recommended model in the precision and engine it was judged in; `reasons` says why that one, and what its score lacks."""
+    """One recommended model in the precision and engine it was judged in; `reasons` says why that one, and what its score lacks.
+
+    `origin` is `hub` for a model that the catalog does not have and a search found: it has no rank and no score.
+    """
 
     rank: int | None
     tied_with: tuple[str, ...]
@@ -93,6 +123,8 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     next: tuple[str, ...]
     reasons: tuple[str, ...] = ()
     live: HubFacts | None = None
+    origin: Literal["catalog", "hub"] = "catalog"
+    variants: tuple[QuantisedVariant, ...] = ()
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from fmkit.model.quality import QualityLoss
+from fmkit.results.throughput import ThroughputResult
+from fmkit.model.text import TextFacts
 from fmkit.sizing.estimate import Fit, MemoryEstimate
 from fmkit.speed.estimate import AttentionShare, SpeedEstimate
 
@@ -106,7 +108,8 @@ class DegreeSummary(msgspec.Struct, frozen=True, kw_only=True):
 class VramResult(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `fmkit vram` prints. `api` is set instead of `estimates` for a model that only an API offers.
 
-    `attention` has one share of the operations for each context and number of sequences.
+    `attention` has one share of the operations for each context and number of sequences; `text` is set where files beside the weights
+    were looked at.
     """
 
     schema: str = "fmkit.vram/1"
@@ -119,8 +122,10 @@ class VramResult(msgspec.Struct, frozen=True, kw_only=True):
     fit: Fit | None = None
     api: ApiFacts | None = None
     stored: StoredFiles | None = None
+    text: TextFacts | None = None
     quality_loss: tuple[PrecisionLoss, ...] = ()
     degrees: tuple[DegreeSummary, ...] = ()
     attention: tuple[AttentionShare, ...] = ()
+    throughput: ThroughputResult | None = None
     warnings: tuple[str, ...] = ()
     next: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ def build_request(task: str, options: Mapping[str, Any], known: Known, *, hardwa
         api_only=bool(asked.get("api_only")),
         data_stays_here=bool(asked.get("data_stays_here")),
         hardware_named=hardware_named,
-        released_after=_date(asked.get("released_after"), "--released-after"),
+        released_after=date_text(asked.get("released_after"), "--released-after"),
         exclude_families=_families(asked.get("exclude"), known, "--exclude"),
         only_families=_families(asked.get("only"), known, "--only"),
         domain=asked.get("domain"),
@@ -246,7 +246,12 @@ def _share(value: float | str | None, where: str) -> float | None:
     return number
 
 
-def _date(value: str | None, where: str) -> str | None:
+def date_text(value: str | None, where: str) -> str | None:
+    """A date as far as it was typed: a year, a month or a day.
+
+    >>> date_text("2024-07", "--since")
+    '2024-07'
+    """
     if value is not None and not _DATE.fullmatch(value):
         raise UsageError(f"can't read date {value!r}: write 2024, 2024-07 or 2024-07-23", where=where)
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.selection.permission import Intent, findings
 from fmkit.selection.request import context_need
 from fmkit.selection.task_units import effective_context_tokens
 from fmkit.units import format_seconds, format_tokens
@@ -54,18 +55,21 @@ def _about_the_model(standing: Standing, request: Request, pool: Pool) -> Iterat
 
 
 def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iterator[str]:
-    for licence in pool.bound_licences[standing.id].licences:
+    bound = pool.bound_licences[standing.id]
+    for licence in bound.licences:
         if licence.verification == "recalled":
             yield f"licence {licence.id}: its text was not read for this catalog; verify it before use"
-        if request.use == "commercial" and licence.commercial == "conditional":
-            yield f"licence {licence.id} allows commercial use under conditions: {_sentence(licence.conditions)}"
-        if request.train_on_outputs and licence.trains_on_outputs == "conditional":
-            yield f"licence {licence.id} allows training on outputs under conditions: {_sentence(licence.conditions)}"
+    intent = Intent(use=request.use, monthly_users=request.monthly_users, train_on_outputs=request.train_on_outputs)
+    for finding in findings(bound, intent, standing.candidate.inputs):
+        if finding.answer == "conditional":
+            yield f"{finding.statement}: {_sentence(finding.clauses or pool.licences[finding.licence].conditions)}"
 
 
 def _about_the_figures(standing: Standing, losses: Mapping[str, str]) -> Iterator[str]:
     if standing.request_s is not None and standing.request_s > PATIENCE_S:
         yield f"slow here: one request takes about {format_seconds(standing.request_s)}"
+    if standing.quality.value is not None and not standing.quality.used:
+        yield f"never tried on the task's benchmarks: its quality is {standing.quality.basis}, and counts at its low end"
     if standing.quality.evidence_class == "vendor":
         yield "every score it is ranked by was reported by a vendor, none by an independent evaluator"
     if standing.quality.value is not None and standing.quality.value < WEAK_QUALITY:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.selection.languages import region_within, speaks
+from fmkit.selection.languages import speaks
+from fmkit.selection.permission import Intent, findings
 from fmkit.selection.pool import Pool, task_mismatch
 from fmkit.selection.request import Request, context_need
 from fmkit.units import format_count, format_tokens
@@ -33,6 +34,9 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
     passes_at: str | None = None
     distance: float | None = None
 
+
+_LIFTED_BY = {"use": "research", "region": "any region", "train-on-outputs": "off"}
+"""What to ask instead where a licence says no."""
 
 Rule = Callable[["Candidate", Request, Pool], Exclusion | None]
 
@@ -139,71 +143,37 @@ def _licence(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | 
 
 
 def _use(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
-    if request.use is None:
-        return None
-    for licence in pool.bound_licences[candidate.id].licences:
-        if licence.licence_class == "unknown":
-            return Exclusion(
-                model=candidate.id, constraint="use", reason="its licence is not known; unknown is not a pass"
-            )
-        if request.use == "research" or licence.commercial in {"yes", "conditional"}:
-            continue
-        if licence.commercial == "unknown":
-            reason = f"whether {licence.id} allows commercial use is not known; unknown is not a pass"
-        else:
-            reason = f"licence {licence.id} does not allow commercial use"
-        return Exclusion(model=candidate.id, constraint="use", reason=reason, passes_at="research", distance=1)
-    return None
+    return None if request.use is None else _not_allowed(candidate, Intent(use=request.use), pool)
 
 
 def _region(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
-    if request.region is None:
-        return None
-    for licence in pool.bound_licences[candidate.id].licences:
-        barred = [code for code in licence.excluded_regions if region_within(request.region, code)]
-        scope = licence.excluded_regions_modalities
-        touched = [modality for modality in scope if modality in candidate.inputs]
-        if barred and (not scope or touched):
-            what = f" for models that read {' and '.join(touched)}" if touched else ""
-            return Exclusion(model=candidate.id, constraint="region", passes_at="any region", distance=1,
-                             reason=f"licence {licence.id} excludes {', '.join(barred)}{what}")  # fmt: skip
-    return None
+    return None if request.region is None else _not_allowed(candidate, Intent(region=request.region), pool)
 
 
 def _monthly_users(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
     users = request.monthly_users
-    if users is None:
-        return None
-    for licence in pool.bound_licences[candidate.id].licences:
-        if licence.licence_class == "unknown":
-            return Exclusion(model=candidate.id, constraint="monthly-users",
-                             reason="its licence is not known; unknown is not a pass")  # fmt: skip
-        cap = licence.user_cap
-        if cap is not None and users > cap:
-            return Exclusion(
-                model=candidate.id,
-                constraint="monthly-users",
-                reason=f"licence {licence.id} asks for a separate licence above {cap:,} monthly users",
-                missed_by=f"{users - cap:,} users",
-                passes_at=f"{cap:,}",
-                distance=users - cap,
-            )
-    return None
+    return None if users is None else _not_allowed(candidate, Intent(monthly_users=users), pool)
 
 
 def _train_on_outputs(candidate: Candidate, request: Request, pool: Pool) -> Exclusion | None:
-    if not request.train_on_outputs:
-        return None
-    for licence in pool.bound_licences[candidate.id].licences:
-        if licence.trains_on_outputs in {"yes", "conditional"}:
+    return _not_allowed(candidate, Intent(train_on_outputs=True), pool) if request.train_on_outputs else None
+
+
+def _not_allowed(candidate: Candidate, intent: Intent, pool: Pool) -> Exclusion | None:
+    """The first licence that does not say yes, with or without conditions; nothing lifts a licence that is not known."""
+    for finding in findings(pool.bound_licences[candidate.id], intent, candidate.inputs):
+        if finding.answer in {"yes", "conditional"}:
             continue
-        known = licence.trains_on_outputs == "no"
-        reason = (
-            f"licence {licence.id} forbids training other models on its outputs"
-            if known
-            else f"whether {licence.id} allows training on outputs is not known; unknown is not a pass"
+        over = None if finding.limit is None else (intent.monthly_users or 0) - finding.limit
+        lifted_by = None if finding.licence_class == "unknown" else _LIFTED_BY.get(finding.question)
+        return Exclusion(
+            model=candidate.id,
+            constraint=finding.question,
+            reason=finding.statement,
+            missed_by=None if over is None else f"{over:,} users",
+            passes_at=lifted_by if finding.limit is None else f"{finding.limit:,}",
+            distance=over if over is not None else 1 if lifted_by else None,
         )
-        return Exclusion(model=candidate.id, constraint="train-on-outputs", reason=reason, passes_at="off", distance=1)
     return None
 
 

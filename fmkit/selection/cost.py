@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.speed.estimate import Range
 from fmkit.units import format_rate
 
 if TYPE_CHECKING:
@@ -83,6 +84,27 @@ def busy_s_per_request(speed: SpeedEstimate, load: Load) -> float | None:
         return None
     written = load.output_tokens + load.thinking_tokens
     return load.prompt_tokens / prefill.median + (written / throughput.median if throughput is not None else 0.0)
+
+
+def tokens_per_usd(tokens_per_s: Range, usd_per_hour: float) -> Range:
+    """Tokens that one dollar of rent buys on a machine that is never idle: rate * 3600 / rent.
+
+    >>> tokens_per_usd(Range(low=500.0, median=1000.0, high=1500.0), 2.0).median
+    1800000.0
+    """
+    return Range(**{name: rate * 3600 / usd_per_hour for name, rate in msgspec.structs.asdict(tokens_per_s).items()})
+
+
+def electricity_usd_per_1m(joules_per_1k_tokens: Range, usd_per_kwh: float) -> Range:
+    """USD of electricity for a million tokens: 1000 * J per 1k / 3.6e6 J per kWh * price.
+
+    A card of 400 W that writes 1,000 tokens per second takes 400 J per 1k tokens:
+
+    >>> round(electricity_usd_per_1m(Range(low=300.0, median=400.0, high=500.0), 0.30).median, 4)
+    0.0333
+    """
+    per_joule = 1000 / 3.6e6 * usd_per_kwh
+    return Range(**{name: joules * per_joule for name, joules in msgspec.structs.asdict(joules_per_1k_tokens).items()})
 
 
 def devices_needed(peak_bytes: int, machine: Machine) -> int:

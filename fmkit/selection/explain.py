@@ -83,8 +83,8 @@ def fastest(standings: Iterable[Standing]) -> str | None:
 
 
 def best(standings: Iterable[Standing]) -> str | None:
-    """The model with the highest quality among those with a comparable score."""
-    return _least(standings, lambda s: None if s.quality.value is None else -s.quality.value)
+    """The model with the highest quality among those that were tried on the task."""
+    return _least(standings, lambda s: None if s.quality.value is None or not s.quality.used else -s.quality.value)
 
 
 def smallest(standings: Iterable[Standing]) -> str | None:

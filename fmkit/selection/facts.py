@@ -18,6 +18,8 @@ LicenceClass = Literal[
 ]
 Modality = Literal["text", "image", "audio", "video", "pdf"]
 Verification = Literal["text-read", "summary-read", "recalled"]
+LicenceTopic = Literal["use", "region", "users", "revenue", "outputs"]
+"""What a clause of a licence can be about, where it answers a question about a use."""
 ReportedBy = Literal["vendor", "other-vendor", "independent"]
 
 
@@ -28,7 +30,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Licence(Fact, frozen=True, kw_only=True):
     """What a licence allows and asks. `commercial`: yes, no, or conditional with the binding `conditions`.
 
-    `user_cap` and `revenue_cap_usd_per_year` are thresholds above which a separate licence (or a duty) applies;
+    `clauses` are those conditions that answer a question, by what they are about. `user_cap` and `revenue_cap_usd_per_year`
+    are thresholds above which a separate licence is needed or, where `above_caps` says so, a duty applies;
     `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other models.
     `verification` says whether the text was read; a recalled row shows as unverified.
     """
@@ -41,8 +44,10 @@ class Licence(Fact, frozen=True, kw_only=True):
     verification: Verification
     source: str
     source_date: str | None = None
+    clauses: dict[LicenceTopic, tuple[str, ...]] = {}
     user_cap: int | None = None
     revenue_cap_usd_per_year: int | None = None
+    above_caps: Literal["separate-licence", "duty"] = "separate-licence"
     excluded_regions: tuple[str, ...] = ()
     excluded_regions_modalities: tuple[str, ...] = ()
     trains_on_outputs: Literal["yes", "no", "conditional", "unknown"] = "unknown"
@@ -130,8 +135,22 @@ class ApiTerms(Fact, frozen=True, kw_only=True):
     data_policy: str | None = None
 
 
+class HubEvaluation(Fact, frozen=True, kw_only=True):
+    """One result that is published with a model on the Hub, as it stands there: nobody of fmkit has checked what it is comparable with."""
+
+    dataset: str
+    task: str | None
+    value: float
+    date: str | None
+    source: str | None
+
+
 class HubFacts(Fact, frozen=True, kw_only=True):
-    """What the Hub said of a model on `asked_on`: counts of the last 30 days, `licence` as tagged, `evaluations` published with it."""
+    """What the Hub said of a model on `asked_on`: counts of the last 30 days, `licence` as tagged.
+
+    `evaluations` is how many results are published with it, `evaluation_results` those of them that could be read. They are shown and
+    rank nothing.
+    """
 
     hub_id: str
     asked_on: str
@@ -145,12 +164,58 @@ class HubFacts(Fact, frozen=True, kw_only=True):
     last_change: str | None
     base_models: tuple[str, ...] = ()
     evaluations: int = 0
+    evaluation_results: tuple[HubEvaluation, ...] = ()
+
+
+class OwnCatalog(Fact, frozen=True, kw_only=True):
+    """What became of a user's own catalog: its folder, its models, what of the shipped catalog gave way to it.
+
+    With `faults` none of it is used. Each fault is a line with file and place.
+    """
+
+    folder: str
+    models: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+class SizeClass(Fact, frozen=True, kw_only=True):
+    """A class of language models by parameters, from `from_params` up to the next class.
+
+    `example` stands for the open models of the class; a class of closed models has `apis` instead, and no count.
+    """
+
+    id: str = ""
+    name: str
+    use: str
+    from_params: int | None = None
+    example: str | None = None
+    apis: tuple[str, ...] = ()
+
+
+class Traits(Fact, frozen=True, kw_only=True):
+    """What a model's text part is built of, read from its configuration; None is not known.
+
+    `ffn_ratio` is the inner width of the feed-forward that one token passes through over the width of the model;
+    `attention` the kinds of its layers with their number.
+    """
+
+    norm: str | None = None
+    activation: str | None = None
+    positions: str | None = None
+    ffn_ratio: float | None = None
+    attention: str = ""
+
+
+CHINCHILLA_TOKENS_PER_PARAM = 20
+"""Training tokens per parameter that spend a budget of operations best (Hoffmann et al., arXiv:2203.15556, about 20)."""
 
 
 class Candidate(Fact, frozen=True, kw_only=True):
     """One model that may be proposed: open weights (`api` is None) or an API model (`hub_id` is None).
 
     `sources` maps a field to where it was read; `spec_kind` is the architecture's kind (`decoder`, `encoder`, ... or `api`).
+    `quantised` are known Hub repositories of the same weights in a quantised layout.
     """
 
     id: str
@@ -179,5 +244,17 @@ class Candidate(Fact, frozen=True, kw_only=True):
     needs_fine_tune: bool = False
     thinks: bool = False
     embedding_dim: int | None = None
+    quantised: tuple[str, ...] = ()
+    traits: Traits | None = None
     notes: tuple[str, ...] = ()
     sources: dict[str, str] = {}
+
+    @property
+    def tokens_per_param(self) -> float | None:
+        """Training tokens per parameter, all experts counted; None where the publisher names no count.
+
+        Beside CHINCHILLA_TOKENS_PER_PARAM it says how far a model was trained beyond what is cheapest to train.
+        """
+        if self.training_tokens is None or not self.params:
+            return None
+        return self.training_tokens / self.params

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from fmkit.machine import Machine
+from fmkit.model.quality import PointsLost
+from fmkit.selection.capability import NO_FIT, Ability, CapabilityFit, task_estimates
 from fmkit.selection.facts import Candidate, CloudPrice, Licence, Task
 from fmkit.selection.licences import BoundLicence, bound_licence
 from fmkit.selection.quality import Judgement, judge
@@ -17,6 +19,8 @@ from fmkit.selection.sized import Sizer
 class Pool:
     """The catalog as one task sees it.
 
+    `capability` and `abilities` estimate scores that nobody published; without them published ones count alone.
+    `losses` says what each precision narrower than 16 bit was measured to lose.
     `precision_bits` gives the width of each known precision; `size` answers from the machine, so that a question about
     half its memory needs no new sizing.
     """
@@ -28,6 +32,9 @@ class Pool:
     precision_bits: Mapping[str, int]
     machine: Machine
     size: Sizer
+    capability: CapabilityFit = NO_FIT
+    abilities: Mapping[str, Ability] = field(default_factory=dict)
+    losses: Mapping[str, PointsLost] = field(default_factory=dict)
 
     @cached_property
     def by_id(self) -> dict[str, Candidate]:
@@ -37,7 +44,9 @@ class Pool:
     @cached_property
     def qualities(self) -> dict[str, Judgement]:
         """Quality of the models meant for the task, by id: the same whatever else is asked for."""
-        return judge(self.task, [c for c in self.candidates if not task_mismatch(c, self.task)])
+        meant = [c for c in self.candidates if not task_mismatch(c, self.task)]
+        estimates = task_estimates(self.task, meant, self.capability, self.abilities)
+        return judge(self.task, meant, estimates, self.capability.offsets)
 
     @cached_property
     def bound_licences(self) -> dict[str, BoundLicence]:

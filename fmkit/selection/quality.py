@@ -3,53 +3,85 @@
 The rule, in order:
 1. A benchmark of the task counts where at least two candidates have a score in one of its comparable variants.
 2. A model's score on it is the independent one where there is one, else its vendor's, else another vendor's; of several
-   in that class the lower median, so that the figure is one that somebody published.
-3. Scores are scaled to 0..1 between the worst and the best candidate of the benchmark, error rates turned round.
-4. Where benchmarks have no candidate in common, models of one can't be compared with models of the other: only the largest
+   in that class the lower median, so that the figure is one that somebody published. A vendor's is lessened by what vendors
+   report more than independent evaluators, where pairs of both say.
+3. A model that has other scores gets an estimate for each benchmark it lacks (`fmkit.selection.capability`), with its interval.
+4. Scores are scaled to 0..1 between the worst and the best published score of the benchmark, error rates turned round.
+5. Where benchmarks have no candidate in common, models of one can't be compared with models of the other: only the largest
    group that hangs together is judged.
-5. Benchmarks differ in who was tried on them, so x[model, benchmark] = ability + offset is fitted (weighted least squares
+6. Benchmarks differ in who was tried on them, so x[model, benchmark] = ability + offset is fitted (weighted least squares
    with a pull of the offsets towards 0): being average among strong models counts for more than among weak ones.
-6. Abilities are scaled to 0..1 over the candidates. The interval is 80 %: the scatter of the fit, widened for figures
-   that a vendor reports and for the benchmarks a model lacks.
-A model without any such score has no quality: it is never given an average.
+7. Abilities are scaled to 0..1 over the candidates that were tried on the task; an estimate never passes the best of them.
+   The interval is 80 %: the scatter of the fit, widened for figures that a vendor reports, for what is estimated, and for
+   benchmarks of which nothing is known.
+A model without any score has no quality: it is never given an average.
 """
 
 from __future__ import annotations
 
-from math import sqrt
+from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.selection.capability import INTERVAL_Z, REPORTER_ORDER, EstimatedScore, VendorOffset, from_logit, logit
 from fmkit.selection.facts import Score
+from fmkit.selection.score_items import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from fmkit.model.quality import PointsLost
     from fmkit.selection.facts import Candidate, Task, TaskBenchmark
 
-REPORTER_ORDER = ("independent", "vendor", "other-vendor")
 VENDOR_SD = 0.06
-"""Standard deviation added to a figure that is not independent, on the 0..1 scale of its benchmark. An assumption: vendors
-choose prompts, shots and variants; the same model differs by 3-6 points of 100 between reporters in the scores shipped."""
+"""Standard deviation added to a figure that is not independent, on the 0..1 scale of its benchmark, where no pairs of both were
+compared. An assumption: the same model differs by 3-6 points of 100 between reporters in the scores shipped."""
 MISSING_SD = 0.25
 """Standard deviation of what a benchmark would say that a model was never tried on. An assumption, on the same scale."""
 LEAST_SD = 0.03
 """No figure is surer than this: prompts and harness versions alone move scores by that much."""
-INTERVAL_Z = 1.2816
-"""80 % of a normal distribution lies within this many standard deviations."""
 _OFFSET_PULL = 1.0
 _FIT_ROUNDS = 60
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's quality at the task; `used` are the scores it rests on, `missing` the benchmarks without one."""
+    """A model's quality at the task; `used` are the scores it rests on, `missing` the benchmarks without one.
+
+    `estimated` are those of the missing that its other scores tell something of, by benchmark; `points` how many points of 100
+    on a benchmark are between the worst (0) and the best (1).
+    """
 
     value: float | None
     low: float | None
     high: float | None
     used: tuple[Score, ...]
     missing: tuple[str, ...]
+    estimated: dict[str, EstimatedScore] = {}
+    points: float | None = None
+
+    @property
+    def basis(self) -> str:
+        """`measured`, `estimated from N other scores` or `unknown`."""
+        if self.value is None:
+            return "unknown"
+        if self.used:
+            return "measured"
+        scores = next(iter(self.estimated.values())).scores
+        return f"estimated from {scores} other score{'s' if scores > 1 else ''}"
+
+    def lowered(self, lost: PointsLost) -> Judgement:
+        """The same for weights that lose points: what is lost counts, and how uncertain that is widens the interval."""
+        if self.value is None or self.low is None or self.high is None or not self.points:
+            return self
+        below, above = self.value - self.low, self.high - self.value
+        value = self.value - lost.median / self.points
+        return msgspec.structs.replace(
+            self,
+            value=_held(value),
+            low=_held(value - hypot(below, (lost.high - lost.median) / self.points)),
+            high=_held(value + hypot(above, (lost.median - lost.low) / self.points)),
+        )
 
     @property
     def evidence_class(self) -> str | None:
@@ -60,17 +92,6 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         if independent == len(self.used):
             return "independent"
         return "mixed" if independent else "vendor"
-
-
-def matches(variant: str, patterns: Iterable[str]) -> bool:
-    """Whether a variant is one of the comparable ones: equal, or starting as a pattern that ends in `*`.
-
-    >>> matches("5-shot", ["5-shot"]), matches("0-shot CoT", ["0-shot*"]), matches("25-shot", ["5-shot"])
-    (True, True, False)
-    """
-    return any(
-        variant.startswith(pattern[:-1]) if pattern.endswith("*") else variant == pattern for pattern in patterns
-    )
 
 
 def chosen_score(scores: Iterable[Score], benchmark: TaskBenchmark) -> Score | None:
@@ -88,8 +109,28 @@ def chosen_score(scores: Iterable[Score], benchmark: TaskBenchmark) -> Score | N
     return None
 
 
-def judge(task: Task, candidates: Iterable[Candidate]) -> dict[str, Judgement]:
-    """The quality of every candidate at the task, by id. Depends on the task and the candidates only, not on wishes."""
+class _Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model on a benchmark, 0 to 1 with the best published score at 1; `sd` in the same unit.
+
+    `points` is what lies between 0 and 1 in the benchmark's own unit.
+    """
+
+    share: float
+    sd: float
+    points: float
+    estimated: bool
+
+
+def judge(
+    task: Task,
+    candidates: Iterable[Candidate],
+    estimates: Mapping[str, Mapping[str, EstimatedScore]] | None = None,
+    offsets: Mapping[str, VendorOffset] | None = None,
+) -> dict[str, Judgement]:
+    """The quality of every candidate at the task, by id. Depends on the task and the candidates only, not on wishes.
+
+    `estimates` are scores that nobody published, by model and benchmark; `offsets` what vendors report more, by benchmark.
+    """
     pool = sorted(candidates, key=lambda candidate: candidate.id)
     used: dict[str, dict[str, Score]] = {candidate.id: {} for candidate in pool}
     for benchmark in task.benchmarks:
@@ -97,15 +138,21 @@ def judge(task: Task, candidates: Iterable[Candidate]) -> dict[str, Judgement]:
         if len(rows) > 1:
             for model, score in rows.items():
                 used[model][benchmark.benchmark] = score
-    weights = {benchmark.benchmark: benchmark.weight for benchmark in task.benchmarks}
-    comparable = _largest_group(used)
+    scored = {name for scores in used.values() for name in scores}
+    guessed = {
+        c.id: {b: e for b, e in (estimates or {}).get(c.id, {}).items() if b in scored and b not in used[c.id]}
+        for c in pool
+    }
+    comparable = _largest_group({model: {**used[model], **guessed[model]} for model in used})
     used = {model: scores if model in comparable else {} for model, scores in used.items()}
-    scaled = _scaled(task, used)
-    abilities, pooled_sd = _fit(scaled, weights)
-    return {c.id: _judgement(c.id, used[c.id], abilities, pooled_sd, weights) for c in pool}
+    guessed = {model: found if model in comparable else {} for model, found in guessed.items()}
+    cells = _cells(task, used, guessed, offsets or {})
+    weights = {benchmark.benchmark: benchmark.weight for benchmark in task.benchmarks}
+    fitted = _fit(cells, weights)
+    return {c.id: _judgement(c.id, used[c.id], guessed[c.id], cells.get(c.id, {}), fitted, weights) for c in pool}
 
 
-def _largest_group(used: Mapping[str, Mapping[str, Score]]) -> set[str]:
+def _largest_group(used: Mapping[str, Mapping[str, object]]) -> set[str]:
     """The models of the largest group in which each is linked to each other through shared benchmarks.
 
     Of groups of equal size the one with more scores, then the one that comes first by name.
@@ -127,66 +174,111 @@ def _largest_group(used: Mapping[str, Mapping[str, Score]]) -> set[str]:
     return ranked[0][0] if ranked else set()
 
 
-def _scaled(task: Task, used: Mapping[str, Mapping[str, Score]]) -> dict[str, dict[str, float]]:
-    """Scores by model and benchmark on 0..1, best candidate 1."""
-    scaled: dict[str, dict[str, float]] = {model: {} for model, scores in used.items() if scores}
+def _cells(
+    task: Task,
+    used: Mapping[str, Mapping[str, Score]],
+    guessed: Mapping[str, Mapping[str, EstimatedScore]],
+    offsets: Mapping[str, VendorOffset],
+) -> dict[str, dict[str, _Cell]]:
+    """Published and estimated scores by model and benchmark on 0..1, best published one 1."""
+    cells: dict[str, dict[str, _Cell]] = {model: {} for model in used if used[model] or guessed[model]}
     for benchmark in task.benchmarks:
         name = benchmark.benchmark
-        rows = {model: scores[name].score for model, scores in used.items() if name in scores}
+        rows = {model: _as_independent(scores[name], offsets) for model, scores in used.items() if name in scores}
         if not rows:
             continue
-        low, high = min(rows.values()), max(rows.values())
-        for model, score in rows.items():
-            share = (score - low) / (high - low) if high > low else 0.5
-            scaled[model][name] = share if benchmark.higher_is_better else 1.0 - share
-    return scaled
+        low, high = min(value for value, _ in rows.values()), max(value for value, _ in rows.values())
+        span = high - low
+        found = {model: (value, sd, False) for model, (value, sd) in rows.items()}
+        found |= {model: (e[name].value, e[name].sd, True) for model, e in guessed.items() if name in e}
+        for model, (value, sd, estimated) in found.items():
+            share = (value - low) / span if span > 0 else 0.5
+            vendor = not estimated and used[model][name].reported_by != "independent"
+            cells[model][name] = _Cell(
+                share=share if benchmark.higher_is_better else 1.0 - share,
+                sd=VENDOR_SD if vendor and not sd else sd / span if span > 0 else 0.0,
+                points=span,
+                estimated=estimated,
+            )
+    return cells
 
 
-def _fit(scaled: Mapping[str, Mapping[str, float]], weights: Mapping[str, float]) -> tuple[dict[str, float], float]:
-    """Abilities by model on 0..1, and the scatter of single scores around the fit on that scale."""
-    if not scaled:
-        return {}, 0.0
+def _as_independent(score: Score, offsets: Mapping[str, VendorOffset]) -> tuple[float, float]:
+    """The score as an independent evaluator would report it, and the standard deviation that a vendor's report adds."""
+    offset = offsets.get(score.benchmark, offsets.get(""))
+    if score.reported_by == "independent" or offset is None or score.unit != "%":
+        return score.score, 0.0
+    lessened = 100 * from_logit(logit(score.score / 100) - offset.offset)
+    return lessened, 100 * offset.sd * lessened / 100 * (1 - lessened / 100)
+
+
+class _Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """Abilities by model on 0..1, the scatter of published scores around the fit, and the width that was scaled to 1."""
+
+    abilities: dict[str, float]
+    scatter: float
+    span: float
+
+
+def _fit(cells: Mapping[str, Mapping[str, _Cell]], weights: Mapping[str, float]) -> _Fitted:
+    if not cells:
+        return _Fitted(abilities={}, scatter=0.0, span=1.0)
     offsets = dict.fromkeys(weights, 0.0)
     ability: dict[str, float] = {}
     for _ in range(_FIT_ROUNDS):
-        for model, row in scaled.items():
+        for model, row in cells.items():
             total = sum(weights[name] for name in row)
-            ability[model] = sum(weights[name] * (x - offsets[name]) for name, x in row.items()) / total
+            ability[model] = sum(weights[name] * (x.share - offsets[name]) for name, x in row.items()) / total
         for name in offsets:
-            gaps = [row[name] - ability[model] for model, row in scaled.items() if name in row]
+            gaps = [row[name].share - ability[model] for model, row in cells.items() if name in row]
             offsets[name] = sum(gaps) / (len(gaps) + _OFFSET_PULL)
-    low, high = min(ability.values()), max(ability.values())
-    span = high - low
-    gaps = [x - ability[m] - offsets[name] for m, row in scaled.items() for name, x in row.items()]
-    freedom = max(len(gaps) - len(scaled), 1)
-    scatter = sqrt(sum(gap * gap for gap in gaps) / freedom)
+    published = {model: [(n, x) for n, x in row.items() if not x.estimated] for model, row in cells.items()}
+    tried = [ability[model] for model, row in published.items() if row]
+    low, span = min(tried), max(tried) - min(tried)
+    gaps = [x.share - ability[model] - offsets[name] for model, row in published.items() for name, x in row]
+    scatter = sqrt(sum(gap * gap for gap in gaps) / max(len(gaps) - len(tried), 1))
     if span <= 0:
-        return dict.fromkeys(ability, 0.5), max(scatter, LEAST_SD)
-    return {model: (value - low) / span for model, value in ability.items()}, max(scatter / span, LEAST_SD)
+        return _Fitted(abilities=dict.fromkeys(ability, 0.5), scatter=max(scatter, LEAST_SD), span=1.0)
+    return _Fitted(
+        abilities={model: (value - low) / span for model, value in ability.items()},
+        scatter=max(scatter / span, LEAST_SD),
+        span=span,
+    )
 
 
 def _judgement(
     model: str,
     used: Mapping[str, Score],
-    abilities: Mapping[str, float],
-    pooled_sd: float,
+    guessed: Mapping[str, EstimatedScore],
+    cells: Mapping[str, _Cell],
+    fitted: _Fitted,
     weights: Mapping[str, float],
 ) -> Judgement:
     missing = tuple(name for name in weights if name not in used)
-    value = abilities.get(model)
+    value = fitted.abilities.get(model)
     if value is None:
         return Judgement(value=None, low=None, high=None, used=(), missing=missing)
-    known = sum(weights[name] for name in used)
-    variance = sum(
-        (weights[name] / known) ** 2 * (pooled_sd**2 + (0.0 if score.reported_by == "independent" else VENDOR_SD**2))
-        for name, score in used.items()
+    known = sum(weights[name] for name in cells)
+    published = sum(
+        (weights[name] / known) ** 2 * (fitted.scatter**2 + (cell.sd / fitted.span) ** 2)
+        for name, cell in cells.items()
+        if not cell.estimated
     )
+    # what is estimated for one model rests on the same scores: errors add up, they don't cancel
+    estimated = sum(weights[name] / known * cell.sd / fitted.span for name, cell in cells.items() if cell.estimated)
     missing_share = 1.0 - known / sum(weights.values())
-    margin = INTERVAL_Z * sqrt(variance + (missing_share * MISSING_SD) ** 2)
+    margin = INTERVAL_Z * sqrt(published + estimated**2 + (missing_share * MISSING_SD) ** 2)
+    value = _held(value)
     return Judgement(
-        value=round(value, 4),
-        low=round(max(value - margin, 0.0), 4),
-        high=round(min(value + margin, 1.0), 4),
+        value=value,
+        low=_held(value - margin),
+        high=_held(value + margin),
         used=tuple(used.values()),
         missing=missing,
+        estimated=dict(guessed),
+        points=round(sum(weights[name] * cell.points for name, cell in cells.items()) / known * fitted.span, 2),
     )
+
+
+def _held(value: float) -> float:
+    return round(min(max(value, 0.0), 1.0), 4)

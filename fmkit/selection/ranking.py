@@ -1,7 +1,7 @@
 """From candidates to an order: who passes, with what score, and who can't be told apart.
 
-Quality counts half-way between its estimate and the low end of its interval: what one vendor's number says counts for less than
-what many say. A part that is not known counts as a stated low value, never as a pass; and where the machine is known, a model
+Quality counts half-way between its value and the low end of its interval: what one vendor's number says counts for less than
+what many say, and what is estimated from other benchmarks alone counts at the low end. A part that is not known counts as a stated low value, never as a pass; and where the machine is known, a model
 whose speed there is not is listed below all whose speed is known and usable, without a rank.
 """
 
@@ -28,6 +28,7 @@ from fmkit.selection.licences import CLASS_SCORE
 from fmkit.selection.pool import Pool
 from fmkit.selection.quality import Judgement
 from fmkit.selection.request import Load, Request, load_of
+from fmkit.selection.score_items import area_of
 from fmkit.selection.scoring import (
     Parts,
     cost_part,
@@ -218,12 +219,19 @@ def assess(
 
 
 def cautious_quality(judged: Judgement) -> float | None:
-    """The quality that counts in the score: half-way between the estimate and the low end of its interval.
+    """The quality that counts in the score: half-way between the value and the low end of its interval.
 
-    >>> cautious_quality(Judgement(value=0.9, low=0.7, high=1.0, used=(), missing=()))
+    Of a model that was never tried on the task it is the low end itself: who was not tested must not win by that.
+
+    >>> tried = Score(benchmark="b", variant="", score=90, unit="%", source="", source_date="", reported_by="independent")
+    >>> cautious_quality(Judgement(value=0.9, low=0.7, high=1.0, used=(tried,), missing=()))
     0.8
+    >>> cautious_quality(Judgement(value=0.9, low=0.7, high=1.0, used=(), missing=("b",)))
+    0.7
     """
-    return None if judged.value is None or judged.low is None else round((judged.value + judged.low) / 2, 4)
+    if judged.value is None or judged.low is None:
+        return None
+    return round((judged.value + judged.low) / 2, 4) if judged.used else judged.low
 
 
 def tied_with(standing: Standing, others: Sequence[Standing]) -> tuple[str, ...]:
@@ -250,7 +258,7 @@ def _standing(
     at_least_s = seconds if sized is None or seconds is not None else writing_s(sized, load)
     if at_least_s is not None and seconds is None:
         reasons = (*reasons, "the time to read the prompt is not known here: latency counts the writing alone")
-    judged = pool.qualities.get(candidate.id, NO_QUALITY)
+    judged = _at_precision(pool.qualities.get(candidate.id, NO_QUALITY), candidate, sized, pool)
     cost = _cost(candidate, sized, load, judged, request, pool)
     parts = Parts(
         quality=cautious_quality(judged),
@@ -270,6 +278,12 @@ def _standing(
         speed_unknown=sized is not None and speed_is_missing(sized, pool.machine),
         reasons=reasons,
     )
+
+
+def _at_precision(judged: Judgement, candidate: Candidate, sized: Sized | None, pool: Pool) -> Judgement:
+    """The quality with what the precision loses: known for models of language only."""
+    lost = None if sized is None else pool.losses.get(sized.precision)
+    return judged if lost is None or area_of(candidate) != "language" else judged.lowered(lost)
 
 
 def _cost(

@@ -15,10 +15,12 @@ import msgspec
 
 from fmkit.speed.estimate import SpeedBasis
 from fmkit.speed.kernels import Kernel, kernel_of, matrix_rate, memory_group
+from fmkit.speed.launches import launches_per_layer
 
 if TYPE_CHECKING:
     from fmkit.machine import Device
     from fmkit.model.precision import Layout
+    from fmkit.model.spec import ModelSpec
     from fmkit.speed.operations import TowerPass
 
 Phase = Literal["prefill", "decode"]
@@ -56,12 +58,23 @@ class CoreRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     source: str
 
 
+PROMPT_STEP_TOKENS = {"llama.cpp": 512}
+MOST_PROMPT_STEP_TOKENS = 8192
+"""Tokens of a prompt that pass through a tower together; longer prompts take several passes."""
+
+MOST_STEPS_IN_FLIGHT = 4
+"""Steps of a prompt that llama.cpp has under way at once over several cards: the copies that its scheduler keeps (GGML_SCHED_MAX_COPIES)."""
+
 RELEASES = {"transformers": "5"}
 """The major release that estimates are for, where measurements of older ones tell of another way to keep the cache."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """Who computes on what: all that an effect can depend on. `build` is an engine's backend or major release where it is known."""
+    """Who computes on what: all that an effect can depend on.
+
+    `build` is an engine's backend or major release where it is known; `launches` is what launching a layer of this model takes as a
+    multiple of a Llama's, for engines that launch kernel after kernel.
+    """
 
     engine: str
     device: Device
@@ -70,18 +83,20 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     ranks: int = 1
     stages: int = 1
     build: str | None = None
+    launches: float = 1.0
 
 
-def setting_of(engine: str, device: Device, layout: Layout, *, mixture: bool, ranks: int, stages: int) -> Setting:
+def setting_of(engine: str, device: Device, layout: Layout, spec: ModelSpec, *, ranks: int, stages: int) -> Setting:
     """The setting of an estimate, with the release that fmkit's rules are those of where older ones were measured too."""
     return Setting(
         engine=engine,
         device=device,
         kernel=kernel_of(layout),
-        mixture=mixture,
+        mixture=spec.is_mixture,
         ranks=ranks,
         stages=stages,
         build=RELEASES.get(engine),
+        launches=launches_per_layer(spec) if engine in LAUNCH_OVERLAPS else 1.0,
     )
 
 
@@ -103,6 +118,7 @@ class Nominal(msgspec.Struct, frozen=True, kw_only=True):
 
 def nominal(tower: TowerPass, setting: Setting) -> Nominal:
     """Nominal seconds of the parts of a pass; weights, cache and operations are divided over the ranks of tensor parallel."""
+    at_once = share_over_stages(tower.tokens, setting)
     device, ranks = setting.device, setting.ranks
     bandwidth = float(device.bandwidth_bytes_per_s or 0)
     rate = matrix_rate(device, setting.kernel, setting.engine)
@@ -112,13 +128,31 @@ def nominal(tower: TowerPass, setting: Setting) -> Nominal:
         moved = 4.0 * tower.tokens * tower.hidden_dim * (ranks - 1) / ranks
         exchange = 2 * tower.layers * (EXCHANGE_S + moved / link)
     return Nominal(
-        launch=tower.layers * LAYER_S,
-        weights=tower.weight_bytes / ranks / bandwidth,
+        launch=tower.layers * LAYER_S * setting.launches * at_once,
+        weights=tower.weight_bytes / ranks / bandwidth * at_once,
         cache=tower.cache_bytes / min(ranks, 8) / bandwidth,
-        linear=None if rate is None else (tower.operations - tower.attention_operations) / ranks / rate,
-        attention=None if rate is None else tower.attention_operations / ranks / rate,
+        linear=None if rate is None else (tower.operations - tower.attention_operations) / ranks / rate * at_once,
+        attention=None if rate is None else tower.attention_operations / ranks / rate * at_once,
         exchange=exchange,
     )
+
+
+def share_over_stages(tokens: int, setting: Setting) -> float:
+    """Time of a pass over the layers of several cards, as a share of what one card would take for all of them.
+
+    The steps of a long prompt follow each other through the stages: n steps over k stages take n + k - 1 turns instead of n * k.
+
+    >>> from fmkit.machine import Device
+    >>> card = Device(id="x", name="X", vendor="nvidia", device_class="consumer", memory_bytes=None, bandwidth_bytes_per_s=None)
+    >>> four_cards = Setting(engine="llama.cpp", device=card, kernel="q4", mixture=False, stages=4)
+    >>> [round(share_over_stages(tokens, four_cards), 3) for tokens in (1, 512, 1024, 4096)]
+    [1.0, 1.0, 0.625, 0.344]
+    """
+    most = PROMPT_STEP_TOKENS.get(setting.engine)
+    if most is None or setting.stages == 1:
+        return 1.0
+    steps, stages = max(1.0, tokens / most), min(setting.stages, MOST_STEPS_IN_FLIGHT)
+    return (steps + stages - 1) / (steps * stages)
 
 
 def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
@@ -131,8 +165,11 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     if part == "exchange":
         return ("all", engine, f"{engine} on {device.id}")
     release = (f"{engine}, release {setting.build}",) if engine in RELEASES and setting.build else ()
+    backend: tuple[str, ...] = ()
+    if setting.build is not None and not release:
+        backend = (f"{engine}, backend {setting.build}", f"{engine} on {device.id}, backend {setting.build}")
     if part in ("attention", "cache"):
-        return ("all", engine, f"{engine}, {memory}", *release)
+        return ("all", engine, f"{engine}, {memory}", *release, *backend)
     mixture = "mixture" if setting.mixture else "dense"
     found: tuple[str, ...] = (
         "all",
@@ -142,12 +179,13 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
         f"{engine}, {mixture}",
         f"{engine} on {device.id}",
         *release,
+        *(backend if phase == "prefill" else ()),
     )
     if part == "launch" or (part == "weights" and phase == "prefill"):
         return found
     found += (f"{engine}, {kind}", f"{engine}, {memory}, {kernel}", f"{engine} on {device.id}, {kernel}")
-    if setting.build is not None and not release:
-        found += (f"{engine} on {device.id}, {setting.build}, {mixture}",)
+    if backend:
+        found += (f"{backend[1]}, {mixture}",)
     if phase == "prefill" and part == "linear" and setting.stages > 1:
         found += (f"{engine}, {setting.stages} stages",)
     return found
@@ -164,8 +202,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
     """The fitted effects and spreads.
 
-    `effects` by "phase part", then by scope; `measured` counts the measurements behind "phase scope"; `spreads` by "quantity basis",
-    with the engine behind it where it has enough of its own.
+    `effects` by "phase part", then by scope; `measured` counts the measurements behind "phase scope"; `spreads` by `spread_names`.
     """
 
     date: str
@@ -189,7 +226,7 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
 
     def launch_s(self, layers: int, setting: Setting, phase: Phase) -> float:
         """Seconds of a pass that are spent on launching layers."""
-        return layers * LAYER_S * self.coefficient(setting, phase, "launch")
+        return layers * LAYER_S * setting.launches * self.coefficient(setting, phase, "launch")
 
     def points(self, setting: Setting, phase: Phase) -> int:
         """Measurements of this engine on this device with this kernel."""
@@ -210,10 +247,20 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
         """Whether anything was measured of the engine."""
         return any(self.measured.get(f"{phase} {engine}", 0) for phase in ("decode", "prefill"))
 
-    def spread(self, quantity: Quantity, basis: SpeedBasis, engine: str) -> Spread:
-        """The range for a quantity on a basis: the engine's own where it has enough measurements, else that of all engines."""
-        own = self.spreads.get(f"{quantity} {basis} {engine}")
-        return own or self.spreads[f"{quantity} {basis}"]
+    def spread(self, quantity: Quantity, basis: SpeedBasis, setting: Setting) -> Spread:
+        """The range for a quantity on a basis: that of the narrowest group with enough measurements of its own."""
+        names = spread_names(quantity, basis, setting.engine, mixture=setting.mixture)
+        return next(self.spreads[name] for name in names if name in self.spreads)
+
+
+def spread_names(quantity: Quantity, basis: SpeedBasis, engine: str, *, mixture: bool) -> tuple[str, ...]:
+    """The groups that a range may come from, from the narrowest to the widest: mixtures scatter more than dense models.
+
+    >>> spread_names("decode", "class", "vllm", mixture=False)
+    ('decode class vllm dense', 'decode class vllm', 'decode class')
+    """
+    whole = f"{quantity} {basis}"
+    return (f"{whole} {engine} {'mixture' if mixture else 'dense'}", f"{whole} {engine}", whole)
 
 
 def joined(

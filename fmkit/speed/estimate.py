@@ -18,6 +18,28 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
 SpeedBasis = Literal["measured-here", "measured-device", "class", "extrapolated"]
 
 
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """How this machine's own trials corrected an estimate: ids of the trials, and measured over predicted as it was applied.
+
+    A factor is None where no trial says enough of it. `without` is the basis of the estimate before.
+    """
+
+    trials: tuple[str, ...]
+    models: int
+    prefill_factor: float | None
+    decode_factor: float | None
+    without: SpeedBasis
+
+
+class LoadEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The first load of the weights from disk: bytes of files, seconds, whether the disk was measured, and at which rate."""
+
+    file_bytes: int
+    seconds: Range
+    basis: Literal["measured", "assumed"]
+    reason: str
+
+
 class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Speed of one model on one machine at one workload.
 
@@ -26,7 +48,7 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     not apply to the kind of model is None. For a model that does not decode, `ttft_s` is one pass of all its towers.
     `bound` says what the decode step waits for. `reason` names the efficiency used and where it was measured.
     `energy_j_per_1k_tokens` is what the devices take for 1,000 generated tokens of all sequences (joules; the host is not counted), None
-    where their power is not known.
+    where their power is not known. `load` is the first load from disk, without the engine's own start. `calibration` is set where trials on this machine corrected the figures.
     """
 
     ttft_s: Range | None
@@ -38,6 +60,8 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     images_per_s: Range | None = None
     energy_j_per_1k_tokens: Range | None = None
+    load: LoadEstimate | None = None
+    calibration: Calibration | None = None
 
 
 class AttentionShare(msgspec.Struct, frozen=True, kw_only=True):

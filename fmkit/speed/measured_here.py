@@ -12,39 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.speed.operations import tower_of
+from fmkit.speed.launches import LLAMA_LAUNCH
 
 if TYPE_CHECKING:
-    from fmkit.model.spec import ModelSpec
     from fmkit.speed.operations import TowerPass
     from fmkit.speed.rates import TorchRates
-
-LAUNCH_PER_LAYER, LAUNCH_PER_NORM = 1.6, 0.2
-MIXTURE_LAUNCH, STATE_LAUNCH = 1.2, 1.2
-"""Launching a layer of a real model over the narrow layer that is timed: 2.0 to 2.1 for a Llama (two norms), 2.7 for Gemma 3 (six),
-3.5 for Qwen3's mixtures, 3.2 for Mamba. transformers 5.23 on an H100 (benchmarks/results/gpu-trials-h100.json) and on a CPU
-(models 64 wide); the rest is Python: modules, cache and masks."""
 
 ELEMENTWISE_BYTES = 160
 """Bytes per token, layer and unit of width that norms, rotations, activations and residuals move in 16 bit while a prompt is read:
 80 elements (H100, Llama 8B and Qwen2.5 0.5B, 4k to 16k tokens: 44 to 101)."""
-
-
-def launch_of(spec: ModelSpec) -> float:
-    """What launching one layer of the decoder (of the first tower, without one) takes, in layers that were timed.
-
-    Norms tell how many small operations a layer has: two in a Llama, four with norms of queries and keys, six in Gemma 3.
-    """
-    stack = spec.cached_stack or spec.stacks[0]
-    norms = sum(
-        one.count
-        for one in spec.tensors
-        if one.part == "norm" and tower_of(one, spec) == stack.role and one.name.endswith("weight")
-    )
-    per_layer = min(norms / max(1, stack.layers), 6.0)
-    found = LAUNCH_PER_LAYER + LAUNCH_PER_NORM * per_layer
-    found += MIXTURE_LAUNCH if spec.is_mixture else 0.0
-    return found + (STATE_LAUNCH if spec.kind in ("state-space", "hybrid") else 0.0)
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +31,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     rates: TorchRates
     dtype: str
-    launch: float = LAUNCH_PER_LAYER + 2 * LAUNCH_PER_NORM
+    launch: float = LLAMA_LAUNCH
 
     def knows(self) -> bool:
         """Whether this type was timed."""

@@ -21,7 +21,7 @@ from fmkit.model.layers import (
     StateSpace,
     parts_of,
 )
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, ShortConvolution
+from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, RwkvMatrix, ShortConvolution
 from fmkit.model.spec import Stack
 
 if TYPE_CHECKING:
@@ -246,7 +246,9 @@ def attention_width(mixer: SimpleMixer) -> int:
         return mixer.query_heads * 2 * mixer.head_dim
     if isinstance(mixer, FullAttention | CrossAttention | EncoderAttention):
         return mixer.query_heads * (mixer.key_dim + mixer.value_dim)
-    if isinstance(mixer, StateSpace | Mamba2 | DeltaAttention | LinearAttention | Rwkv | ShortConvolution | NoMixer):
+    if isinstance(
+        mixer, StateSpace | Mamba2 | DeltaAttention | LinearAttention | Rwkv | RwkvMatrix | ShortConvolution | NoMixer
+    ):
         return 0
     assert_never(mixer)
 

@@ -8,6 +8,12 @@ from typing import Literal
 import msgspec
 
 
+DiskKind = Literal["nvme", "ssd", "disk"]
+DISK_NAMES: dict[DiskKind | None, str] = {
+    "nvme": "an NVMe disk", "ssd": "a SATA or flash disk", "disk": "a rotating disk", None: "a disk of unknown kind",
+}  # fmt: skip
+
+
 class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
     """One measured rate: `per_s` of what the field it stands in says, with `tokens` processed at once in `dtype`.
 
@@ -58,7 +64,7 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
 
     `read_bytes_per_s` and `copy_bytes_per_s` (read plus written) are the processor's, over all cores allowed to this process, without
     torch; `torch` has one entry per device that torch was measured on. `warnings` says what makes the figures doubtful: a busy
-    machine, repeats far apart.
+    machine, repeats far apart. `disk_read_bytes_per_s` is of a file on the disk that models are kept on, None where it was not measured.
     """
 
     machine: str
@@ -69,6 +75,7 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
     copy_bytes_per_s: float
     torch: tuple[TorchRates, ...] = ()
     warnings: tuple[str, ...] = ()
+    disk_read_bytes_per_s: float | None = None
 
     def on(self, *, cpu: bool) -> TorchRates | None:
         """What torch was measured to reach on the processor, or on the accelerator; None where it was not."""

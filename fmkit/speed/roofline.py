@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.speed.kernels import WEIGHTS_NAMED, kernel_of, not_native, refused
+from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
 from fmkit.speed.timing import converts, timing_on
 
@@ -67,6 +68,7 @@ def estimate(
         bound=_bound(timing, towers, step, step_s, read_s),
         reason=_reason(timing, towers, step, layout),
         energy_j_per_1k_tokens=_energy(timing.setting, throughput),
+        load=load_estimate(spec, memory, layout, machine, rates) if machine is not None else None,
     )
 
 

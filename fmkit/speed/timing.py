@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.speed.efficiency import setting_of
+from fmkit.speed.efficiency import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, setting_of
 from fmkit.speed.estimate import Range
 from fmkit.speed.kernels import refused
-from fmkit.speed.measured_here import Measured, launch_of
+from fmkit.speed.launches import launch_of
+from fmkit.speed.measured_here import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from fmkit.speed.estimate import SpeedBasis
     from fmkit.speed.operations import TowerPass
     from fmkit.speed.rates import MachineRates
-
-PROMPT_STEP_TOKENS = {"llama.cpp": 512}
-MOST_PROMPT_STEP_TOKENS = 8192
-"""Tokens of a prompt that pass through a tower together; longer prompts take several passes."""
 
 HERE: dict[Quantity, tuple[float, float]] = {"prefill": (0.55, 1.2), "decode": (0.8, 1.15), "throughput": (0.8, 1.15)}
 """Measured over predicted, from calls timed on the machine: 80 % of 39 figures of four models on an H100 lay at 0.60 to 1.15 (time to
@@ -95,7 +92,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         if basis == "measured-here":
             low, high = HERE[quantity]
             return Range(low=per_s * low, median=per_s, high=per_s * high)
-        spread = self.fit.spread(quantity, basis, self.setting.engine)
+        spread = self.fit.spread(quantity, basis, self.setting)
         return Range(low=per_s * spread.low, median=per_s, high=per_s * spread.high)
 
 
@@ -118,7 +115,7 @@ def timing_on(
         memory.engine,
         device,
         layout,
-        mixture=spec.is_mixture,
+        spec,
         ranks=memory.tensor_parallel,
         stages=memory.pipeline_parallel,
     )

@@ -126,6 +126,26 @@ def test_names_from_the_hub_cannot_drive_the_terminal(hub: StandIn) -> None:
     assert row.facts.base_models == ()
 
 
+def test_published_results_are_kept_as_they_stand(hub: StandIn) -> None:
+    right = {
+        "dataset": {"id": "a/b", "task_id": "t"},
+        "value": 71.5,
+        "date": "2026-01-01",
+        "source": {"url": "https://x", "name": "n"},
+    }
+    rows = [
+        {"filename": "x", "data": right}, {"filename": "y", "error": "invalid"}, 3, {"data": {"dataset": "a", "value": 1}},
+        {"data": {**right, "value": "high"}}, {"data": {**right, "value": 10**400}}, {"data": {"dataset": {"id": "c"}, "value": 1}},
+    ]  # fmt: skip
+    hub.repositories[GPT2].extra = {"evalResults": rows}
+    (row,) = refresh(["gpt2"]).models
+    assert row.facts is not None
+    assert row.facts.evaluations == len(rows)
+    assert [(one.dataset, one.value, one.source) for one in row.facts.evaluation_results] == [
+        ("a/b", 71.5, "https://x"), ("c", 1.0, None),
+    ]  # fmt: skip
+
+
 def test_a_recommendation_keeps_its_order_and_gains_facts(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     before = recommend("chat", gpu="rtx-4090", top=3)
     hub.seen.clear()
@@ -133,7 +153,7 @@ def test_a_recommendation_keeps_its_order_and_gains_facts(hub: StandIn, monkeypa
     assert [pick.model for pick in result.picks] == [pick.model for pick in before.picks]
     asked = [pick for pick in result.picks if pick.hub_id is not None]
     assert all(pick.live is not None for pick in asked)
-    assert len(hub.seen) == len(asked)
+    assert len(hub.seen) == 2 * len(asked), "one request for facts, one for quantised copies"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert with_live(before, offline=True) == result
     with pytest.raises(NetworkNeededError, match="never asked about"):

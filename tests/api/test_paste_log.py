@@ -57,8 +57,7 @@ def test_sglang_weights_and_tokens() -> None:
 
 
 def test_sglang_window_pool_per_rank() -> None:
-    config = ROOT / "tests" / "fixtures" / "configs" / "XiaomiMiMo--MiMo-V2-Flash.json"
-    found = pasted("sglang-mimo-v2-flash-tp4", str(config), "fp16")
+    found = pasted("sglang-mimo-v2-flash-tp4", "mimo-v2-flash", "fp16")
     assert abs(errors(found)["cache of sliding layers"]) <= 0.001
 
 

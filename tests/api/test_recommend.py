@@ -68,15 +68,15 @@ def test_four_gib_exclude_a_70b_by_a_stated_amount() -> None:
     assert all(pick.memory is not None and pick.memory.peak_bytes <= 4 * 2**30 for pick in result.picks)
 
 
-def test_transcription_is_whisper_with_its_word_error_rate() -> None:
+def test_transcription_names_its_word_error_rate() -> None:
     result = ask("transcription")
     first = result.picks[0]
-    assert first.family == "whisper"
+    assert first.family in {"whisper", "voxtral"}
     assert first.quality.evidence[0].benchmark == "openasr-avg"
     assert first.task_units["wer_percent"] == pytest.approx(first.quality.evidence[0].score)
     assert first.quality.evidence[0].source
     best = next(pick for pick in result.picks if pick.model == result.views.best)
-    assert best.model == "whisper-large-v3"  # the lowest word error rate of the leaderboard among the Whispers
+    assert best.model == "voxtral-mini-3b-2507"  # 7.05 % on the leaderboard, where the best Whisper has 7.44 %
 
 
 def test_embedding_has_mteb_evidence_and_its_dimension() -> None:
@@ -116,7 +116,7 @@ def test_naming_hardware_leaves_apis_out_and_api_only_asks_for_them() -> None:
     for pick in apis.picks:
         assert (pick.memory, pick.speed, pick.precision) == (None, None, None)
         assert pick.cost is not None
-        assert pick.cost.price_date
+        assert pick.cost.price_date or pick.cost.usd_per_1m_tokens is None
     retired = {one.model for one in apis.excluded if one.constraint == "retired"}
     assert not retired & names(apis)
 
@@ -165,8 +165,8 @@ def test_why_not_answers_for_any_model() -> None:
         ("chat", {"why_not": "lama-3.1-8b"}, "unknown model"),
         ("chat", {"why_not": "nope"}, "unknown model 'nope'; "),
         ("chat", {"licence": "foo"}, "valid: permissive"),
-        ("chat", {"only": "nofamily"}, "valid: .*llama-3.1"),
-        ("chat", {"exclude": "nofamily"}, "valid: .*llama-3.1"),
+        ("chat", {"only": "nofamily"}, "unknown family 'nofamily'; least unlike: "),
+        ("chat", {"exclude": "nofamily"}, "unknown family 'nofamily'; least unlike: "),
         ("chat", {"language": "xx"}, "unknown language"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 import fmkit
-from fmkit.api import trial_request
+from fmkit.api import trial_devices
 from fmkit.api import trial_run as api
 from fmkit.api.trial_result import EMBEDDED
 from fmkit.api.trial_run import TrialOptions
@@ -266,8 +267,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A Hub that has GPT-2 and nothing cached; what was fetched is listed."""
     fetched: list[str] = []
 
-    def fetch(plan: hub_files.Download, *, quiet: bool) -> Path:
-        fetched.append(f"{plan.commit[:4]} {quiet}")
+    def fetch(plan: hub_files.Download, *, say: Callable[[str], None] | None) -> Path:
+        fetched.append(f"{plan.commit[:4]} {say is None}")
         return tmp_path
 
     monkeypatch.setattr(hub_files, "cached_snapshot", lambda *_: None)
@@ -333,8 +334,8 @@ def test_cached_models_need_no_network(child: Child, monkeypatch: pytest.MonkeyP
 
 def test_free_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = msgspec.structs.replace(memory_machine(64 * GIB), free_bytes=2 * GIB)
-    monkeypatch.setattr(trial_request, "this_machine", lambda _: busy)
-    machine, device = trial_request.machine_for(None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(trial_devices, "this_machine", lambda _: busy)
+    machine, device = trial_devices.machine_for(None, None)  # type: ignore[arg-type]
     assert (machine.usable_bytes, device) == (2 * GIB, "cpu")
 
 
@@ -364,7 +365,7 @@ def test_sweep_leaves_out_what_does_not_fit(child: Child, monkeypatch: pytest.Mo
 def test_sweep_goes_on_without_a_precision_that_does_not_fit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     with_memory(monkeypatch, 12 * GIB)
     options = TrialOptions(random_weights=True, keep=False)
-    monkeypatch.setattr(api, "quantiser_for", lambda _: None)
+    monkeypatch.setattr(api, "quantiser_for", lambda *_: None)
     result = try_sweep("llama-3.1-8b", precision=["fp16", "int4"], options=options)
     assert [one.precision for one in result.trials] == ["int4"]
     assert [one.precision for one in result.failed] == ["fp16"]

@@ -72,7 +72,7 @@ def test_no_pick_is_an_answer_unless_checked(capsys: pytest.CaptureFixture[str])
         (["chat", "--licence", "permisive"], "nearest: permissive"),
         (["chat", "--gpu", "rtx-4099"], "rtx-4090"),
         (["chat", "--engine", "vlm"], "vllm"),
-        (["chat", "--search", "x"], "--search"),
+        (["chat", "--copies"], "--search"),
         (["chat", "--interactive"], "--interactive"),
         (["chat", "--json", "--csv"], "choose one"),
         (["quantum sparkle please"], "no task found"),

@@ -62,14 +62,7 @@ def test_json_has_the_schema(asked: dict[str, Any], capsys: pytest.CaptureFixtur
         "unaccounted_bytes",
         "speed",
     } <= set(answer)
-    assert set(answer["checks"][0]) == {"name", "passed", "value", "threshold", "detail"}
-
-
-@pytest.mark.parametrize("option", ["--limit-memory", "--tensor-parallel", "--plot"])
-def test_later_options_say_so(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = here(capsys, "try", "gpt2", option, "1")
-    assert answer.code == 2
-    assert f"this version has no {option}" in answer.err
+    assert {"name", "passed", "value", "threshold", "detail"} <= set(answer["checks"][0])
 
 
 @pytest.mark.parametrize(
@@ -87,3 +80,25 @@ def test_exit_codes(arguments: tuple[str, ...], code: int, message: str, capsys:
     answer = here(capsys, "try", *arguments)
     assert answer.code == code, answer.err
     assert message in answer.err
+
+
+def test_the_checks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    from fmkit.trial.checks import CHECKS  # noqa: PLC0415
+
+    listed = here(capsys, "try", "--checks", "help", "--json").json()
+    assert listed["schema"] == "fmkit.checks/1"
+    assert [one["name"] for one in listed["checks"]] == list(CHECKS)
+    assert all(one["question"] and one["reason"] and one["source"] for one in listed["checks"])
+    text = here(capsys, "try", "--checks", "help").out
+    assert "needle (only by name)" in text
+    assert "finite-logits\n" in text
+
+
+def test_what_to_work_on_reaches_the_api(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    answer = here(
+        capsys, "try", "gpt2", "--input", "a.jsonl", "--output", "b.jsonl", "--output-tokens", "7", "--transcript", "c.txt", "--reference",
+        "d.txt",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    given = ("input", "output", "output_tokens", "transcript", "reference")
+    assert [asked[name] for name in given] == ["a.jsonl", "b.jsonl", 7, "c.txt", "d.txt"]

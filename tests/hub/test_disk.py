@@ -45,10 +45,12 @@ def test_states(cache: Path) -> None:
     snapshot(cache, "readme", {"README.md": b"x"})
     (cache / "models--acme--asked" / "refs").mkdir(parents=True)
     put(cache / "models--acme--begun" / "blobs", {"1234.incomplete": b"x" * 1000})
+    snapshot(cache, "stopped", {"config.json": b"{}"})
+    put(cache / "models--acme--stopped" / "blobs", {"1234.incomplete": b"x"})
     found = {one.hub_id.removeprefix("acme/"): one.state for one in local_models()}
     assert found == {
         "whole": "complete", "sharded": "complete", "part": "partial", "config": "no weights", "cut": "damaged",
-        "readme": "no weights", "asked": "no weights", "begun": "partial",
+        "readme": "no weights", "asked": "no weights", "begun": "partial", "stopped": "partial",
     }  # fmt: skip
     assert "1 of 3 weight files are missing" in only("part").detail
     assert (only("begun").bytes, only("begun").detail) == (1000, "a download that broke off")

@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_the_old_answer(folder: Path, monkeypatch: pytest.Mon
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fmkit.hub.metadata_cache.os.fdopen", full)
+    monkeypatch.setattr("fmkit.whole_files.os.fdopen", full)
     store(folder, kept(commit="f" * 40), "org/name", None)
     assert load(folder, HOME, "org/name", None, None) == kept()
     assert len(list(folder.iterdir())) == 1

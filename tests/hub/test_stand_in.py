@@ -45,7 +45,7 @@ info = api.model_info("acme/single", files_metadata=True)
 assert info.sha == "0123456789abcdef0123456789abcdef01234567"
 assert {one.rfilename: one.size for one in info.siblings}["model.safetensors"] > 500_000_000
 assert api.model_info("Acme/SINGLE", expand=["sha", "gated"]).id == "acme/single"
-assert len(list(api.list_models(author="acme"))) == 11
+assert len(list(api.list_models(author="acme"))) == 13
 assert [one.id for one in api.list_models(filter="gguf")] == ["acme/gguf"]
 assert {one.path for one in api.list_repo_tree("acme/gguf", recursive=True)} >= {"Q8_0", "Q8_0/m-Q8_0-00001-of-00002.gguf"}
 assert [one.path for one in api.get_paths_info("acme/single", ["config.json", "none"])] == ["config.json"]

@@ -24,6 +24,7 @@ def fit(**effects: dict[str, float]) -> SpeedFit:
         spreads={
             "decode class": Spread(low=0.5, high=2, points=40),
             "decode class vllm": Spread(low=0.8, high=1.2, points=40),
+            "decode class vllm mixture": Spread(low=0.4, high=3, points=40),
         },
     )
 
@@ -71,8 +72,9 @@ def test_what_was_measured_decides_the_basis(catalog: Catalog) -> None:
     assert found.basis(setting(catalog), "prefill") == "extrapolated"
 
 
-def test_an_engines_own_spread_goes_before_that_of_all() -> None:
-    assert (fit().spread("decode", "class", "vllm").high, fit().spread("decode", "class", "mlx").high) == (1.2, 2)
+def test_the_narrowest_group_with_a_spread_of_its_own_goes_first(catalog: Catalog) -> None:
+    settings = (setting(catalog), setting(catalog, mixture=True), setting(catalog, engine="mlx"))
+    assert [fit().spread("decode", "class", one).high for one in settings] == [1.2, 3, 2]
 
 
 @pytest.mark.parametrize("overlaps", [True, False])

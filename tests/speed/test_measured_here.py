@@ -17,7 +17,8 @@ from fmkit.model.spec import ModelSpec
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.memory import estimate as estimate_memory
 from fmkit.speed.estimate import SpeedEstimate
-from fmkit.speed.measured_here import Measured, launch_of
+from fmkit.speed.launches import launch_of
+from fmkit.speed.measured_here import Measured
 from fmkit.speed.rates import MachineRates
 from fmkit.speed.roofline import estimate
 

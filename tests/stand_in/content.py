@@ -31,8 +31,14 @@ class File:
 
     @property
     def etag(self) -> str:
-        """A stable name for the content: declared, not a digest of the zeros."""
-        return hashlib.sha256(self.head + str(self.size).encode()).hexdigest()
+        """The digest of the content where all of it is there; else a stable name: nobody digests gigabytes of zeros."""
+        whole = self.head if self.size == len(self.head) else self.head + str(self.size).encode()
+        return hashlib.sha256(whole).hexdigest()
+
+    @property
+    def blob(self) -> str:
+        """Git's own digest of the content, where all of it is there."""
+        return hashlib.sha1(b"blob %d\0%b" % (self.size, self.head)).hexdigest()
 
 
 @dataclass

@@ -158,22 +158,44 @@ def _document(repository: Repository, *, blobs: bool) -> dict[str, Any]:
         "_id": "66" * 12, "id": repository.id, "modelId": repository.id, "author": repository.id.split("/")[0], "sha": repository.commit,
         "private": repository.private, "disabled": repository.disabled, "gated": repository.gated, "lastModified": "2026-11-01T00:00:00.000Z",
         "createdAt": "2026-01-01T00:00:00.000Z", "downloads": 1000, "likes": 10, "tags": list(repository.tags), "siblings": siblings,
-        "spaces": [], "usedStorage": 0, "model-index": None, **repository.extra,
+        "spaces": [], "usedStorage": 0, "model-index": None, "config": _summary(repository), **repository.extra,
     }  # fmt: skip
 
 
+def _summary(repository: Repository) -> dict[str, Any]:
+    """What the Hub shows of config.json and tokenizer_config.json in its own answer."""
+    documents = {
+        name: json.loads(repository.files[name].head)
+        for name in ("config.json", "tokenizer_config.json")
+        if _is_json(repository, name)
+    }
+    config, tokenizer = documents.get("config.json", {}), documents.get("tokenizer_config.json")
+    shown = {name: config[name] for name in ("architectures", "model_type", "quantization_config") if name in config}
+    tokens = ("bos_token", "chat_template", "eos_token", "pad_token", "unk_token")
+    return shown | (
+        {"tokenizer_config": {name: tokenizer[name] for name in tokens if name in tokenizer}} if tokenizer else {}
+    )
+
+
+def _is_json(repository: Repository, name: str) -> bool:
+    try:
+        return isinstance(json.loads(repository.files[name].head), dict)
+    except (KeyError, ValueError, RecursionError):
+        return False
+
+
 def _blob(file: File, *, large: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"size": file.size, "blobId": file.etag[:40]}
+    found: dict[str, Any] = {"size": file.size, "blobId": file.blob}
     return found | ({"lfs": {"sha256": file.etag, "size": file.size, "pointerSize": 135}} if large else {})
 
 
 def _list(request: _Request) -> Reply:
     author, search = request.query.get("author", [None])[0], request.query.get("search", [""])[0]
-    filters = set(request.query.get("filter", []))
+    filters, kind = set(request.query.get("filter", [])), request.query.get("pipeline_tag", [None])[0]
     found = [
         one for one in request.state.repositories.values()
         if not one.private and (author is None or one.id.startswith(f"{author}/")) and search.casefold() in one.id.casefold()
-        and filters <= set(one.tags)
+        and filters <= set(one.tags) and kind in (None, one.extra.get("pipeline_tag"))
     ]  # fmt: skip
     limit = int(request.query.get("limit", ["1000"])[0])
     return _page(request, [_document(one, blobs=False) for one in found], min(limit, request.state.page_size))
@@ -209,7 +231,7 @@ def _tree(request: _Request) -> Reply:
 
 def _entry(repository: Repository, name: str) -> dict[str, Any]:
     file = repository.files[name]
-    entry: dict[str, Any] = {"type": "file", "path": name, "size": file.size, "oid": file.etag[:40]}
+    entry: dict[str, Any] = {"type": "file", "path": name, "size": file.size, "oid": file.blob}
     return entry | (
         {"lfs": {"oid": file.etag, "size": file.size, "pointerSize": 135}} if repository.is_large(name) else {}
     )

@@ -20,6 +20,7 @@ from tests.stand_in.content import (
 EMBEDDED = Path(__file__).parents[2] / "fmkit" / "trial" / "embedded"
 LLAMA_70B = Shape(layers=80, hidden=8192, ffn=28672, kv=1024, vocab=128256)
 LLAMA_1B = Shape(layers=2, hidden=2048, ffn=8192, kv=512, vocab=32000)
+TEXT = {"pipeline_tag": "text-generation"}
 QUANTS = {"Q2_K": 10, "Q4_K_M": 12, "Q6_K": 14, "Q8_0": 8, "F16": 1}
 
 
@@ -29,12 +30,16 @@ def samples() -> list[Repository]:
     config = literal(llama_config(LLAMA_1B))
     single = {"config.json": config, "model.safetensors": safetensors(small), "README.md": literal("# A model\n")}
     return [
-        Repository("acme/single", single),
+        Repository("acme/single", single, tags=("conversational", "license:apache-2.0", "en"), extra=TEXT),
+        Repository("acme/talks", {**single, **text_files()}, tags=("conversational",)),
+        Repository("acme/base", single, tags=("license:mit",), extra=TEXT),
+        Repository("copier/single", single, tags=("conversational",), extra={**TEXT, "downloads": 9}),
+        Repository("copier/mixed", single, tags=("conversational", "merge"), extra=TEXT),
         Repository("acme/sharded-70b", {
             "config.json": literal(llama_config(LLAMA_70B)),
             **sharded(llama_tensors(LLAMA_70B), 30),
         }),
-        Repository("acme/gated", single, gated="manual"),
+        Repository("acme/gated", single, gated="manual", tags=("conversational",), extra=TEXT),
         Repository("acme/private", single, private=True),
         Repository("acme/disabled", single, disabled=True),
         Repository("acme/tagged", single, revisions={"v1.0": COMMIT, "refs/pr/1": COMMIT}),
@@ -59,6 +64,19 @@ def samples() -> list[Repository]:
         }, tags=("awq", "base_model:quantized:acme/single"), extra={"downloads": 5000}),
         Repository("acme/empty", {"README.md": literal("nothing here\n")}),
     ]  # fmt: skip
+
+
+def text_files() -> dict[str, File]:
+    """A tokenizer with three added words, a chat template of its own file, and defaults of generation."""
+    added = {str(number): {"content": f"<|{name}|>"} for number, name in enumerate(("start", "end", "tool"), 31_997)}
+    return {
+        "tokenizer_config.json": literal({
+            "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "<|end|>"}, "pad_token": None,
+            "model_max_length": 8192, "added_tokens_decoder": added,
+        }),
+        "generation_config.json": literal({"temperature": 0.6, "top_p": 0.9, "eos_token_id": [2, 31_998], "transformers_version": "5"}),
+        "chat_template.jinja": literal("{% for m in messages %}\n{{ m.content }}\n{% endfor %}"),
+    }  # fmt: skip
 
 
 def gguf_files(vocabulary: int = 1000) -> dict[str, File]:

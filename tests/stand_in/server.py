@@ -179,9 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(bytes((size - len(content)) % 65536))
 
     def _write(self, data: bytes) -> None:
-        self.wfile.write(data)
-        with self.standin.lock:
+        with self.standin.lock:  # counted first: afterwards the client may have gone on already
             self.standin.sent_bytes += len(data)
+        self.wfile.write(data)
 
     def _trickle(self, data: bytes) -> None:
         """A byte at a time: a client that only limits the time of one read waits for hours."""

@@ -62,11 +62,13 @@ def accuracy(measurements: str | None = None) -> AccuracyResult:
         rows, sources = read_measurements(Path(path).expanduser()), (path,)
     notes = list(NOTES) if measurements is None else []
     _score(rows, catalog, scored, left_out)
+    shipped, own = len(scored), list[Comparison]()
     if measurements is None:
         try:
-            scored.extend(trial_comparisons(catalog))
+            own.extend(trial_comparisons(catalog))
         except FmkitError as error:
             notes.append(f"kept trials are not scored: {error.message}")
+    scored.extend(own)
     return AccuracyResult(
         fmkit=__version__,
         catalog=catalog.date,
@@ -79,6 +81,8 @@ def accuracy(measurements: str | None = None) -> AccuracyResult:
         rows=tuple(_row(each) for each in scored),
         left_out=tuple(left_out),
         notes=tuple(notes),
+        shipped=groups_by(scored[:shipped], (), engine=True) if own else (),
+        own=groups_by(own, (), engine=True),
     )
 
 

@@ -6,12 +6,13 @@ from typing import Literal
 
 import msgspec
 
-Quantity = Literal["weights", "cache", "activations", "total", "decode", "prefill", "throughput", "oom"]
+Quantity = Literal["weights", "cache", "activations", "total", "process", "decode", "prefill", "throughput", "oom"]
 
 QUANTITIES: tuple[Quantity, ...] = (
-    "weights", "cache", "activations", "total", "oom", "decode", "prefill", "throughput",
+    "weights", "cache", "activations", "total", "process", "oom", "decode", "prefill", "throughput",
 )  # fmt: skip
-"""What can be compared, in the order of printing: bytes, tokens per second, or 0 and 1 for out of memory."""
+"""What can be compared, in the order of printing: bytes, tokens per second, or 0 and 1 for out of memory. `total` is what an engine
+allocates, or a device holds; `process` the peak of a trial's whole process."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ ENGINES = {
 
 _VLLM_BUILD = re.compile(r"vllm \d")
 _PACKAGING = re.compile(
-    r"""[-_.](gguf|hf|awq|fp8|nvfp4|mxfp4|bf16|gptq|w8a8|quantized|quantised|dynamic|bnb|4bit|8bit|mlx|ud|int4|int8|static|pertensor"""
+    r"""[-_.:](gguf|hf|awq|qat|fp8|nvfp4|mxfp4|bf16|gptq|w8a8|quantized|quantised|dynamic|bnb|4bit|8bit|mlx|ud|int4|int8|static|pertensor"""
     r"""|block|[u]?d?-?i?q\d\w*|f16)$""",
     re.IGNORECASE,
 )
@@ -144,6 +144,9 @@ def _unpacked(name: str) -> list[str]:
 def _known_spec(name: str, catalog: Catalog) -> ModelSpec | None:
     """The architecture of a catalog model of that name (whoever packed it), or of a config.json without an entry."""
     last = name.rpartition("/")[2].casefold()
+    publisher, _, bare = last.partition("_")  # files are named publisher_model where several publishers share a folder
+    if bare and re.fullmatch(r"[a-z][a-z0-9-]*", publisher) and (found := _known_spec(bare, catalog)) is not None:
+        return found
     for candidate in (name, last, last.removeprefix("meta-")):
         model_id = catalog.resolve(candidate)
         if model_id is not None:

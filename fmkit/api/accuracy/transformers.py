@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.api.accuracy.memory import MemoryCase
+from fmkit.api.accuracy.memory import MemoryCase, scaled
 from fmkit.api.accuracy.subject import NotScored
+from fmkit.api.trial_measurements import SOURCE as TRIAL
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.memory import estimate
 from fmkit.sizing.weights import rotary_frequencies
@@ -44,7 +45,7 @@ def predict(case: MemoryCase, quantity: Quantity, catalog: Catalog) -> tuple[flo
     The peak is the larger of the prompt's, and of what is held when the last token was generated.
     """
     if quantity != "total":
-        raise NotScored(f"{quantity} of transformers is in no row that says how it was measured")
+        return _part(case, quantity, catalog)
     if case.subject.layout is None:
         raise NotScored(f"no layout is known for weights in {case.row.quant!r}")
     ended = case.estimate
@@ -65,6 +66,16 @@ def predict(case: MemoryCase, quantity: Quantity, catalog: Catalog) -> tuple[flo
     need = found if WHOLE_DEVICE.search(case.row.peak_method) else found - runtime
     share = need / ended.peak_bytes
     return need, ended.low_bytes * share, ended.high_bytes * share, note
+
+
+def _part(case: MemoryCase, quantity: Quantity, catalog: Catalog) -> tuple[float, float, float, str]:
+    """A part that a trial counted by tensor; the cache is the steady one, activations what the peak holds beside it."""
+    if not case.row.source.startswith(TRIAL):
+        raise NotScored(f"{quantity} of transformers is in no row that says how it was measured")
+    found = case.estimate
+    parts = {"weights": found.weights_bytes, "cache": found.cache_bytes}
+    parts["activations"] = found.peak_bytes - sum(parts.values()) - case.part_bytes("runtime")
+    return *scaled(case, quantity, parts[quantity], catalog), "counted by a trial"
 
 
 def _version(row: MemoryMeasurement) -> tuple[int, int]:

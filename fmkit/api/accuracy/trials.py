@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.api.accuracy.comparison import Comparison, Quantity
+from fmkit.api.trial_evidence import predicted_speed
 from fmkit.trial.store import TrialStore
 
 if TYPE_CHECKING:
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
     from fmkit.results.trial import TrialResult
 
-PARTS: dict[str, Quantity] = {"weights": "weights", "cache": "cache", "allocated_peak_bytes": "total"}
+PARTS: dict[str, Quantity] = {
+    "weights": "weights",
+    "cache": "cache",
+    "activations": "activations",
+    "allocated_peak_bytes": "total",
+    "process_peak_bytes": "process",
+}
 """The parts of a trial that a prediction has too, and what they are called here."""
 
 
@@ -31,15 +38,24 @@ def _memory(trial: TrialResult, catalog: Catalog) -> Iterator[Comparison]:
         if not predicted or not measured:
             continue
         vendor = "cpu" if trial.workload.get("device") == "cpu" else "nvidia"
-        stated = engine.bounds_of("peak" if quantity == "total" else part, vendor) if engine is not None else None
+        bounded = "peak" if quantity in ("total", "process") else part
+        stated = engine.bounds_of(bounded, vendor) if engine is not None else None
         low, high = stated or (1.0, 1.0)
         yield _comparison(trial, quantity, predicted, predicted * low, predicted * high, measured)
 
 
 def _speed(trial: TrialResult) -> Iterator[Comparison]:
-    predicted, measured = trial.speed.predicted.get("decode_tokens_per_s"), trial.speed.decode_tokens_per_s
-    if predicted and measured is not None and measured.mean > 0:
-        yield _comparison(trial, "decode", predicted["median"], predicted["low"], predicted["high"], measured.mean)
+    said = predicted_speed(trial)
+    if said is None:
+        return
+    step, measured = said.decode_tokens_per_s, trial.speed.decode_tokens_per_s
+    if step is not None and measured is not None and measured.mean > 0:
+        yield _comparison(trial, "decode", step.median, step.low, step.high, measured.mean)
+    wait, waited = said.ttft_s, trial.speed.ttft_s
+    if wait is not None and waited is not None and waited.mean > 0 and trial.server is None:
+        tokens = (trial.workload.get("timed_prompt_tokens") or 1) * trial.workload["sequences"]
+        rates = (tokens / seconds for seconds in (wait.median, wait.high, wait.low, waited.mean))
+        yield _comparison(trial, "prefill", *rates)
 
 
 def _comparison(

@@ -31,7 +31,13 @@ TRIAL = TrialResult(
         load_s=1.0,
         ttft_s=None,
         decode_tokens_per_s=Sample(mean=20.0, sd=1.0, n=3),
-        predicted={"decode_tokens_per_s": {"low": 10.0, "median": 25.0, "high": 30.0}},
+        predicted={
+            **dict.fromkeys(("ttft_s", "prefill_tokens_per_s", "throughput_tokens_per_s")),
+            "decode_tokens_per_s": {"low": 10.0, "median": 25.0, "high": 30.0},
+            "basis": "class",
+            "bound": "bandwidth",
+            "reason": "",
+        },
     ),
     output="",
     checks=(),
@@ -48,7 +54,8 @@ def own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TrialStore:
 def test_a_kept_trial_is_compared_by_part(own_store: TrialStore) -> None:
     own_store.add(TRIAL)
     found = {each.quantity: each for each in trial_comparisons(load_catalog())}
-    assert set(found) == {"weights", "cache", "total", "decode"}
+    assert set(found) == {"weights", "cache", "total", "process", "decode"}
+    assert found["process"].error == pytest.approx(500 / 600 - 1)
     assert found["total"].error == pytest.approx(160 / 170 - 1)
     assert (found["decode"].predicted, found["decode"].covered) == (25.0, True)
     assert (found["decode"].engine, found["decode"].device) == ("transformers", "8 cores")

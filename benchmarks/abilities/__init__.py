@@ -1,0 +1,1 @@
+"""How the capability model is fitted and held to account: the catalog's scores as cells, the fit, held-out errors."""

@@ -1,0 +1,220 @@
+"""Scores held out and predicted, by the code that ships, from constants that know nothing of them.
+
+kin        all scores of a model, and of all its kin (its family, and families joined to it by base models)
+model      all scores of a model; its siblings' are known
+benchmark  one benchmark of a model, near-copies included; its other scores are known
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from msgspec.structs import replace
+
+from benchmarks.abilities.factors import Fit
+from fmkit.selection.capability import (
+    BASES,
+    INTERVAL_Z,
+    NO_FIT,
+    CapabilityFit,
+    VendorOffset,
+    abilities,
+    basis_of,
+    covariates,
+    from_logit,
+    logit,
+    predictive,
+)
+from fmkit.selection.score_items import item_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from benchmarks.abilities.cells import Cell, ItemKey, Table
+    from fmkit.selection.facts import Candidate
+
+Scheme = Literal["kin", "model", "benchmark"]
+SCHEMES: tuple[Scheme, ...] = ("kin", "model", "benchmark")
+FOLDS = 10
+FACTORS = {"language": 3, "embedding": 1}
+"""Factors of each area: more predicted held-out benchmarks no better."""
+LEAST_REGRESSED = 6
+"""A line through fewer models than this is no regression: the mean of the item stands in."""
+LEAST_SPREAD = 30
+"""A width learnt from fewer held-out scores would be chance: the area's own over all bases stands in."""
+
+
+class Held(NamedTuple):
+    """One held-out score in points of 100, and what was predicted without it; `centre` and `sd` are on the logit scale."""
+
+    area: str
+    scheme: Scheme
+    fold: int
+    model: str
+    item: ItemKey
+    basis: str
+    actual: float
+    centre: float
+    sd: float
+    family_mean: float
+    log_parameters: float
+
+    @property
+    def value(self) -> float:
+        """The prediction in points."""
+        return 100 * from_logit(self.centre)
+
+    @property
+    def z(self) -> float:
+        """The error in predicted standard deviations."""
+        return (logit(self.actual / 100) - self.centre) / self.sd
+
+
+def fit_of(
+    table: Table, cells: Sequence[Cell], offsets: dict[str, VendorOffset], factors: int | None = None
+) -> CapabilityFit:
+    """The constants of one area from `cells`, without widths of intervals."""
+    fit = Fit(table, factors or FACTORS[table.area], cells)
+    return replace(
+        NO_FIT,
+        scores=len(cells),
+        models=len({cell.model for cell in cells}),
+        items=fit.items(),
+        priors={table.area: fit.prior()},
+        offsets=offsets,
+    )
+
+
+def held_out(table: Table, scheme: Scheme, offsets: dict[str, VendorOffset], factors: int | None = None) -> list[Held]:
+    """Every score of the table, predicted once."""
+    fold_of = _folds(table, scheme)
+    found: list[Held] = []
+    for fold in range(FOLDS):
+        test = [cell for cell in table.cells if fold_of(cell) == fold]
+        train = [cell for cell in table.cells if fold_of(cell) != fold]
+        fit = fit_of(table, train, offsets, factors)
+        items = {(item.benchmark, item.variant): item for item in fit.items}
+        able = abilities(_without(table, test), fit)
+        simple = SimplePredictions(table, train)
+        for cell in test:
+            if cell.item not in items:
+                continue
+            centre, sd = predictive(able[cell.model], items[cell.item])
+            found.append(
+                Held(
+                    area=table.area,
+                    scheme=scheme,
+                    fold=fold,
+                    model=cell.model,
+                    item=cell.item,
+                    basis=basis_of(able[cell.model].scores),
+                    actual=100 * from_logit(cell.value),
+                    centre=centre,
+                    sd=sd,
+                    family_mean=simple.family_mean(cell),
+                    log_parameters=simple.regression(cell),
+                )
+            )
+    return found
+
+
+def _folds(table: Table, scheme: Scheme) -> Callable[[Cell], int]:
+    """The fold of a cell: by group of kin, by model, or by model and benchmark."""
+    if scheme == "benchmark":
+        return lambda cell: crc32(f"{cell.model} {stem(cell.item[0])}".encode()) % FOLDS
+    group = table.kin if scheme == "kin" else {model: model for model in table.candidates}
+    sizes: dict[str, int] = defaultdict(int)
+    for cell in table.cells:
+        sizes[group[cell.model]] += 1
+    filled = [0] * FOLDS
+    fold: dict[str, int] = {}
+    for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        fold[name] = filled.index(min(filled))
+        filled[fold[name]] += size
+    return lambda cell: fold[group[cell.model]]
+
+
+_NEAR_COPY = re.compile(r"(mteb-eng-v\d|ruler|humaneval|mbpp).*")
+
+
+def stem(benchmark: str) -> str:
+    """The name under which a benchmark is held out together with its near-copies and its parts.
+
+    >>> stem("mteb-eng-v2-sts"), stem("humaneval-plus"), stem("mmlu-pro")
+    ('mteb-eng-v2', 'humaneval', 'mmlu-pro')
+    """
+    return _NEAR_COPY.sub(r"\1", benchmark)
+
+
+def _without(table: Table, test: Iterable[Cell]) -> list[Candidate]:
+    """The models without the scores that are held out."""
+    hidden = {(cell.model, cell.item) for cell in test}
+    return [
+        replace(c, scores=tuple(score for score in c.scores if (c.id, item_of(score)) not in hidden))
+        for c in table.candidates.values()
+    ]
+
+
+class SimplePredictions:
+    """What anybody could say: the mean of the family on the item, and a line over the logarithm of parameters."""
+
+    def __init__(self, table: Table, train: Sequence[Cell]) -> None:
+        self._table = table
+        self._items: dict[ItemKey, list[float]] = defaultdict(list)
+        self._families: dict[tuple[str, ItemKey], list[float]] = defaultdict(list)
+        self._points: dict[ItemKey, list[tuple[float, float]]] = defaultdict(list)
+        for cell in train:
+            points = 100 * from_logit(cell.value)
+            self._items[cell.item].append(points)
+            self._families[table.candidates[cell.model].family, cell.item].append(points)
+            size = self._size(cell)
+            if size is not None:
+                self._points[cell.item].append((size, points))
+
+    def _size(self, cell: Cell) -> float | None:
+        return covariates(self._table.candidates[cell.model]).get("log10 parameters")
+
+    def family_mean(self, cell: Cell) -> float:
+        """The mean of the siblings known on the item; of all models where none is."""
+        known = self._families.get((self._table.candidates[cell.model].family, cell.item))
+        return fmean(known or self._items[cell.item])
+
+    def regression(self, cell: Cell) -> float:
+        """The item's line over log parameters; its mean where parameters are not known or too few models are."""
+        size, rows = self._size(cell), self._points[cell.item]
+        if size is None or len(rows) < LEAST_REGRESSED:
+            return fmean(self._items[cell.item])
+        slope, start = np.polyfit([row[0] for row in rows], [row[1] for row in rows], 1)
+        return float(min(max(slope * size + start, 0.0), 100.0))
+
+
+def spreads(held: Sequence[Held]) -> dict[str, float]:
+    """By area and basis: what 80 % intervals have to be multiplied by, so that four of five held-out scores lie within."""
+    found = {}
+    for area in sorted({row.area for row in held}):
+        rows = [row for row in held if row.area == area]
+        every = _spread(rows)
+        for basis in BASES:
+            own = [row for row in rows if row.basis == basis]
+            found[f"{area} {basis}"] = _spread(own) if len(own) >= LEAST_SPREAD else every
+    return found
+
+
+def _spread(rows: Sequence[Held]) -> float:
+    return round(float(np.quantile([abs(row.z) for row in rows], 0.8)) / INTERVAL_Z, 3)
+
+
+def covered(held: Sequence[Held]) -> dict[int, bool]:
+    """Whether each score (by place in `held`) lay in its interval, whose width was learnt from the other folds."""
+    found: dict[int, bool] = {}
+    for fold in range(FOLDS):
+        widths = spreads([row for row in held if row.fold != fold])
+        for place, row in enumerate(held):
+            if row.fold == fold:
+                found[place] = abs(row.z) <= INTERVAL_Z * widths[f"{row.area} {row.basis}"]
+    return found

@@ -1,0 +1,110 @@
+"""Fit the capability model to the catalog's scores and write catalog/capability/: python -m benchmarks.fit_capability [DATE].
+
+Takes about three minutes on one core: a fit for each area, and held-out fits for the widths of intervals. The same scores give
+the same files.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from benchmarks.abilities.cells import table, vendor_offsets
+from benchmarks.abilities.validation import FACTORS, Held, fit_of, held_out, spreads
+from fmkit.catalog.load import load_catalog
+from fmkit.selection.capability import BASES
+from fmkit.selection.score_items import Area
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fmkit.selection.capability import CapabilityFit, VendorOffset
+
+FOLDER = Path(__file__).resolve().parent.parent / "catalog" / "capability"
+MOST_FACTORS = max(FACTORS.values())
+_COLUMNS = [f"factor_{n}" for n in range(1, MOST_FACTORS + 1)]
+
+
+def main(arguments: list[str]) -> None:
+    date = arguments[0] if arguments else datetime.now(UTC).date().isoformat()
+    candidates = load_catalog().candidates()
+    offsets = vendor_offsets(candidates)
+    fits: list[CapabilityFit] = []
+    held: list[Held] = []
+    for area in get_args(Area):
+        cells = table(area, candidates, offsets)
+        fits.append(fit_of(cells, cells.cells, offsets))
+        held += [*held_out(cells, "kin", offsets), *held_out(cells, "benchmark", offsets)]
+    FOLDER.mkdir(exist_ok=True)
+    write_items(fits)
+    write_priors(fits)
+    write_offsets(offsets)
+    write_spreads(held)
+    write_head(date, fits)
+
+
+def write_items(fits: Iterable[CapabilityFit]) -> None:
+    rows = [
+        (i.area, i.benchmark, i.variant, i.mean, i.sd, i.scores, *_padded(i.loadings))
+        for fit in fits
+        for i in fit.items
+    ]
+    _write("items.csv", ("area", "benchmark", "variant", "mean", "sd", "scores", *_COLUMNS), rows)
+
+
+def write_priors(fits: Iterable[CapabilityFit]) -> None:
+    """Coefficients, and the rows of both covariances."""
+    rows: list[tuple[object, ...]] = []
+    for fit in fits:
+        for area, prior in fit.priors.items():
+            rows += [
+                (area, "covariate", name, prior.centres[name], *_padded(c)) for name, c in prior.coefficients.items()
+            ]
+            rows += [(area, "family", n, "", *_padded(row)) for n, row in enumerate(prior.family_covariance, start=1)]
+            rows += [(area, "own", n, "", *_padded(row)) for n, row in enumerate(prior.own_covariance, start=1)]
+    _write("priors.csv", ("area", "what", "name", "centre", *_COLUMNS), rows)
+
+
+def write_offsets(offsets: dict[str, VendorOffset]) -> None:
+    rows = [(name, found.offset, found.sd, found.pairs) for name, found in offsets.items()]
+    _write("offsets.csv", ("benchmark", "offset", "sd", "pairs"), rows)
+
+
+def write_spreads(held: Sequence[Held]) -> None:
+    found = spreads(held)
+    rows = [
+        (area, basis, found[f"{area} {basis}"], sum(row.area == area and row.basis == basis for row in held))
+        for area in get_args(Area)
+        for basis in BASES
+    ]
+    _write("spreads.csv", ("area", "basis", "spread", "held_out"), rows)
+
+
+def write_head(date: str, fits: Sequence[CapabilityFit]) -> None:
+    lines = [
+        "# Written by python -m benchmarks.fit_capability; do not edit.",
+        f'date: "{date}"',
+        f"scores: {sum(fit.scores for fit in fits)}",
+        f"models: {sum(fit.models for fit in fits)}",
+        "script: benchmarks/fit_capability.py",
+        "source: catalog/scores/, each score with its own source",
+    ]
+    (FOLDER / "fit.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _padded(row: Sequence[float]) -> tuple[float | str, ...]:
+    return (*row, *[""] * (MOST_FACTORS - len(row)))
+
+
+def _write(name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with (FOLDER / name).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,168 @@
+"""The batch swept: how many tokens per second, per dollar and per joule a model makes as more sequences run together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from fmkit.errors import UsageError
+from fmkit.machine import catalog_machine
+from fmkit.results.throughput import ThroughputResult, ThroughputRow
+from fmkit.selection.cost import cheapest_hourly, electricity_usd_per_1m, tokens_per_usd
+from fmkit.units import format_count, format_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Machine
+    from fmkit.results.vram import Estimate
+    from fmkit.selection.facts import CloudPrice
+    from fmkit.sizing.estimate import Workload
+    from fmkit.speed.estimate import Range
+
+MOST_SEQUENCES = 1024
+"""More than this no engine runs together by default (vLLM's max_num_seqs on a data-centre card)."""
+
+MOST_USD_PER_KWH = 100.0
+
+
+class Estimator(Protocol):
+    """What sizes one model: `fmkit.api.sizing.ModelSizer` and its like."""
+
+    def estimate(self, precision: str, workload: Workload, machine: Machine) -> Estimate:
+        """Memory and speed at one precision and workload."""
+
+
+def electricity_price(given: float | str | None) -> float | None:
+    """USD per kWh; UsageError for what is no price."""
+    if given is None:
+        return None
+    try:
+        price = float(given)
+    except ValueError:
+        price = -1.0
+    if not 0 < price <= MOST_USD_PER_KWH:
+        raise UsageError(
+            f"can't read the price {given!r}: write US dollars per kWh, such as 0.30", where="--electricity"
+        )
+    return price
+
+
+def throughput(
+    sizer: Estimator,
+    precisions: Sequence[str],
+    workload: Workload,
+    machine: Machine,
+    catalog: Catalog,
+    usd_per_kwh: float | None,
+    say: Callable[[str], None] | None = None,
+) -> ThroughputResult:
+    """Every power of two of sequences that fits, at the precisions asked; then the best of every device that is rented out."""
+    prices = catalog.cloud_prices
+    rows = [
+        row for name in precisions for row in _sweep(sizer, name, workload, machine, cheapest_hourly(prices, machine), usd_per_kwh)
+    ]  # fmt: skip
+    if say is not None:
+        say("devices that the catalog has a rent of")
+    single = msgspec.structs.replace(workload, tensor_parallel=1, pipeline_parallel=1, expert_parallel=1)
+    by_device = [
+        best
+        for device_id in sorted({price.device for price in prices} & set(catalog.devices))
+        if (best := _best_on(sizer, precisions, single, catalog_machine(catalog.devices[device_id], 1), prices, usd_per_kwh))
+    ]  # fmt: skip
+    by_device.sort(key=lambda row: -_per_usd(row))
+    shown = (*rows, *by_device)
+    return ThroughputResult(
+        rows=tuple(rows),
+        by_device=tuple(by_device),
+        summary=tuple(_summary(rows, by_device)),
+        electricity_usd_per_kwh=usd_per_kwh,
+        price_source=_price_source(prices) if any(row.usd_per_hour for row in shown) else None,
+    )
+
+
+def _sweep(
+    sizer: Estimator,
+    precision: str,
+    workload: Workload,
+    machine: Machine,
+    price: CloudPrice | None,
+    usd_per_kwh: float | None,
+) -> Iterator[ThroughputRow]:
+    """One row per number of sequences, until memory is full."""
+    sequences = 1
+    while sequences <= MOST_SEQUENCES:
+        found = sizer.estimate(precision, msgspec.structs.replace(workload, sequences=sequences), machine)
+        speed = found.speed
+        if found.fits is False or not found.valid or speed is None:
+            return
+        together, each = speed.throughput_tokens_per_s, speed.decode_tokens_per_s
+        if together is None or each is None:
+            return
+        hourly = None if price is None else price.usd_per_device_hour * machine.count
+        joules = speed.energy_j_per_1k_tokens
+        yield ThroughputRow(
+            device=machine.device.id if machine.device is not None and machine.origin == "catalog" else machine.name,
+            precision=precision,
+            sequences=sequences,
+            context_tokens=workload.context_tokens,
+            tokens_per_s=together,
+            tokens_per_s_each=each,
+            basis=speed.basis,
+            usd_per_hour=hourly,
+            tokens_per_usd=None if hourly is None else tokens_per_usd(together, hourly),
+            joules_per_1k_tokens=joules,
+            electricity_usd_per_1m_tokens=None
+            if joules is None or usd_per_kwh is None
+            else electricity_usd_per_1m(joules, usd_per_kwh),
+        )
+        sequences *= 2
+
+
+def _best_on(
+    sizer: Estimator,
+    precisions: Sequence[str],
+    workload: Workload,
+    machine: Machine,
+    prices: Sequence[CloudPrice],
+    usd_per_kwh: float | None,
+) -> ThroughputRow | None:
+    """The row with the most tokens per dollar on one device; None where it holds no sequence, or its speed isn't known."""
+    price = cheapest_hourly(prices, machine)
+    rows = [row for name in precisions for row in _sweep(sizer, name, workload, machine, price, usd_per_kwh)]
+    return max(rows, key=_per_usd, default=None)
+
+
+def _per_usd(row: ThroughputRow) -> float:
+    return row.tokens_per_usd.median if row.tokens_per_usd is not None else 0.0
+
+
+def _summary(rows: Sequence[ThroughputRow], by_device: Sequence[ThroughputRow]) -> Iterator[str]:
+    if not rows:
+        yield "no sequence fits, or nothing is written token by token, or the speed is not known"
+    else:
+        best = max(rows, key=lambda row: row.tokens_per_s.median)
+        one = next(row for row in rows if (row.precision, row.sequences) == (best.precision, 1))
+        gain = best.tokens_per_s.median / one.tokens_per_s.median
+        yield (
+            f"most on {best.device}: {best.precision.upper()} with {best.sequences} sequences, {_range(best.tokens_per_s)} tokens/s, "
+            f"{gain:.0f} times one sequence"
+        )
+    if by_device:
+        first = by_device[0]
+        assert first.tokens_per_usd is not None
+        yield (
+            f"most per dollar: {first.device} at {first.usd_per_hour:g} USD per hour, {first.precision.upper()} with {first.sequences} "
+            f"sequences, {format_count(first.tokens_per_usd.low)} to {format_count(first.tokens_per_usd.high)} tokens per dollar if it is never idle"
+        )
+
+
+def _range(rate: Range) -> str:
+    return f"{format_rate(rate.low)} to {format_rate(rate.high)}"
+
+
+def _price_source(prices: Sequence[CloudPrice]) -> str:
+    newest = max(price.source_date for price in prices if price.source_date)
+    return f"rents of catalog/prices/cloud.csv, list prices until {newest}"
