@@ -35,6 +35,7 @@ FILLED_TOKENS = (256, 512)
 """Prompts that fill the cache of a model with a state: beyond, its growth per token is the same (attention) or nothing (the state)."""
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 NEAR = 0.02
+SHORT = 60
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -266,7 +267,7 @@ def _tables(weights: tuple[dict[str, Any], ...], caches: tuple[dict[str, Any], .
             hub_id(case["model"]).partition("/")[2], " / ".join(f"{right[p] / GIB:.2f}" for p in right),
             " / ".join(f"{ours[p] / right[p] - 1:+.2%}" for p in right), _said(_bytes(hf_mem, "weights"), right["fp16"], hf_mem),
             " / ".join(_said(accelerate.get(key), right[p], accelerate) for p, key in (("fp16", "float16"), ("int8", "int8"), ("int4", "int4")))
-            if "failed" not in accelerate else accelerate["failed"],
+            if "failed" not in accelerate else _reason(accelerate),
         ))  # fmt: skip
     yield Table(
         "Weights in transformers at 16 bit / int8 / int4: right in GiB, and the error of each",
@@ -283,12 +284,18 @@ def _tables(weights: tuple[dict[str, Any], ...], caches: tuple[dict[str, Any], .
 
 
 def _said(found: int | None, right: int, answer: dict[str, Any]) -> str:
-    return f"{found / right - 1:+.1%}" if found is not None else str(answer.get("failed", "no answer"))
+    return f"{found / right - 1:+.1%}" if found is not None else _reason(answer)
 
 
 def _times(found: int | None, right: int, answer: dict[str, Any]) -> str:
     if found is None:
-        return str(answer.get("failed", "no answer"))
+        return _reason(answer)
     if right == 0:
         return "right" if found == 0 else f"{found / GIB:.2f} GiB"
     return "right" if found == right else f"x {found / right:.3g}"
+
+
+def _reason(answer: dict[str, Any]) -> str:
+    """Why there is no figure, short enough for a table; the whole of it is among the cases."""
+    words = str(answer.get("failed", "no answer"))
+    return words if len(words) <= SHORT else f"{words[:SHORT].rstrip()} ..."
