@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from benchmarks.abilities.cells import table, vendor_offsets
-from benchmarks.abilities.validation import FACTORS, Held, fit_of, held_out, spreads
+from benchmarks.abilities.validation import FACTORS, Held, fit_of, held_out, item_widths, spreads
 from fmkit.catalog.load import load_catalog
 from fmkit.selection.capability import BASES
 from fmkit.selection.score_items import Area
@@ -21,6 +21,7 @@ from fmkit.selection.score_items import Area
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from benchmarks.abilities.cells import ItemKey
     from fmkit.selection.capability import CapabilityFit, VendorOffset
 
 FOLDER = Path(__file__).resolve().parent.parent / "catalog" / "capability"
@@ -39,20 +40,29 @@ def main(arguments: list[str]) -> None:
         fits.append(fit_of(cells, cells.cells, offsets))
         held += [*held_out(cells, "kin", offsets), *held_out(cells, "benchmark", offsets)]
     FOLDER.mkdir(exist_ok=True)
-    write_items(fits)
+    write_items(fits, item_widths([row for row in held if row.scheme == "benchmark"]))
     write_priors(fits)
     write_offsets(offsets)
     write_spreads(held)
     write_head(date, fits)
 
 
-def write_items(fits: Iterable[CapabilityFit]) -> None:
+def write_items(fits: Iterable[CapabilityFit], widths: dict[ItemKey, float]) -> None:
     rows = [
-        (i.area, i.benchmark, i.variant, i.mean, i.sd, i.scores, *_padded(i.loadings))
+        (
+            i.area,
+            i.benchmark,
+            i.variant,
+            i.mean,
+            i.sd,
+            i.scores,
+            widths.get((i.benchmark, i.variant), 1.0),
+            *_padded(i.loadings),
+        )
         for fit in fits
         for i in fit.items
     ]
-    _write("items.csv", ("area", "benchmark", "variant", "mean", "sd", "scores", *_COLUMNS), rows)
+    _write("items.csv", ("area", "benchmark", "variant", "mean", "sd", "scores", "width", *_COLUMNS), rows)
 
 
 def write_priors(fits: Iterable[CapabilityFit]) -> None:
@@ -61,11 +71,14 @@ def write_priors(fits: Iterable[CapabilityFit]) -> None:
     for fit in fits:
         for area, prior in fit.priors.items():
             rows += [
-                (area, "covariate", name, prior.centres[name], *_padded(c)) for name, c in prior.coefficients.items()
+                (area, "covariate", name, prior.centres[name], prior.sds[name], *_padded(c))
+                for name, c in prior.coefficients.items()
             ]
-            rows += [(area, "family", n, "", *_padded(row)) for n, row in enumerate(prior.family_covariance, start=1)]
-            rows += [(area, "own", n, "", *_padded(row)) for n, row in enumerate(prior.own_covariance, start=1)]
-    _write("priors.csv", ("area", "what", "name", "centre", *_COLUMNS), rows)
+            rows += [
+                (area, "family", n, "", "", *_padded(row)) for n, row in enumerate(prior.family_covariance, start=1)
+            ]
+            rows += [(area, "own", n, "", "", *_padded(row)) for n, row in enumerate(prior.own_covariance, start=1)]
+    _write("priors.csv", ("area", "what", "name", "centre", "sd", *_COLUMNS), rows)
 
 
 def write_offsets(offsets: dict[str, VendorOffset]) -> None:

@@ -18,6 +18,8 @@ from benchmarks.speed.exclusions import split
 from benchmarks.speed.fitting import Floats, Problem
 from benchmarks.speed.validation import BASES, SCHEMES, held_out, spreads
 from fmkit.catalog.load import load_catalog
+from fmkit.catalog.paths import source_folder
+from fmkit.catalog.speed import measurements_digest
 
 FOLDER = Path(__file__).resolve().parent.parent / "catalog" / "speed"
 LEAST_EFFECT = 0.005
@@ -72,8 +74,9 @@ def write_head(date: str, rows: int, left_out: Counter[tuple[str, str]]) -> None
         "# Written by python -m benchmarks.fit_speed; do not edit.",
         f'date: "{date}"',
         f"rows: {rows}",
+        f'measurements: "{measurements_digest(source_folder())}"',
         "script: benchmarks/fit_speed.py",
-        "source: catalog/measurements/latency.csv and own_cpu.csv, each row with its own source",
+        "source: catalog/measurements/latency.csv, own_cpu.csv and own_gpu.csv, each row with its own source",
         "left_out:",
     ]
     lines += [f'  "{kind}: {reason}": {count}' for (kind, reason), count in sorted(left_out.items())]

@@ -33,7 +33,7 @@ from fmkit.speed.roofline import estimate as estimate_speed
 
 RESULT = Path(__file__).parent / "results" / "speed_cpu.json"
 MODELS = (
-    "smollm2-360m-instruct", "qwen2.5-0.5b", "qwen3-0.6b", "llama-3.2-1b-instruct", "gemma-3-1b-it", "gpt2-medium",
+    "smollm2-360m-instruct", "pythia-410m", "qwen3-0.6b", "llama-3.2-1b-instruct", "gemma-3-1b-it", "gpt2-medium",
     "deepseek-coder-1.3b-instruct", "mamba-370m-hf", "qwen2.5-coder-1.5b-instruct", "smollm2-1.7b-instruct",
 )  # fmt: skip
 PRECISIONS = {"fp16": torch.bfloat16, "fp32": torch.float32}

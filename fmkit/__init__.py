@@ -1,6 +1,6 @@
 """fmkit: which foundation model to use, what hardware it needs, and the proof on your machine.
 
-`fmkit.vram`, `fmkit.recommend` and `fmkit.try_model` are the three commands as functions: same names and options, and
+`fmkit.vram`, `fmkit.recommend`, `fmkit.try_model` and `fmkit.compare` are commands as functions: same names and options, and
 they return what `--json` prints. Importing fmkit imports none of them until it is used.
 """
 
@@ -9,15 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fmkit.api.compare import compare as compare
     from fmkit.api.recommend import recommend as recommend
     from fmkit.api.try_model import try_model as try_model
     from fmkit.api.vram import vram as vram
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "recommend", "try_model", "vram"]
+__all__ = ["__version__", "compare", "recommend", "try_model", "vram"]
 
-_LAZY = {"vram": "fmkit.api.vram", "recommend": "fmkit.api.recommend", "try_model": "fmkit.api.try_model"}
+_LAZY = {
+    "compare": "fmkit.api.compare",
+    "vram": "fmkit.api.vram",
+    "recommend": "fmkit.api.recommend",
+    "try_model": "fmkit.api.try_model",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: the attribute's type is in the TYPE_CHECKING block

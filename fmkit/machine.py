@@ -40,7 +40,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     `origin` says whether the figures are a catalog device's, were detected here, or are a bare `--memory` size.
     `usable_bytes` is what one device offers to a model after what system and driver keep; unknown is None. `cpu_formats` are
     the number formats that the processor multiplies matrices in with instructions of its own. `uses_trials`: whether the trials
-    kept on this computer may correct what is predicted for it; they never do for others. `disk` is the kind that models lie on.
+    kept on this computer may correct what is predicted for it; they never do for others. `disk` is the kind that models lie on,
+    `numa_nodes` the memories that this process may take from.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     reserve_reason: str = ""
     uses_trials: bool = True
     disk: Literal["nvme", "ssd", "disk"] | None = None
+    numa_nodes: int | None = None
 
 
 class Reserve(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,7 +92,9 @@ def parse_count(text: str, *, where: str | None = None) -> int:
     factor = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}.get(unit.lower())
     count = number * (factor or 0)
     if count < 1 or count != int(count):
-        raise UsageError(f"can't read {text!r}: write a whole number of at least 1, such as 250000 or 1.5M", where=where)
+        raise UsageError(
+            f"can't read {text!r}: write a whole number of at least 1, such as 250000 or 1.5M", where=where
+        )
     return int(count)
 
 

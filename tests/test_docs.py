@@ -14,7 +14,7 @@ from tests.readme import BLOCK, README, ROOT, block, labels
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")]
 BLOCKS = list(BLOCK.finditer(README.read_text()))
-PLANNED = {"compare", "accuracy", "report", "ui", "mcp", "doctor", "trials"}
+PLANNED = {"accuracy", "report", "ui", "mcp", "doctor", "trials"}
 
 
 def test_the_readme_shows_the_three_commands() -> None:

@@ -39,7 +39,8 @@ class Fit:
         self._cells = cells
         self._item_index = {item: n for n, item in enumerate(table.items)}
         self._models = sorted({cell.model for cell in cells})
-        self._names, self._centres, self._design = _design(table, self._models)
+        self._names, self._centres, self._sds, self._design = _design(table, self._models)
+        self._missing = [[name not in table.covariates[model] for name in self._names] for model in self._models]
         self._by_family = _by_family(table, cells)
         self.scores = np.bincount([self._item_index[c.item] for c in cells], minlength=len(table.items))
         self._start()
@@ -70,7 +71,7 @@ class Fit:
         """Posterior mean and covariance of every ability, and by family of (shared, own...) deviations."""
         k = self.factors
         means, covariances, families = {}, {}, []
-        shared_inverse, own_inverse = np.linalg.inv(self.family), np.linalg.inv(self.own)
+        shared_inverse = np.linalg.inv(self.family)
         expected = self._design @ self.coefficients
         place = {model: n for n, model in enumerate(self._models)}
         for members in self._by_family.values():
@@ -88,6 +89,7 @@ class Fit:
                     - loadings @ expected[place[name]]
                 )
                 evidence, push = (loadings.T * weight) @ loadings, (loadings.T * weight) @ gap
+                own_inverse = np.linalg.inv(self.own + self._not_known(place[name]))
                 own = slice(k * n, k * n + k)
                 precision[:k, :k] += evidence
                 precision[:k, own] += evidence
@@ -105,20 +107,29 @@ class Fit:
                 covariances[name] = covariance[:k, :k] + covariance[own, own] + cross + cross.T
         return means, covariances, families
 
+    def _not_known(self, model: int) -> Floats:
+        """What covariates that are not known of a model add to the covariance of its own part."""
+        rows = self.coefficients[self._missing[model]] * self._sds[self._missing[model]][:, None]
+        found: Floats = rows.T @ rows
+        return found
+
     def _maximise_prior(self, means: dict[str, Floats], families: list[tuple[Floats, Floats, list[str]]]) -> None:
         k = self.factors
         shared, own = np.eye(k) * 0.2, np.eye(k) * 0.2
+        place = {model: n for n, model in enumerate(self._models)}
         for deviation, covariance, names in families:
             shared += np.outer(deviation[:k], deviation[:k]) + covariance[:k, :k]
             for n in range(1, len(names) + 1):
                 part = slice(k * n, k * n + k)
-                own += np.outer(deviation[part], deviation[part]) + covariance[part, part]
+                # of the deviation, what is the model's own and not its unknown covariates'
+                gain = self.own @ np.linalg.inv(self.own + self._not_known(place[names[n - 1]]))
+                second = np.outer(deviation[part], deviation[part]) + covariance[part, part]
+                own += gain @ second @ gain.T + self.own - gain @ self.own
         self.family = shared / (len(families) + 1)
         self.own = own / (len(self._models) + 1)
         # generalised least squares with one family one block: deviations of kin are no independent evidence
         width = self._design.shape[1]
         left, right = np.eye(width) * RIDGE / len(self._models), np.zeros((width, k))
-        place = {model: n for n, model in enumerate(self._models)}
         ratio = float(np.trace(self.family) / np.trace(self.own))
         for _, _, names in families:
             rows = [place[name] for name in names]
@@ -157,6 +168,7 @@ class Fit:
         """What is expected of a model before its scores, as shipped."""
         return Prior(
             centres=self._centres,
+            sds={name: round(float(sd), 4) for name, sd in zip(self._names, self._sds, strict=True)},
             coefficients={name: _rounded(row) for name, row in zip(self._names, self.coefficients, strict=True)},
             family_covariance=tuple(_rounded(row) for row in self.family),
             own_covariance=tuple(_rounded(row) for row in self.own),
@@ -183,15 +195,15 @@ def _rounded(row: Floats) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in row)
 
 
-def _design(table: Table, models: Sequence[str]) -> tuple[list[str], dict[str, float], Floats]:
-    """Covariates less their mean over the models that have them; 0 where unknown."""
+def _design(table: Table, models: Sequence[str]) -> tuple[list[str], dict[str, float], Floats, Floats]:
+    """Names, means and standard deviations of covariates, and a row for each model less the means; 0 where unknown."""
     names = sorted({name for model in models for name in table.covariates[model]})
     known: Callable[[str], list[float]] = lambda name: [  # noqa: E731
         table.covariates[m][name] for m in models if name in table.covariates[m]
     ]
     centres = {name: round(float(np.mean(known(name))), 4) for name in names}
     rows = [[table.covariates[m].get(name, centres[name]) - centres[name] for name in names] for m in models]
-    return names, centres, np.array(rows)
+    return names, centres, np.array([np.std(known(name)) for name in names]), np.array(rows)
 
 
 def _by_family(table: Table, cells: Sequence[Cell]) -> dict[str, dict[str, list[Cell]]]:

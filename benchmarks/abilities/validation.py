@@ -45,6 +45,7 @@ FACTORS = {"language": 3, "embedding": 1}
 """Factors of each area: more predicted held-out benchmarks no better."""
 LEAST_REGRESSED = 6
 """A line through fewer models than this is no regression: the mean of the item stands in."""
+WIDTH_PRIOR = 10
 LEAST_SPREAD = 30
 """A width learnt from fewer held-out scores would be chance: the area's own over all bases stands in."""
 
@@ -209,12 +210,25 @@ def _spread(rows: Sequence[Held]) -> float:
     return round(float(np.quantile([abs(row.z) for row in rows], 0.8)) / INTERVAL_Z, 3)
 
 
+def item_widths(held: Sequence[Held]) -> dict[ItemKey, float]:
+    """By item: what its intervals have to be multiplied by beside the others', drawn towards 1 as if WIDTH_PRIOR more had said so."""
+    common = spreads(held)
+    found: dict[ItemKey, list[float]] = defaultdict(list)
+    for row in held:
+        found[row.item].append(abs(row.z) / common[f"{row.area} {row.basis}"])
+    return {
+        item: round((len(zs) * float(np.quantile(zs, 0.8)) / INTERVAL_Z + WIDTH_PRIOR) / (len(zs) + WIDTH_PRIOR), 3)
+        for item, zs in found.items()
+    }
+
+
 def covered(held: Sequence[Held]) -> dict[int, bool]:
     """Whether each score (by place in `held`) lay in its interval, whose width was learnt from the other folds."""
     found: dict[int, bool] = {}
     for fold in range(FOLDS):
-        widths = spreads([row for row in held if row.fold != fold])
+        others = [row for row in held if row.fold != fold]
+        common, widths = spreads(others), item_widths(others)
         for place, row in enumerate(held):
             if row.fold == fold:
-                found[place] = abs(row.z) <= INTERVAL_Z * widths[f"{row.area} {row.basis}"]
+                found[place] = abs(row.z) <= INTERVAL_Z * common[f"{row.area} {row.basis}"] * widths.get(row.item, 1.0)
     return found

@@ -42,20 +42,23 @@ BEYOND = 0.02
 
 def width(scope: str) -> float:
     """How large the effect of a scope is expected to be."""
-    if scope == "all":
-        return WIDTHS["all"]
     if ", backend " in scope:
         return WIDTHS["backend"]
     facts = scope.count(",") + scope.count(" on ")
     if facts == 0:
-        return WIDTHS["engine"]
+        return WIDTHS["all" if scope == "all" else "engine"]
     if " on " in scope:
         return WIDTHS["device"] * (0.75 if facts > 1 and scope.count(",") == 1 else 1.0)
+    return _shared_width(scope, facts)
+
+
+def _shared_width(scope: str, facts: int) -> float:
+    """The same for a scope of an engine on several devices."""
     if scope.endswith(("mixture", "dense")):
         return WIDTHS["engine"]
     if scope.endswith("stages"):
         return 0.5
-    return WIDTHS["one fact"] if facts == 1 else WIDTHS["several facts"]
+    return WIDTHS["one fact" if facts == 1 else "several facts"]
 
 
 class Problem:

@@ -22,9 +22,9 @@ SCHEMES: dict[str, tuple[Callable[[Case], str], int]] = {
 """What is left out together, and in how many folds."""
 
 ENOUGH = 30
-ENOUGH_DEVICES = 3
-"""Measurements, and devices among them, from which on a basis or an engine has ranges of its own."""
-QUANTILES = {True: (0.1, 0.9), False: (0.05, 0.95)}
+ENOUGH_DEVICES = {True: 2, False: 3}
+"""Measurements, and devices among them (on a measured device, on others), from which on a basis or an engine has ranges of its own."""
+QUANTILES = {True: (0.09, 0.91), False: (0.05, 0.95)}
 """What of the held-out errors a range spans: 80 % on a measured device; more on others, for a new device lies further from the
 measured ones than these from each other."""
 BASES: tuple[SpeedBasis, ...] = ("measured-device", "class", "extrapolated")
@@ -93,8 +93,9 @@ def spreads(
                 devices.setdefault(name, set()).add(case.device.id)
     ranges: dict[str, tuple[float, float, int]] = {}
     for name, values in errors.items():
-        if len(values) >= ENOUGH and len(devices[name]) >= ENOUGH_DEVICES:
-            edges = np.quantile(values, QUANTILES[" measured-device" in name])
+        measured = " measured-device" in name
+        if len(values) >= ENOUGH and len(devices[name]) >= ENOUGH_DEVICES[measured]:
+            edges = np.quantile(values, QUANTILES[measured])
             low, high = (float(np.exp(edge)) for edge in edges)
             ranges[name] = (min(low, 0.98), max(high, 1.02), len(values))
     return ranges

@@ -13,7 +13,7 @@ import msgspec
 from fmkit.api.kept_rates import kept_here
 from fmkit.errors import FmkitError
 from fmkit.sizing.calibration import calibrated
-from fmkit.sizing.memory import vendor_of
+from fmkit.sizing.runtime import vendor_of
 from fmkit.speed.calibration import RateTrial, corrected
 from fmkit.trial.paths import record_file
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmkit.catalog.load import Catalog
+    from fmkit.catalog.schema import EngineFile
     from fmkit.machine import Machine
-    from fmkit.sizing.engine import EngineSpec
     from fmkit.sizing.estimate import MemoryEstimate
     from fmkit.speed.estimate import SpeedEstimate
 
@@ -32,12 +32,12 @@ MOST_TRIALS = 100
 class Here(msgspec.Struct, frozen=True):
     """One engine on this machine: its facts with the runtime that trials measured, and rates by layout, cache type and basis."""
 
-    engine: EngineSpec
+    engine: EngineFile
     rates: dict[tuple[str, str, str], tuple[RateTrial, ...]] = {}
     rates_left_out: str = ""
 
 
-def engine_here(catalog: Catalog, engine: str, machine: Machine | None) -> EngineSpec:
+def engine_here(catalog: Catalog, engine: str, machine: Machine | None) -> EngineFile:
     """The engine's facts; on this computer with the runtime that its trials measured."""
     return _here(engine, machine, catalog).engine
 
@@ -53,7 +53,7 @@ def speed_here(
     return corrected(speed, trials, here.rates_left_out) if trials else speed
 
 
-_READ: dict[tuple[str, str], tuple[tuple[Path, int, int], EngineSpec, Here]] = {}
+_READ: dict[tuple[str, str], tuple[tuple[Path, int, int], EngineFile, Here]] = {}
 """What the record said, by engine and machine, with the file's state and the facts it was read for: a search asks hundreds of times."""
 
 
@@ -77,7 +77,7 @@ def _here(engine: str, machine: Machine | None, catalog: Catalog) -> Here:
     return found
 
 
-def _read(facts: EngineSpec, machine: Machine, key: str, catalog: Catalog) -> Here:
+def _read(facts: EngineFile, machine: Machine, key: str, catalog: Catalog) -> Here:
     from fmkit.api.trial_evidence import listed, memory_trials, of_this_setting, rate_trials  # noqa: PLC0415  as above
     from fmkit.trial.store import TrialStore  # noqa: PLC0415  opens SQLite
 

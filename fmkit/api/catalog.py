@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
+from fmkit.api.capabilities import capabilities
 from fmkit.api.licence import usual_findings
 from fmkit.catalog.load import load_catalog, open_catalog
 from fmkit.errors import CatalogInvalidError, UsageError
 from fmkit.results.catalog import CatalogCheckResult, LocalModelsResult, LocalRow, ModelResult, ModelRow, ModelsResult
 from fmkit.selection.asking import date_text
+from fmkit.selection.evidence import effective_context, evidence
 from fmkit.selection.facts import Candidate
 from fmkit.selection.languages import language_code, speaks
 from fmkit.selection.licences import LICENCE_CLASSES, BoundLicence, bound_licence
@@ -151,6 +153,9 @@ def show_model(name: str) -> ModelResult:
         config_source=model.config_source,
         config_fault=model.spec_fault,
         permission=usual_findings(facts, catalog),
+        effective_context=effective_context(facts.scores),
+        capabilities=capabilities([facts.id], catalog)[facts.id],
+        evidence=evidence(facts.scores),
         notes=model.spec.notes if model.spec is not None else (),
         next=following,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fmkit import __version__
+from fmkit.api.kept_rates import kept_here
 from fmkit.api.resolve import this_machine
 from fmkit.catalog.load import load_catalog
 from fmkit.machine import Device, device_reserve
@@ -17,6 +18,7 @@ def show_hardware() -> HardwareResult:
     catalog = load_catalog()
     machine = this_machine(catalog)
     device = machine.device
+    rates = kept_here(machine)
     known = device is not None and device.id != DETECTED_ID
     return HardwareResult(
         fmkit=__version__,
@@ -31,6 +33,10 @@ def show_hardware() -> HardwareResult:
         reserve_reason=machine.reserve_reason,
         host_memory_bytes=machine.host_memory_bytes,
         cpu_cores=machine.cpu_cores,
+        cpu_formats=machine.cpu_formats,
+        numa_nodes=machine.numa_nodes,
+        disk=machine.disk,
+        measured_on=rates.date if rates is not None else None,
         bandwidth_bytes_per_s=device.bandwidth_bytes_per_s if device is not None else None,
         flops_per_s=device.flops_per_s if device is not None else {},
         next=("fmkit", "fmkit hardware list"),

@@ -16,7 +16,8 @@ from fmkit.results.vram import ModelSummary
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.logs.read import read_log
 from fmkit.sizing.logs.vllm import MISSING_CARD
-from fmkit.sizing.memory import estimate, vendor_of
+from fmkit.sizing.memory import estimate
+from fmkit.sizing.runtime import vendor_of
 from fmkit.units import MIB, format_bytes
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fmkit import __version__
+from fmkit.api.capabilities import estimated_evidence
 from fmkit.api.resolve import resolve_machine
 from fmkit.api.sizing import PreparedLayouts, estimate_for, layout_for, stores_quantised
 from fmkit.api.vram_precisions import losses_of_engine, points_lost_by
@@ -422,12 +423,7 @@ def _pick(
             ),
             missing=judged.missing,
             basis=judged.basis,
-            estimated=tuple(
-                results.EstimatedEvidence(
-                    benchmark=benchmark, score=one.value, low=one.low, high=one.high, from_scores=one.scores
-                )
-                for benchmark, one in judged.estimated.items()
-            ),
+            estimated=tuple(estimated_evidence(judged)),
         ),
         memory=memory if isinstance(memory, Estimate) else None,
         speed=None if sized is None else sized.speed,

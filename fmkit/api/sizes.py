@@ -11,6 +11,7 @@ from fmkit.api.resolve import resolve_machine
 from fmkit.api.sizing import ModelSizer, several_devices
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
+from fmkit.machine import memory_machine
 from fmkit.results.sizes import SizeCell, SizeRow, SizesResult
 from fmkit.selection.request import DEFAULT_PRECISIONS
 from fmkit.sizing.estimate import Workload
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
     from fmkit.selection.facts import SizeClass
 
 DEFAULT_CONTEXT = "4k"
+ANY_MEMORY_BYTES = 2**50
+"""More than any model takes: a figure without a machine is that of a bare size."""
 
 
 def sizes(
-    *, context: str | int = DEFAULT_CONTEXT, engine: str = "transformers", gpu: str | None = None, memory: str | None = None
+    *,
+    context: str | int = DEFAULT_CONTEXT,
+    engine: str = "transformers",
+    gpu: str | None = None,
+    memory: str | None = None,
 ) -> SizesResult:
     """Each class of size with the memory of its example at 16, 8 and 4 bit, and the smallest device that holds it.
 
@@ -84,9 +91,8 @@ def _count(at_least: int, below: int | None, catalog: Catalog) -> int:
 
 
 def _cell(sizer: ModelSizer, precision: str, length: int, machine: Machine | None) -> SizeCell:
-    devices = sizer.devices()
-    estimate = sizer(precision, length, 1, machine or devices[0])
-    alone = smallest_device(sizer, precision, length, 1, devices)
+    estimate = sizer(precision, length, 1, machine or memory_machine(ANY_MEMORY_BYTES))
+    alone = smallest_device(sizer, precision, length, 1, sizer.devices())
     return SizeCell(
         precision=precision,
         layout=estimate.layout,

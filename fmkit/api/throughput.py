@@ -50,37 +50,42 @@ def electricity_price(given: float | str | None) -> float | None:
     return price
 
 
-def throughput(
-    sizer: Estimator,
-    precisions: Sequence[str],
-    workload: Workload,
-    machine: Machine,
-    catalog: Catalog,
-    usd_per_kwh: float | None,
-    say: Callable[[str], None] | None = None,
-) -> ThroughputResult:
-    """Every power of two of sequences that fits, at the precisions asked; then the best of every device that is rented out."""
-    prices = catalog.cloud_prices
-    rows = [
-        row for name in precisions for row in _sweep(sizer, name, workload, machine, cheapest_hourly(prices, machine), usd_per_kwh)
-    ]  # fmt: skip
-    if say is not None:
-        say("devices that the catalog has a rent of")
-    single = msgspec.structs.replace(workload, tensor_parallel=1, pipeline_parallel=1, expert_parallel=1)
-    by_device = [
-        best
-        for device_id in sorted({price.device for price in prices} & set(catalog.devices))
-        if (best := _best_on(sizer, precisions, single, catalog_machine(catalog.devices[device_id], 1), prices, usd_per_kwh))
-    ]  # fmt: skip
-    by_device.sort(key=lambda row: -_per_usd(row))
-    shown = (*rows, *by_device)
-    return ThroughputResult(
-        rows=tuple(rows),
-        by_device=tuple(by_device),
-        summary=tuple(_summary(rows, by_device)),
-        electricity_usd_per_kwh=usd_per_kwh,
-        price_source=_price_source(prices) if any(row.usd_per_hour for row in shown) else None,
-    )
+class Sweep:
+    """Sweeps the batch of one model: every power of two of sequences that fits, then the best of every device that is rented out."""
+
+    def __init__(self, catalog: Catalog, electricity: float | str | None, say: Callable[[str], None] | None) -> None:
+        self.devices = catalog.devices
+        self.prices = catalog.cloud_prices
+        self.usd_per_kwh = electricity_price(electricity)
+        self.say = say
+
+    def __call__(
+        self, sizer: Estimator, precisions: Sequence[str], workload: Workload, machine: Machine
+    ) -> ThroughputResult:
+        """The sweep on `machine`, whatever number of sequences `workload` has, and the best of one device each."""
+        rows = self._on(machine, sizer, precisions, workload)
+        if self.say is not None:
+            self.say("devices that the catalog has a rent of")
+        single = msgspec.structs.replace(workload, tensor_parallel=1, pipeline_parallel=1, expert_parallel=1)
+        by_device = []
+        for device_id in sorted({price.device for price in self.prices} & set(self.devices)):
+            found = self._on(catalog_machine(self.devices[device_id], 1), sizer, precisions, single)
+            by_device += [max(found, key=_per_usd)] if found else []
+        by_device.sort(key=lambda row: -_per_usd(row))
+        priced = any(row.usd_per_hour for row in (*rows, *by_device))
+        return ThroughputResult(
+            rows=tuple(rows),
+            by_device=tuple(by_device),
+            summary=tuple(_summary(rows, by_device)),
+            electricity_usd_per_kwh=self.usd_per_kwh,
+            price_source=_price_source(self.prices) if priced else None,
+        )
+
+    def _on(
+        self, machine: Machine, sizer: Estimator, precisions: Sequence[str], workload: Workload
+    ) -> list[ThroughputRow]:
+        price = cheapest_hourly(self.prices, machine)
+        return [row for name in precisions for row in _sweep(sizer, name, workload, machine, price, self.usd_per_kwh)]
 
 
 def _sweep(
@@ -119,20 +124,6 @@ def _sweep(
             else electricity_usd_per_1m(joules, usd_per_kwh),
         )
         sequences *= 2
-
-
-def _best_on(
-    sizer: Estimator,
-    precisions: Sequence[str],
-    workload: Workload,
-    machine: Machine,
-    prices: Sequence[CloudPrice],
-    usd_per_kwh: float | None,
-) -> ThroughputRow | None:
-    """The row with the most tokens per dollar on one device; None where it holds no sequence, or its speed isn't known."""
-    price = cheapest_hourly(prices, machine)
-    rows = [row for name in precisions for row in _sweep(sizer, name, workload, machine, price, usd_per_kwh)]
-    return max(rows, key=_per_usd, default=None)
 
 
 def _per_usd(row: ThroughputRow) -> float:

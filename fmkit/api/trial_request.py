@@ -16,6 +16,7 @@ from fmkit.api.vram import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.weights import weight_bytes
+from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.trial.libraries import QUANTISERS as LIBRARIES
 from fmkit.trial.libraries import missing_quantiser
 from fmkit.units import format_bytes, format_tokens
@@ -41,7 +42,7 @@ def config_of(resolved: ResolvedModel, catalog: Catalog) -> dict[str, Any]:
     if resolved.path is not None:
         from fmkit.hub.local import read_config  # noqa: PLC0415  file access only when a path was given
 
-        return read_config(Path(resolved.ref).expanduser())
+        return read_config(MODEL_PATH if resolved.ref == EMBEDDED else Path(resolved.ref).expanduser())
     if resolved.candidate is not None:
         from fmkit.catalog.paths import config_path  # noqa: PLC0415
 

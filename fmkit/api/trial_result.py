@@ -13,6 +13,7 @@ from fmkit import __version__
 from fmkit.hardware.kept import machine_key
 from fmkit.results.trial import RankResult, TrialResult, TrialSpeed, sample
 from fmkit.sizing.engines.transformers_devices import BROUGHT_IN, ON_DISK
+from fmkit.trial.embedded import EMBEDDED
 from fmkit.trial.memory_limit import limit_as_held
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.results.vram import Estimate
     from fmkit.trial.request import CellOutcome, RankOutcome, TrialOutcome, TrialRequest
-
-EMBEDDED = "embedded"
-"""What the model that ships with fmkit is called in results."""
-
 
 def trial_result(
     resolved: ResolvedModel,
@@ -44,13 +41,12 @@ def trial_result(
     `busy_share` is what others used of the processors before it.
     """
     predicted = predicted_parts(estimate)
-    ref = EMBEDDED if resolved.id == EMBEDDED else resolved.ref
     return TrialResult(
         fmkit=__version__,
         catalog=catalog.date,
         id=uuid.uuid4().hex[:12],
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=ref,
+        model=resolved.ref,
         hub_id=resolved.hub_id,
         engine=outcome.engine,
         machine=_machine_facts(machine, outcome, busy_share),
@@ -74,7 +70,7 @@ def trial_result(
         random_weights=request.random_weights,
         ranks=rank_results(cell.ranks, predicted),
         warnings=(*warnings, *outcome.warnings),
-        next=() if ref == EMBEDDED else (f"fmkit vram {ref} --fit",),
+        next=() if resolved.ref == EMBEDDED else (f"fmkit vram {resolved.ref} --fit",),
         memory_limit=limit_as_held(request, outcome),
     )
 

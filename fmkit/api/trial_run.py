@@ -28,14 +28,14 @@ from fmkit.api.trial_request import (
     weights_folder,
     workload_for,
 )
-from fmkit.api.trial_result import EMBEDDED, trial_result
+from fmkit.api.trial_result import trial_result
 from fmkit.api.vram import engine_of_file
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import FmkitError, UsageError
 from fmkit.hardware.busy import busy_share
 from fmkit.model.architectures import read
 from fmkit.trial.checks import check_names
-from fmkit.trial.embedded import HELD_OUT_PATH, MODEL_PATH, held_out_passages
+from fmkit.trial.embedded import EMBEDDED, HELD_OUT_PATH, MODEL_PATH, held_out_passages
 from fmkit.trial.interruption import interruptible
 from fmkit.trial.memory_limit import require_watch
 from fmkit.trial.out_of_memory import OutOfMemoryError, told
@@ -143,6 +143,7 @@ def plan_trial(
     else:
         config = config_of(resolved, catalog)
     if options.layers is not None:
+        _check_layers(options.layers, resolved)
         config = with_layers(config, options.layers)
     whole = options.layers is None and resolved.spec is not None
     spec = resolved.spec if whole and resolved.spec is not None else read(config, where=resolved.ref)
@@ -334,11 +335,18 @@ def _check_options(options: TrialOptions, model: str | None) -> None:
         raise UsageError("name a model for --random-weights", where="MODEL", next_command="fmkit catalog list")
 
 
+def _check_layers(layers: int, resolved: ResolvedModel) -> None:
+    """Refuse more layers than the model has: the trial would be said to have run them."""
+    there = 0 if resolved.spec is None else max((stack.layers for stack in resolved.spec.stacks), default=0)
+    if there and layers > there:
+        raise UsageError(f"{resolved.ref} has {there} layers, not {layers:,}", where="--layers")
+
+
 def _resolved(model: str | None, catalog: Catalog, *, offline: bool) -> ResolvedModel:
     """The model asked for; the embedded one by default."""
     if model is None or model == EMBEDDED:
         found = resolve_model(str(MODEL_PATH), catalog, offline=True)
-        return msgspec.structs.replace(found, id=EMBEDDED)
+        return msgspec.structs.replace(found, id=EMBEDDED, ref=EMBEDDED)
     return resolve_model(model, catalog, offline=offline)
 
 
@@ -353,7 +361,7 @@ def _require_weights(resolved: ResolvedModel) -> None:
 
 def _prompt(resolved: ResolvedModel, prompt: str | None, path: str | None) -> str | None:
     """The user's prompt; for the embedded model the first words of a text it has not seen."""
-    if prompt is not None or path is not None or resolved.id != EMBEDDED:
+    if prompt is not None or path is not None or resolved.ref != EMBEDDED:
         return prompt
     return " ".join(held_out_passages()[0].split()[:EMBEDDED_PROMPT_WORDS])
 

@@ -115,6 +115,8 @@ def _check_options(options: TrialOptions, precision: Sequence[str | None]) -> No
         raise UsageError("the server has divided its model itself, or not", where="--tensor-parallel")
     if options.limit_memory is not None:
         raise UsageError("the memory is the server's, which fmkit did not start", where="--limit-memory")
+    if options.offload or options.max_memory is not None:
+        raise UsageError("the server has placed its weights itself", where="--offload")
     if len(precision) > 1:
         raise UsageError(
             "a server has one precision: name the one it runs, for the prediction beside it", where="--precision"

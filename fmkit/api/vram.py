@@ -29,6 +29,7 @@ from fmkit.units import KIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fmkit.api.throughput import Sweep
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
     from fmkit.model.spec import ModelSpec
@@ -88,7 +89,7 @@ def vram(
     unreadable files and models that can't be understood.
     """
     catalog = load_catalog()
-    usd_per_kwh = _electricity(electricity, throughput=throughput)
+    swept = _sweep(catalog, electricity, progress, throughput=throughput)
     resolved = resolve_model(model, catalog, offline=offline, say=progress, text_files=detail)
     away = offload_target(offload)
     settings = one_or_many(engine_option, "--engine-option")
@@ -165,11 +166,6 @@ def vram(
         for name in precisions
     )
     answer = find_inverse(sizer, precisions, contexts[0], counts[0], machine) if fit else None
-    swept = None
-    if throughput:
-        from fmkit.api.throughput import throughput as sweep  # noqa: PLC0415  only where it is asked for
-
-        swept = sweep(sizer, precisions, shape, machine, catalog, usd_per_kwh, progress)
     return VramResult(
         fmkit=__version__,
         catalog=catalog.date,
@@ -188,20 +184,24 @@ def vram(
         quality_loss=quality_losses(layouts, catalog),
         attention=attention_shares(spec, engine, next(iter(layouts.values())), workloads) if layouts else (),
         degrees=possible_degrees(spec, engine, shape, machine),
-        throughput=swept,
+        throughput=swept(sizer, precisions, shape, machine) if swept is not None else None,
         next=next_commands(resolved.ref, estimates, options, fit=fit, in_file=resolved.engine is not None),
     )
 
 
-def _electricity(given: float | str | None, *, throughput: bool) -> float | None:
-    """The price of electricity, which only the swept batch uses."""
-    if given is None:
-        return None
+def _sweep(
+    catalog: Catalog, electricity: float | str | None, say: Callable[[str], None] | None, *, throughput: bool
+) -> Sweep | None:
+    """What sweeps the batch, where that is asked for; only it uses the price of electricity."""
     if not throughput:
-        raise UsageError("a price of electricity is for the swept batch", where="--electricity", next_command="--throughput")
-    from fmkit.api.throughput import electricity_price  # noqa: PLC0415  as above
+        if electricity is not None:
+            raise UsageError(
+                "a price of electricity is for the swept batch", where="--electricity", next_command="--throughput"
+            )
+        return None
+    from fmkit.api.throughput import Sweep  # noqa: PLC0415  only where it is asked for
 
-    return electricity_price(given)
+    return Sweep(catalog, electricity, say)
 
 
 def _training_result(

@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from fmkit.catalog.faults import Fault
+from fmkit.catalog.speed import measurements_digest
 from fmkit.units import format_count
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def contradictions(sources: Sources, links: Links) -> Iterator[Fault]:
     yield from _base_models(links)
     yield from _score_dates(sources, links)
     yield from _twins(sources, links)
+    yield from _clauses(sources)
     yield from _speed_fit(sources)
 
 
@@ -87,7 +89,7 @@ def row_contradictions(file: str, row: ConfigRow) -> Iterator[Fault]:
     """What a line of INDEX.csv says against itself."""
     counted, published = row.params_meta, row.params_published
     if row.match == "y" and counted and published and abs(counted / published - 1) > _PUBLISHED_ROUNDING:
-        message = f"{file}: {counted:,} parameters counted, {published:,} published; a difference is `y-explained` or `n`"
+        message = f"{counted:,} parameters counted, {published:,} published; a difference is `y-explained` or `n`"
         yield Fault("configs/INDEX.csv", file, message)
 
 
@@ -108,7 +110,9 @@ def _bandwidths(sources: Sources) -> Iterator[Fault]:
             if entry.memory_kind is None or entry.bandwidth_gb_s is None:
                 continue
             if entry.memory_kind not in _BANDWIDTH_GB_S:
-                yield Fault(file, f"{path}.memory_kind", f"{entry.memory_kind!r} is none of {', '.join(_BANDWIDTH_GB_S)}")
+                yield Fault(
+                    file, f"{path}.memory_kind", f"{entry.memory_kind!r} is none of {', '.join(_BANDWIDTH_GB_S)}"
+                )
                 continue
             low, high = _BANDWIDTH_GB_S[entry.memory_kind]
             if not low <= entry.bandwidth_gb_s <= high:
@@ -123,12 +127,16 @@ def _prices(sources: Sources) -> Iterator[Fault]:
             file, path = f"api/{stem}.yaml", f"$.models.{model_id}"
             cached, whole, written = entry.cached_input_usd_per_1m, entry.input_usd_per_1m, entry.output_usd_per_1m
             if cached is not None and whole is not None and cached > whole:
-                yield Fault(file, f"{path}.cached_input_usd_per_1m", f"{cached:g} is above the {whole:g} of uncached input")
+                yield Fault(
+                    file, f"{path}.cached_input_usd_per_1m", f"{cached:g} is above the {whole:g} of uncached input"
+                )
             if written is not None and whole is not None and written < whole:
                 yield Fault(file, f"{path}.output_usd_per_1m", f"{written:g} is below the {whole:g} of input")
             priced = _day(entry.price_date)
             if entry.status == "current" and today and priced and (today - priced).days > _OLDEST_PRICE_DAYS:
-                yield Fault(file, f"{path}.price_date", f"{entry.price_date} is stale: look the price up, or set the status")
+                yield Fault(
+                    file, f"{path}.price_date", f"{entry.price_date} is stale: look the price up, or set the status"
+                )
 
 
 def _base_models(links: Links) -> Iterator[Fault]:
@@ -175,7 +183,9 @@ def _twins(sources: Sources, links: Links) -> Iterator[Fault]:
         for line, row in rows:
             what = (row.model, row.variant, row.reported_by)
             if times[what] > 1 and what in seen:
-                message = f"{row.model} has a score of this variant and reporter already: keep one, name the other in notes"
+                message = (
+                    f"{row.model} has a score of this variant and reporter already: keep one, name the other in notes"
+                )
                 yield Fault(f"scores/{benchmark}.csv", f"line {line}", message)
             seen.add(what)
 
@@ -193,9 +203,29 @@ def _alike(named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield key, first[plain]
 
 
+def _clauses(sources: Sources) -> Iterator[Fault]:
+    """What a licence's figures say must stand in its conditions too, under the topic they belong to."""
+    for licence_id, entry in sources.licences.licences.items():
+        topics = {topic for condition in entry.conditions if isinstance(condition, dict) for topic in condition}
+        asked: dict[str, tuple[bool, set[str]]] = {
+            "commercial": (entry.commercial in {"no", "conditional"}, {"use", "users", "revenue"}),
+            "user_cap": (entry.user_cap is not None, {"users"}),
+            "revenue_cap_usd_per_year": (entry.revenue_cap_usd_per_year is not None, {"revenue"}),
+            "excluded_regions": (bool(entry.excluded_regions), {"region"}),
+            "trains_on_outputs": (entry.trains_on_outputs in {"no", "conditional"}, {"outputs"}),
+        }
+        for key, (stated, wanted) in asked.items():
+            if stated and topics.isdisjoint(wanted):
+                message = f"no condition says so: write one with the topic {' or '.join(sorted(wanted))}"
+                yield Fault("licences.yaml", f"$.licences.{licence_id}.{key}", message)
+
+
 def _speed_fit(sources: Sources) -> Iterator[Fault]:
-    """The fitted speed model was made of measurements; those must be no younger than the fit."""
-    return iter(())
+    """The speed model must be fitted to the measurements that are there."""
+    fitted_to = sources.speed.measurements
+    if fitted_to and fitted_to != measurements_digest(sources.folder):
+        message = "the measurements have changed since the fit: python -m benchmarks.fit_speed"
+        yield Fault("speed/fit.yaml", "$.measurements", message)
 
 
 def _day(text: str | None) -> date | None:

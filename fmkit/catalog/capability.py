@@ -40,6 +40,7 @@ class ItemRow(_Row, frozen=True, kw_only=True):
     mean: float
     sd: float
     scores: int
+    width: float = 1.0
 
 
 class PriorRow(_Row, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class PriorRow(_Row, frozen=True, kw_only=True):
     what: Literal["covariate", "family", "own"]
     name: str
     centre: float | None = None
+    sd: float | None = None
 
 
 class OffsetRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,7 +100,7 @@ def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
         items=tuple(
             Item(
                 area=row.area, benchmark=row.benchmark, variant=row.variant, mean=row.mean, sd=row.sd,
-                scores=row.scores, loadings=row.factors,
+                scores=row.scores, loadings=row.factors, width=row.width,
             )
             for _, row in items
         ),
@@ -112,6 +114,7 @@ def _prior(rows: list[PriorRow]) -> Prior:
     said = [row for row in rows if row.what == "covariate"]
     return Prior(
         centres={row.name: row.centre or 0.0 for row in said},
+        sds={row.name: row.sd or 0.0 for row in said},
         coefficients={row.name: row.factors for row in said},
         family_covariance=tuple(row.factors for row in rows if row.what == "family"),
         own_covariance=tuple(row.factors for row in rows if row.what == "own"),

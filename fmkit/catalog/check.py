@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fmkit.catalog.agreement import config_contradictions, contradictions, row_contradictions
+from fmkit.catalog.capability import unknown_benchmarks
 from fmkit.catalog.check_measurements import measurement_faults
 from fmkit.catalog.compile import read_spec
 from fmkit.catalog.faults import Fault
@@ -37,10 +38,22 @@ def check_sources(sources: Sources) -> list[Fault]:
     links = link(sources)
     faults = [*sources.faults, *links.faults, *plausible(sources), *contradictions(sources, links)]
     faults += [Fault(name, "$", "missing") for name in _NEEDED if not (sources.folder / name).is_file()]
-    for rule in (_ids, _licences, _tasks, _benchmarks, _engines, _models, _sizes, _prices, _sourced_models, _sourced_devices):
+    for rule in (
+        _ids,
+        _licences,
+        _tasks,
+        _benchmarks,
+        _engines,
+        _models,
+        _sizes,
+        _prices,
+        _sourced_models,
+        _sourced_devices,
+    ):
         faults += rule(sources, links)
     faults += _configs(sources, links)
     faults += measurement_faults(sources, links)
+    faults += unknown_benchmarks(sources.capability, sources.scores)
     return faults
 
 

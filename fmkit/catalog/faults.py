@@ -36,10 +36,10 @@ def invalid(faults: Iterable[Fault], *, where: str, whose: str = "the catalog") 
 
 
 def listed(faults: Sequence[str]) -> str:
-    """How many faults there are, and each on a line.
+    r"""How many faults there are, and each on a line.
 
     >>> listed(["licences.yaml:3: $.licences: wrong"])
-    '1 fault:\\n  licences.yaml:3: $.licences: wrong'
+    '1 fault:\n  licences.yaml:3: $.licences: wrong'
     """
     noun = "fault" if len(faults) == 1 else "faults"
     return "\n".join((f"{len(faults)} {noun}:", *(f"  {fault}" for fault in faults)))

@@ -136,7 +136,9 @@ def _misplaced(folder: Path) -> Iterator[Fault]:
     for path in source_files(folder):
         name = path.relative_to(folder).as_posix()
         if name not in _FILES and path.parent.name not in _FOLDERS:
-            yield Fault(name, "$", f"is no file of a catalog of one's own; known: {', '.join(_FILES)}, {', '.join(_FOLDERS)}/")
+            yield Fault(
+                name, "$", f"is no file of a catalog of one's own; known: {', '.join(_FILES)}, {', '.join(_FOLDERS)}/"
+            )
 
 
 def _taken_names(shipped: Sources, own: Sources) -> Iterator[Fault]:
@@ -146,5 +148,7 @@ def _taken_names(shipped: Sources, own: Sources) -> Iterator[Fault]:
         ("hardware", own.hardware, shipped.hardware),
     ):
         for stem in sorted(set(ours) & set(theirs)):
-            message = "is the name of a shipped file; take another: entries of the same id replace shipped ones from any file"
+            message = (
+                "is the name of a shipped file; take another: entries of the same id replace shipped ones from any file"
+            )
             yield Fault(f"{kind}/{stem}.yaml", "$", message)

@@ -37,9 +37,9 @@ def compile_with_own(folder: Path, own: Path, stamps: list[FileStamp]) -> Compil
     if faults:
         left_out = OwnCatalog(folder=str(own), faults=tuple(map(str, faults)))
         return msgspec.structs.replace(compile_sources(shipped, stamps, content), own=left_out)
-    files = (*ours.families.values(), *ours.apis.values())
-    models = tuple(model_id for file in files for model_id in file.models)
-    used = OwnCatalog(folder=str(own), models=models, replaced=replaced)
+    open_models = [model_id for family in ours.families.values() for model_id in family.models]
+    api_models = [model_id for api in ours.apis.values() for model_id in api.models]
+    used = OwnCatalog(folder=str(own), models=(*open_models, *api_models), replaced=replaced)
     return msgspec.structs.replace(compile_sources(merged, stamps, content), own=used)
 
 

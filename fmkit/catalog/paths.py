@@ -42,8 +42,10 @@ def _config_folder() -> Path:
     xdg = os.environ.get("XDG_CONFIG_HOME")
     if xdg:
         return Path(xdg)
-    roaming = os.environ.get("APPDATA")
-    return Path(roaming) if sys.platform == "win32" and roaming else Path.home() / ".config"
+    if sys.platform == "win32":
+        roaming = os.environ.get("APPDATA")
+        return Path(roaming) if roaming else Path.home() / "AppData" / "Roaming"
+    return Path.home() / ".config"
 
 
 def config_path(file: str) -> Path:

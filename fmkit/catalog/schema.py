@@ -15,7 +15,16 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.precision import Layout, Precision
-from fmkit.selection.facts import LicenceClass, LicenceTopic, Modality, ReportedBy, SizeClass, Task, Tuning, Verification
+from fmkit.selection.facts import (
+    LicenceClass,
+    LicenceTopic,
+    Modality,
+    ReportedBy,
+    SizeClass,
+    Task,
+    Tuning,
+    Verification,
+)
 from fmkit.sizing.engine import EngineSpec
 from fmkit.speed.efficiency import CoreRates, Part, Phase, Quantity
 from fmkit.speed.estimate import SpeedBasis
@@ -260,10 +269,14 @@ class SpreadRow(Entry, frozen=True, kw_only=True):
 
 
 class SpeedFile(Entry, frozen=True, kw_only=True):
-    """speed/fit.yaml: when the speed model was fitted, to how many measurements, and which were left out, by reason."""
+    """speed/fit.yaml: when the speed model was fitted, to how many measurements, and which were left out, by reason.
+
+    `measurements` is a digest of the files that it was fitted to; a fit of before there was one has none.
+    """
 
     date: str
     rows: int
+    measurements: str = ""
     script: str
     source: str
     left_out: dict[str, int] = {}

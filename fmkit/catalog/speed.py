@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from fmkit.catalog.csv_file import read_csv
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 
 NO_FIT = SpeedFit(date="", rows=0, effects={}, measured={}, spreads={})
 """A catalog without a fitted speed model: no speed is predicted."""
+
+
+FITTED_TO = ("latency.csv", "own_cpu.csv", "own_gpu.csv", "same_shape.csv", "settings.csv")
+"""The files of measurements/ that the speed model is fitted to."""
+
+
+def measurements_digest(folder: Path) -> str:
+    """A digest of the measurements in `folder`/measurements that are fitted: another one means that the fit is out of step."""
+    digest = hashlib.sha256()
+    for name in FITTED_TO:
+        path = folder / "measurements" / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
 
 
 def read_speed(folder: Path, faults: list[Fault]) -> SpeedFit:
@@ -37,4 +51,11 @@ def read_speed(folder: Path, faults: list[Fault]) -> SpeedFit:
     }
     if head is None:
         return NO_FIT
-    return SpeedFit(date=head.date, rows=head.rows, effects=effects, measured=measured, spreads=spreads)
+    return SpeedFit(
+        date=head.date,
+        rows=head.rows,
+        measurements=head.measurements,
+        effects=effects,
+        measured=measured,
+        spreads=spreads,
+    )

@@ -20,6 +20,7 @@ from fmkit.cli.options import (
     MemoryOption,
     OfflineOption,
     QuietOption,
+    SourcesOption,
     one_output,
 )
 from fmkit.cli.output import emit, note, write
@@ -29,7 +30,6 @@ from fmkit.report.catalog import (
     models_csv,
     print_check,
     print_local,
-    print_model,
     print_models,
     print_refresh,
     print_variants,
@@ -37,6 +37,7 @@ from fmkit.report.catalog import (
 )
 from fmkit.report.changes import print_changes
 from fmkit.report.licence import print_licence
+from fmkit.report.model_facts import print_model
 from fmkit.report.sizes import print_sizes, sizes_csv
 
 app = typer.Typer(help="List, show or check the models fmkit knows.", no_args_is_help=True, rich_markup_mode=None)
@@ -103,13 +104,14 @@ def list_command(
 def show_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Catalog id, alias or Hub id.", show_default=False)],
     *,
+    sources: SourcesOption = False,
     as_json: JsonOption = False,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Show everything known of one model, with its sources."""
+    """Show everything known of one model: facts, licence, capability, scores."""
     del offline, quiet
-    emit(show_model(model), print_model, as_json=as_json)
+    emit(show_model(model), lambda found, console: print_model(found, console, sources=sources), as_json=as_json)
 
 
 @app.command("changes")

@@ -20,6 +20,7 @@ from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("fmkit.cli.recommend", "recommend_command"),
     "vram": ("fmkit.cli.vram", "vram_command"),
+    "compare": ("fmkit.cli.compare", "compare_command"),
     "try": ("fmkit.cli.try_", "try_command"),
     "trials": ("fmkit.cli.trials", "app"),
     "catalog": ("fmkit.cli.catalog", "app"),
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code is the answer. No exception leaves this function."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with warnings.catch_warnings():
+        for ours in (OwnCatalogWarning, OldCatalogWarning):
+            warnings.simplefilter("always", ours)
         warnings.showwarning = _warned_in_our_words(quiet=bool({"-q", "--quiet"} & set(arguments)))
         return guarded(lambda: _run(arguments), arguments)
 

@@ -15,6 +15,7 @@ MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the tabl
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes or progress on stderr.")]
 CheckOption = Annotated[bool, typer.Option("--check", help="Exit with 3 if nothing fits.")]
+SourcesOption = Annotated[bool, typer.Option("--sources", help="Name the source of every fact.")]
 DetailOption = Annotated[bool, typer.Option("--detail", help="Show formulas, bases and sources.")]
 
 OptionalModelArgument = Annotated[

@@ -55,7 +55,9 @@ def warn_of_age(catalog: str | None) -> None:
     with suppress(TypeError, ValueError):  # no catalog behind it, or one whose date `catalog check` refuses
         age_days = (today() - date.fromisoformat(catalog or "")).days
     if age_days > OLD_DAYS:
-        message = f"the catalog is of {catalog}, {round(age_days / 30.44)} months ago: models and prices since are not in it"
+        message = (
+            f"the catalog is of {catalog}, {round(age_days / 30.44)} months ago: models and prices since are not in it"
+        )
         warnings.warn(OldCatalogWarning(message), stacklevel=2)
 
 

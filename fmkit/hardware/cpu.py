@@ -17,7 +17,10 @@ NO_LIMIT_BYTES = 2**60
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """The computer without its accelerators; `limited_by` says what keeps memory below what is built in."""
+    """The computer without its accelerators; `limited_by` says what keeps memory below what is built in.
+
+    `numa_nodes` counts the memories that this process may take from: several are slower together than their sum (cpuset included).
+    """
 
     name: str
     cores: int | None
@@ -25,6 +28,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None
     limited_by: str | None = None
     formats: tuple[str, ...] = ()
+    numa_nodes: int | None = None
 
 
 def probe() -> Host:
@@ -59,6 +63,7 @@ def _linux(proc: Path, cgroup_root: Path) -> Host:
         free_bytes=free,
         limited_by=limited_by,
         formats=parse_formats(cpuinfo),
+        numa_nodes=parse_nodes(read_text(proc / "self" / "status") or ""),
     )
 
 
@@ -89,6 +94,19 @@ def parse_formats(text: str) -> tuple[str, ...]:
     flags = set(match[1].split()) if match else set()
     has = {"float32": flags & {"avx2", "avx512f", "asimd"}, "bfloat16": flags & {"avx512_bf16", "amx_bf16", "bf16"}}
     return tuple(name for name, found in has.items() if found)
+
+
+def parse_nodes(status: str) -> int | None:
+    r"""Memory nodes in the list that /proc/self/status allows.
+
+    >>> parse_nodes("Cpus_allowed_list:\t0-15\nMems_allowed_list:\t0-1,3\n"), parse_nodes("")
+    (3, None)
+    """
+    match = re.search(r"^Mems_allowed_list:\s*([\d,-]+)$", status, re.MULTILINE)
+    if match is None:
+        return None
+    spans = [span.partition("-") for span in match[1].split(",") if span]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in spans)
 
 
 def group_folders(proc_self_cgroup: str, root: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from fmkit.errors import ModelNotFoundError, UnsafeInputError, UsageError
+from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UnsafeInputError, UsageError
 from fmkit.hub.client import Answer, HubClient, RangeIgnoredError
 from fmkit.hub.document import MAX_BYTES, parse_object
 from fmkit.hub.files import GgufFacts, Layout, ModelFiles
@@ -35,7 +35,7 @@ from fmkit.hub.local import (
 from fmkit.hub.refusals import gated, refusal
 from fmkit.hub.repository import Repository
 from fmkit.hub.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES, header_bytes, parse_header
-from fmkit.hub.text_files import TEXT_FILES, gguf_facts, read_text_files
+from fmkit.hub.text_files import MAX_TEXT_BYTES, TEXT_FILES, gguf_facts, read_text_files
 from fmkit.hub.weight_files import INDEX, GgufVariant, Selected, pickles_of, safetensors_of, variants_of
 from fmkit.model.stored import StoredFile, StoredTensor, StoredWeights
 from fmkit.model.text import TextFacts
@@ -107,14 +107,23 @@ class _Reader:
             return self._repository.text, ()
         bodies = self._client.get_all(self._text_file, there, self.where)
         found = dict(zip(there, bodies, strict=True))
-        return read_text_files(there, lambda name: found[name], self.where)
 
-    def _text_file(self, name: str) -> bytes:
-        """One file; one that is too long counts as empty, for nothing depends on it."""
+        def read(name: str) -> bytes:
+            body = found[name]
+            if isinstance(body, FmkitError):
+                raise body
+            return body
+
+        return read_text_files(there, read, self.where)
+
+    def _text_file(self, name: str) -> bytes | FmkitError:
+        """One file, or what is wrong with it: nothing depends on it. A lost network is raised."""
         try:
-            return self._file(name, limit=MAX_BYTES, span=None, where=f"{self.where}/{name}").body
-        except UnsafeInputError:
-            return b""
+            return self._file(name, limit=MAX_TEXT_BYTES, span=None, where=f"{self.where}/{name}").body
+        except NetworkNeededError:
+            raise
+        except FmkitError as error:
+            return error
 
     def weights_only(self) -> ModelFiles:
         weights, notes = self._weights()

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeGuard
 
-import msgspec
+from msgspec.structs import replace
 
-from fmkit.errors import UnsafeInputError
+from fmkit.errors import FmkitError, UnsafeInputError
 from fmkit.hub.document import parse_object
 from fmkit.model.text import Setting, TextFacts
 
-TOKENIZER = "tokenizer_config.json"
-GENERATION = "generation_config.json"
 TEMPLATE = "chat_template.jinja"
-OLD_TEMPLATE = "chat_template.json"
-ADDED = "added_tokens.json"
-TEXT_FILES = (TOKENIZER, GENERATION, TEMPLATE, OLD_TEMPLATE, ADDED)
+MAX_TEXT_BYTES = 4_000_000
+"""Of one file; the longest tokenizer_config.json seen has 1.2 MB."""
 
 MAX_TEMPLATE_CHARS = 200_000
 """The longest seen has 20,000."""
 
 MAX_ID = 2**32
+_ID = re.compile(r"[0-9]{1,10}")
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 _NO_LIMIT_TOKENS = 10**9
 """Tokenizers without a limit state 1e30."""
@@ -31,30 +30,22 @@ def read_text_files(
     there: Collection[str], read: Callable[[str], bytes], where: str
 ) -> tuple[TextFacts | None, tuple[str, ...]]:
     """What the text files among those `there` say, and notes on those that can't be read: none of them stops the sizing."""
-    wanted = [name for name in TEXT_FILES if name in there]
-    found: dict[str, dict[str, Any]] = {}
-    template: str | None = None
+    facts = TextFacts(source="")
+    sources: list[str] = []
     notes: list[str] = []
-    for name in wanted:
+    for name in (name for name in TEXT_FILES if name in there):
         try:
-            if name == TEMPLATE:
-                template = _template(read(name).decode(), f"{where}/{name}")
-            else:
-                found[name] = parse_object(read(name), where=f"{where}/{name}")
-        except (UnsafeInputError, UnicodeDecodeError) as error:
-            notes.append(f"{name} was left out: {getattr(error, 'message', 'not UTF-8 text')}")
-    if not found and template is None:
-        return None, tuple(notes)
-    facts = _of_tokenizer(found.get(TOKENIZER, {}), found.get(ADDED, {}))
-    named = templates_of((found.get(OLD_TEMPLATE) or found.get(TOKENIZER) or {}).get("chat_template"))
-    facts = msgspec.structs.replace(
-        facts,
-        source=", ".join(name for name in wanted if name in found or name == TEMPLATE),
-        chat_template=template or next(iter(named.values()), None),
-        chat_templates=tuple(dict.fromkeys((*(["default"] if template else []), *named))),
-        generation=_generation(found.get(GENERATION, {})),
-    )
-    return facts, tuple(notes)
+            facts = _READERS[name](facts, _content(read(name), f"{where}/{name}"), f"{where}/{name}")
+            sources.append(name)
+        except FmkitError as error:
+            notes.append(f"{name} was left out: {error.message}")
+    return (replace(facts, source=", ".join(sources)) if sources else None), tuple(notes)
+
+
+def _content(data: bytes, where: str) -> bytes:
+    if len(data) > MAX_TEXT_BYTES:
+        raise UnsafeInputError(f"more than {MAX_TEXT_BYTES:,} bytes", where=where)
+    return data
 
 
 def summary_facts(config: object, gguf: object, there: Collection[str]) -> TextFacts | None:
@@ -64,7 +55,7 @@ def summary_facts(config: object, gguf: object, there: Collection[str]) -> TextF
     document: dict[str, Any] = tokenizer if isinstance(tokenizer, dict) else gguf if isinstance(gguf, dict) else {}
     named = templates_of(whole.get("chat_template_jinja") or document.get("chat_template"))
     special = _special(document)
-    names = tuple(named) or (("default",) if TEMPLATE in there or OLD_TEMPLATE in there else ())
+    names = tuple(named) or (("default",) if TEMPLATE in there or "chat_template.json" in there else ())
     if not names and not special:
         return None
     return TextFacts(
@@ -106,29 +97,55 @@ def templates_of(value: object) -> dict[str, str]:
     return dict(sorted(named.items(), key=lambda item: item[0] != "default"))
 
 
-def _template(text: str, where: str) -> str:
+def _with_tokenizer(facts: TextFacts, data: bytes, where: str) -> TextFacts:
+    document = parse_object(data, where=where)
+    kind, limit = document.get("tokenizer_class"), document.get("model_max_length")
+    named = templates_of(document.get("chat_template"))
+    listed = document.get("added_tokens_decoder")
+    ids = [int(key) for key in listed if _ID.fullmatch(key)] if isinstance(listed, dict) else None
+    return replace(
+        _with_ids(facts, ids),
+        tokenizer=kind[:100] if isinstance(kind, str) else None,
+        max_tokens=limit if _is_whole(limit) and limit < _NO_LIMIT_TOKENS else None,
+        special_tokens=_special(document),
+        chat_template=next(iter(named.values()), None),
+        chat_templates=tuple(named),
+    )
+
+
+def _with_generation(facts: TextFacts, data: bytes, where: str) -> TextFacts:
+    return replace(facts, generation=_generation(parse_object(data, where=where)))
+
+
+def _with_old_template(facts: TextFacts, data: bytes, where: str) -> TextFacts:
+    named = templates_of(parse_object(data, where=where).get("chat_template"))
+    return replace(facts, chat_template=next(iter(named.values())), chat_templates=tuple(named)) if named else facts
+
+
+def _with_template(facts: TextFacts, data: bytes, where: str) -> TextFacts:
+    """The template of a file of its own, which wins over those inside other files."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise UnsafeInputError("not UTF-8 text", where=where) from None
     if len(text) > MAX_TEMPLATE_CHARS:
         raise UnsafeInputError(f"a chat template of more than {MAX_TEMPLATE_CHARS:,} characters", where=where)
-    return text
+    names = tuple(dict.fromkeys(("default", *facts.chat_templates)))
+    return replace(facts, chat_template=text, chat_templates=names) if text else facts
 
 
-def _of_tokenizer(document: Mapping[str, Any], added: Mapping[str, Any]) -> TextFacts:
-    kind = document.get("tokenizer_class")
-    listed = document.get("added_tokens_decoder")
-    ids = (
-        [int(key) for key in listed if key.isascii() and key.isdigit() and len(key) < 11]
-        if isinstance(listed, dict)
-        else []
+def _with_added(facts: TextFacts, data: bytes, where: str) -> TextFacts:
+    """Older files list added tokens apart; what tokenizer_config.json says of them wins."""
+    document = parse_object(data, where=where)
+    return (
+        facts if facts.added_tokens else _with_ids(facts, [number for number in document.values() if _is_whole(number)])
     )
-    ids = ids or [number for number in added.values() if _is_whole(number)]
-    ids = [number for number in ids if number < MAX_ID]
-    return TextFacts(
-        source=TOKENIZER,
-        tokenizer=kind[:100] if isinstance(kind, str) else None,
-        added_tokens=len(ids) if listed is not None or added else None,
-        highest_added_id=max(ids, default=None),
-        max_tokens=limit if _is_whole(limit := document.get("model_max_length")) and limit < _NO_LIMIT_TOKENS else None,
-        special_tokens=_special(document),
+
+
+def _with_ids(facts: TextFacts, ids: list[int] | None) -> TextFacts:
+    known = None if ids is None else [number for number in ids if number < MAX_ID]
+    return (
+        facts if known is None else replace(facts, added_tokens=len(known), highest_added_id=max(known, default=None))
     )
 
 
@@ -160,3 +177,15 @@ def _generation(document: Mapping[str, Any]) -> dict[str, Setting]:
 
 def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+_READERS: Mapping[str, Callable[[TextFacts, bytes, str], TextFacts]] = {
+    "tokenizer_config.json": _with_tokenizer,
+    "generation_config.json": _with_generation,
+    "chat_template.json": _with_old_template,
+    TEMPLATE: _with_template,
+    "added_tokens.json": _with_added,
+}
+"""Each takes out of its file the few facts that are kept, before the next is opened: parsed, a file is many times its size."""
+
+TEXT_FILES = tuple(_READERS)

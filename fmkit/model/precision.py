@@ -39,8 +39,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How one engine stores the weights of one precision, or a repository its own.
 
     `weight_bits` is the width of a quantised weight, None for a layout that quantises nothing; `modules` are the
-    classes it touches; `keeps_head` leaves the output head alone, `keeps_float32` what the class keeps in float32 (T5's
-    wo); `joins_gate_and_up` takes those of an expert for one matrix. Rows of weights fill whole words of `word_bytes`,
+    classes it touches; `keeps_head` leaves the output head alone, `keeps_float32` what `TensorGroup.keeps_float32`
+    says; `joins_gate_and_up` takes those of an expert for one matrix. Rows of weights fill whole words of `word_bytes`,
     where that is not 0; `scales` are kept per block of a matrix, `matrix_bytes` per matrix. `parts` are the parts of
     the model it touches, where not all; of bare `parameter`s only fused experts can be. A matrix whose inputs are no
     multiple of `inputs_multiple` is left alone. Everything else stays in `rest_dtype` ("auto": bfloat16 where the
@@ -127,7 +127,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether this scheme, of all a repository has, is for the tensors of the group."""
         if self.weight_bits is None or group.module not in self.modules:
             return False
-        if not group.quantisable and (self.keeps_float32 or group.dtype != "float32"):
+        if not group.quantisable and (self.keeps_float32 or not group.keeps_float32):
             return False
         if self.parts and group.part not in self.parts:
             return False

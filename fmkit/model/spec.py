@@ -45,7 +45,9 @@ class TensorGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `name` is the parameter's name in transformers with the layer number as `*`; `shape` is PyTorch's. For experts the
     first dimension is the expert; `active` of them run for one token. `dtype` is set where the type does not follow the
-    model's (buffers, parts kept in float32). `quantisable` is False where the implementation leaves a Linear alone.
+    model's (buffers, parts kept in float32). `quantisable` is False where the implementation leaves a Linear alone,
+    `keeps_float32` True where it does so for the end of a name in the class's `_keep_in_fp32_modules` (T5's `wo`): a
+    float32 matrix beside float16, one like the others beside bfloat16.
     `from_header` says that shape and type were read in a file and not worked out from config.json, `inputs_first` that
     fused experts lie transposed.
     """
@@ -58,6 +60,7 @@ class TensorGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     active: int | None = None
     dtype: str | None = None
     quantisable: bool = True
+    keeps_float32: bool = False
     from_header: bool = False
     inputs_first: bool = False
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, print_records, print_table, say
-from fmkit.report.licence import finding_text
-from fmkit.selection.facts import CHINCHILLA_TOKENS_PER_PARAM, Traits
+from fmkit.report.common import csv_text, print_records, say
 from fmkit.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -16,12 +13,11 @@ if TYPE_CHECKING:
     from fmkit.results.catalog import (
         CatalogCheckResult,
         LocalModelsResult,
-        ModelResult,
         ModelsResult,
         RefreshResult,
         VariantsResult,
     )
-    from fmkit.selection.facts import Candidate, OwnCatalog
+    from fmkit.selection.facts import OwnCatalog
 
 CSV_COLUMNS = ("id", "hub_id", "family", "kind", "tuning", "params", "context_tokens", "licence", "released")
 LOCAL_COLUMNS = ("hub_id", "id", "commit", "state", "bytes", "format", "detail")
@@ -39,7 +35,6 @@ VARIANT_COLUMNS = (
     "commit",
     "fetch",
 )
-SHOWN_APART = frozenset({"scores", "sources", "notes", "id", "traits"})
 
 
 def print_models(result: ModelsResult, console: Console) -> None:
@@ -121,69 +116,6 @@ def variants_csv(result: VariantsResult) -> str:
 def models_csv(result: ModelsResult) -> str:
     """One line per model."""
     return csv_text(CSV_COLUMNS, ([getattr(model, column) for column in CSV_COLUMNS] for model in result.models))
-
-
-def print_model(result: ModelResult, console: Console) -> None:
-    """Draw everything known of one model, with its sources."""
-    say(console, result.facts.id, style="bold")
-    print_table(console, ["", ""], list(_facts(result)), indent=2)
-    say(console, "Licence", style="bold")
-    for finding in result.permission:
-        say(console, finding_text(finding), indent=2)
-        for clause in finding.clauses:
-            say(console, f'"{clause}"', indent=4)
-    if result.facts.scores:
-        say(console, "Scores", style="bold")
-        for score in result.facts.scores:
-            variant = f" ({score.variant})" if score.variant else ""
-            say(console, f"{score.benchmark}{variant}: {score.score:g} {score.unit}, {score.reported_by}", indent=2)
-            say(console, f"{score.source}, {score.source_date}", indent=4)
-    say(console, "Sources", style="bold")
-    for key, source in result.facts.sources.items():
-        say(console, f"{key}: {source}", indent=2)
-    for note in (*result.facts.notes, *result.notes):
-        say(console, f"note: {note}")
-    for command in result.next:
-        say(console, f"next: {command}")
-
-
-def _facts(result: ModelResult) -> Iterator[list[str]]:
-    facts = result.facts
-    for name in facts.__struct_fields__:
-        value = getattr(facts, name)
-        if name in SHOWN_APART or value is None or value in ((), "", False):
-            continue
-        if name == "api":
-            yield from _terms(result)
-        elif name == "training_tokens":
-            yield ["training tokens", _training(facts)]
-        else:
-            yield [name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    if result.architecture:
-        yield ["architecture", result.architecture]
-    for name in Traits.__struct_fields__ if facts.traits is not None else ():
-        value = getattr(facts.traits, name)
-        if value:
-            yield [name.replace("_", " "), str(value)]
-    if result.config_file:
-        yield ["config.json", f"{result.config_file}, {result.config_confidence}, from {result.config_source}"]
-    if result.config_fault:
-        yield ["not sized", result.config_fault]
-
-
-def _training(facts: Candidate) -> str:
-    """The published count, and beside it what would be cheapest to train."""
-    ratio = facts.tokens_per_param
-    beside = "" if ratio is None else f", {ratio:,.0f} per parameter (Chinchilla: {CHINCHILLA_TOKENS_PER_PARAM})"
-    return f"{facts.training_tokens:,}{beside}"
-
-
-def _terms(result: ModelResult) -> Iterator[list[str]]:
-    terms = result.facts.api
-    for name in terms.__struct_fields__ if terms is not None else ():
-        value = getattr(terms, name)
-        if value is not None:
-            yield [name.replace("_", " "), str(value)]
 
 
 def print_check(result: CatalogCheckResult, console: Console) -> None:

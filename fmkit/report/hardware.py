@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import bytes_or_unknown, csv_text, print_records, print_table, say
+from fmkit.speed.rates import DISK_NAMES
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
@@ -34,12 +35,22 @@ def print_hardware(result: HardwareResult, console: Console) -> None:
         ["free now", bytes_or_unknown(result.free_bytes)],
         ["main memory", bytes_or_unknown(result.host_memory_bytes)],
         ["CPU cores", "unknown" if result.cpu_cores is None else str(result.cpu_cores)],
+        ["CPU formats", ", ".join(result.cpu_formats) or "unknown"],
+        ["memory nodes", "unknown" if result.numa_nodes is None else str(result.numa_nodes)],
+        ["disk of the models", DISK_NAMES[result.disk].removeprefix("a ").removeprefix("an ")],
         ["bandwidth", format_bandwidth(result.bandwidth_bytes_per_s)],
-        ["catalog device", result.device or "none: no speed is predicted without its bandwidth"],
+        ["catalog device", result.device or _without_device(result)],
+        ["measured", result.measured_on or "never: fmkit hardware measure"],
     ]
     print_table(console, ["", ""], rows, indent=2)
     for command in result.next:
         say(console, f"next: {command}")
+
+
+def _without_device(result: HardwareResult) -> str:
+    if result.device_class == "cpu":
+        return "none: its rates are assumed from its cores, unless it was measured"
+    return "none: no speed is predicted without its bandwidth"
 
 
 def print_devices(result: DevicesResult, console: Console) -> None:

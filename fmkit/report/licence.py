@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from fmkit.report.common import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rich.console import Console
 
     from fmkit.results.licence import LicenceResult
@@ -19,11 +21,15 @@ UNVERIFIED = "unverified: its text was not read for this catalog"
 def print_licence(result: LicenceResult, console: Console) -> None:
     """Draw the answer, what each licence says to each question, and all conditions."""
     unverified = "" if result.verified else " (unverified)"
-    say(console, f"{result.model or result.ref}: {_question(result.asked)}: {WORDS[result.answer]}{unverified}", style="bold")
+    say(
+        console,
+        f"{result.model or result.ref}: {_question(result.asked)}: {WORDS[result.answer]}{unverified}",
+        style="bold",
+    )
     for finding in result.findings:
         say(console, finding_text(finding), indent=2)
         for clause in finding.clauses:
-            say(console, f'"{clause}"', indent=4)
+            say(console, f"- {clause}", indent=4)
     for text in result.licences:
         base = f", comes with its base {text.inherited_from}" if text.inherited_from else ""
         say(console, f"{text.name} ({text.id}, {text.licence_class}{base})", style="bold")
@@ -33,7 +39,11 @@ def print_licence(result: LicenceResult, console: Console) -> None:
         say(console, f"source: {text.source}{f', {text.source_date}' if text.source_date else ''}; {read}", indent=2)
     for note in result.notes:
         say(console, f"note: {note}")
-    say(console, f"Facts as the catalog of {result.catalog} has them, no legal advice: read the text itself.", style="dim")
+    say(
+        console,
+        f"Facts as the catalog of {result.catalog} has them, no legal advice: read the text itself.",
+        style="dim",
+    )
 
 
 def finding_text(finding: Finding) -> str:
@@ -44,6 +54,16 @@ def finding_text(finding: Finding) -> str:
     base = f" (comes with its base {finding.inherited_from})" if finding.inherited_from else ""
     unverified = "" if finding.verified else " (unverified)"
     return f"{finding.question.replace('-', ' ')}: {WORDS[finding.answer]}: {finding.statement}{base}{unverified}"
+
+
+def findings_lines(findings: Sequence[Finding]) -> Iterator[tuple[int, str]]:
+    """Findings with their clauses, then the source of each licence: how far a line is indented, and the line."""
+    for finding in findings:
+        yield 0, finding_text(finding)
+        yield from ((2, f"- {clause}") for clause in finding.clauses)
+    for one in {finding.licence: finding for finding in findings}.values():
+        dated = f", {one.source_date}" if one.source_date else ""
+        yield 0, f"{one.licence}: {one.source}{dated}{'' if one.verified else f'; {UNVERIFIED}'}"
 
 
 def _question(asked: Intent) -> str:

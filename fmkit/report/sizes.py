@@ -37,7 +37,11 @@ def print_sizes(result: SizesResult, console: Console) -> None:
         say(console, f"{row.name}: {row.use}", style="bold")
         if row.cells:
             say(console, f"smallest device: {_devices(row)}", indent=2)
-    where = "" if result.machine is None else f"; fits is for {result.machine}, {format_bytes(result.usable_bytes or 0)} usable"
+    where = (
+        ""
+        if result.machine is None
+        else f"; fits is for {result.machine}, {format_bytes(result.usable_bytes or 0)} usable"
+    )
     say(
         console,
         f"Peak memory of the example with one sequence of {format_tokens(result.context_tokens)} tokens in {result.engine}{where}. "
@@ -62,4 +66,6 @@ def _bytes(cell: SizeCell) -> str:
 
 
 def _devices(row: SizeRow) -> str:
-    return ", ".join(f"{cell.smallest_device or 'none of the catalog'} at {cell.precision.upper()}" for cell in row.cells)
+    return ", ".join(
+        f"{cell.smallest_device or 'none of the catalog'} at {cell.precision.upper()}" for cell in row.cells
+    )

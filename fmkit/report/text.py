@@ -59,6 +59,9 @@ def print_text(text: TextFacts, console: Console) -> None:
         if value is not None:
             say(console, f"{name}: {value:,}" if type(value) is int else f"{name}: {value}", indent=2)
     if text.chat_template is None:
+        say(
+            console, f"chat template: {'there is one, which was not read' if text.chat_templates else 'none'}", indent=2
+        )
         return
     others = [name for name in text.chat_templates if name != "default"]
     say(console, "chat template" + (f" (there are also {', '.join(others)})" if others else "") + ":", indent=2)

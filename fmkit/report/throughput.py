@@ -61,4 +61,4 @@ def _rates(rate: Range) -> str:
 
 
 def _counts(count: Range) -> str:
-    return f"{format_count(count.low)} to {format_count(count.high)}"
+    return f"{format_count(float(f'{count.low:.2g}'))} to {format_count(float(f'{count.high:.2g}'))}"

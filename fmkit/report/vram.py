@@ -256,6 +256,11 @@ def _speed(speed: SpeedEstimate, *, detail: bool) -> str:
     if speed.ttft_s is not None:
         wait = f"{format_seconds(speed.ttft_s.low)} to {format_seconds(speed.ttft_s.high)}"
         facts.append(f"first token after {wait}" if decodes else f"one pass takes {wait}")
+    if speed.real_time_factor is not None:
+        factor = speed.real_time_factor
+        facts.append(f"{factor.low:.2g} to {factor.high:.2g} s of work per second of sound")
+    if speed.texts_per_s is not None:
+        facts.append(f"{_range(speed.texts_per_s)} texts/s")
     if not decodes and speed.images_per_s is not None:
         facts.append(f"takes in {_range(speed.images_per_s)} images/s")
     elif not decodes and speed.prefill_tokens_per_s is not None:

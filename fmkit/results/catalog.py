@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fmkit.selection.facts import Candidate, HubFacts, OwnCatalog
+from fmkit.results.capability import TaskCapability
+from fmkit.selection.facts import Candidate, HubFacts, OwnCatalog, Score
 from fmkit.selection.permission import Finding
 
 
@@ -37,7 +38,8 @@ class ModelsResult(msgspec.Struct, frozen=True, kw_only=True):
 class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the catalog knows of one model, each fact with its source.
 
-    `permission` is what its licences say to commercial use and to training on its outputs.
+    `permission` is what its licences say to commercial use and to training on its outputs; `evidence` its
+    scores by what they test.
     """
 
     schema: str = "fmkit.model/1"
@@ -50,6 +52,9 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     config_source: str | None
     config_fault: str | None
     permission: tuple[Finding, ...] = ()
+    effective_context: Score | None = None
+    capabilities: tuple[TaskCapability, ...] = ()
+    evidence: dict[str, tuple[Score, ...]] = {}
     notes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
 

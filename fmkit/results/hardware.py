@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from fmkit.speed.rates import MachineRates
+from fmkit.speed.rates import DiskKind, MachineRates
 
 
 class HardwareResult(msgspec.Struct, frozen=True, kw_only=True):
     """This machine as it was detected; unknown is None.
 
     `device` is the catalog's id of the accelerator or processor where the catalog has it, whose bandwidth and rates are then
-    the catalog's figures. `usable_bytes` is what one device offers a model, less what `reserve_reason` says.
+    the catalog's figures. `cpu_formats` are number formats that the processor has instructions for, `numa_nodes` the memories that this
+    process may take from, `measured_on` the date of the rates kept by `fmkit hardware measure`. `usable_bytes` is what one device offers a model, less what `reserve_reason` says.
     """
 
     schema: str = "fmkit.hardware/1"
@@ -27,6 +28,10 @@ class HardwareResult(msgspec.Struct, frozen=True, kw_only=True):
     reserve_reason: str
     host_memory_bytes: int | None
     cpu_cores: int | None
+    cpu_formats: tuple[str, ...] = ()
+    numa_nodes: int | None = None
+    disk: DiskKind | None = None
+    measured_on: str | None = None
     bandwidth_bytes_per_s: int | None
     flops_per_s: dict[str, float]
     next: tuple[str, ...] = ()

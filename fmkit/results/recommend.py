@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fmkit.results.capability import EstimatedEvidence
 from fmkit.results.vram import Estimate, MachineSummary
 from fmkit.selection.facts import HubFacts
 from fmkit.speed.estimate import SpeedEstimate
@@ -21,16 +22,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     date: str
     reported_by: str
-
-
-class EstimatedEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """A score that nobody published: what the model's other scores say it would be, 0 to 100, with an 80 % interval."""
-
-    benchmark: str
-    score: float
-    low: float
-    high: float
-    from_scores: int
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from fmkit.model.quality import QualityLoss
-from fmkit.results.throughput import ThroughputResult
 from fmkit.model.text import TextFacts
+from fmkit.results.throughput import ThroughputResult
 from fmkit.sizing.estimate import Fit, MemoryEstimate
 from fmkit.speed.estimate import AttentionShare, SpeedEstimate
 

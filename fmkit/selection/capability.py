@@ -32,7 +32,10 @@ REPORTER_ORDER = ("independent", "vendor", "other-vendor")
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """A benchmark in one set-up, on the logit scale: `sd` is the error that abilities leave, `scores` how many it was fitted to."""
+    """A benchmark in one set-up, on the logit scale: `sd` is the error that abilities leave, `scores` how many it was fitted to.
+
+    `width` is what held-out scores of this item ask of an interval, over those of all items.
+    """
 
     area: Area
     benchmark: str
@@ -41,12 +44,17 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     sd: float
     scores: int
     loadings: tuple[float, ...]
+    width: float = 1.0
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True):
-    """What is expected of a model before any score: coefficients of (covariate - centre), by covariate and factor; covariances by factor."""
+    """What is expected of a model before any score: coefficients of (covariate - centre), by covariate and factor; covariances by factor.
+
+    A covariate that is not known of a model, with the standard deviation `sds` among models, widens the model's own part.
+    """
 
     centres: dict[str, float]
+    sds: dict[str, float]
     coefficients: dict[str, tuple[float, ...]]
     family_covariance: tuple[tuple[float, ...], ...]
     own_covariance: tuple[tuple[float, ...], ...]
@@ -216,7 +224,7 @@ def abilities(candidates: Iterable[Candidate], fit: CapabilityFit) -> dict[str, 
 
 
 def _family_abilities(
-    area: Area, members: Sequence[Candidate], fit: CapabilityFit, items: Mapping[tuple[str, str, str], Item]
+    area: Area, members: Sequence[Candidate], fit: CapabilityFit, items: Mapping[tuple[Area, str, str], Item]
 ) -> dict[str, Ability]:
     """The posterior of ability = expected + shared + own, for the members of one family at once.
 
@@ -224,7 +232,7 @@ def _family_abilities(
     others told. All matrices are as small as there are factors.
     """
     prior = fit.priors[area]
-    own_inverse = sm.inverse(prior.own_covariance)
+    own = {member.id: _own_covariance(member, prior) for member in members}
     told: dict[str, tuple[sm.Matrix, sm.Vector]] = {}
     evidence: dict[str, tuple[sm.Matrix, sm.Vector]] = {}
     counts: dict[str, int] = {}
@@ -239,7 +247,7 @@ def _family_abilities(
         evidence[member.id] = precision, pull
         if rows:
             # own part integrated out: P - P (S^-1 + P)^-1 P, and the same of the pull
-            gain = sm.product(precision, sm.inverse(sm.total(own_inverse, precision)))
+            gain = sm.product(precision, sm.inverse(sm.total(sm.inverse(own[member.id]), precision)))
             told[member.id] = (
                 sm.difference(precision, sm.product(gain, precision)),
                 sm.difference_of_vectors(pull, sm.applied(gain, pull)),
@@ -252,7 +260,7 @@ def _family_abilities(
             if other != member.id:
                 precision, pull = sm.total(precision, matrix), sm.sum_of_vectors(pull, vector)
         shared = sm.inverse(precision)
-        before = sm.inverse(sm.total(shared, prior.own_covariance))
+        before = sm.inverse(sm.total(shared, own[member.id]))
         own_precision, own_pull = evidence[member.id]
         covariance = sm.inverse(sm.total(before, own_precision))
         total_pull = sm.sum_of_vectors(sm.applied(before, sm.applied(shared, pull)), own_pull)
@@ -292,6 +300,16 @@ def _expected(candidate: Candidate, prior: Prior) -> sm.Vector:
     return tuple(total)
 
 
+def _own_covariance(candidate: Candidate, prior: Prior) -> sm.Matrix:
+    known = covariates(candidate)
+    total = prior.own_covariance
+    for name, coefficients in prior.coefficients.items():
+        if name not in known:
+            row = tuple(c * prior.sds[name] for c in coefficients)
+            total = sm.total(total, tuple(tuple(a * b for b in row) for a in row))
+    return total
+
+
 def basis_of(scores: int) -> str:
     """By how many scores of its own an estimate is supported: the class its interval's width is learnt for.
 
@@ -324,7 +342,7 @@ def predictive(ability: Ability, item: Item) -> tuple[float, float]:
 def estimated_score(ability: Ability, item: Item, fit: CapabilityFit) -> EstimatedScore:
     """The score a model is expected to have on an item, 0 to 100, with the 80 % interval that held-out scores gave."""
     centre, sd = predictive(ability, item)
-    margin = INTERVAL_Z * sd * fit.spreads.get(f"{ability.area} {basis_of(ability.scores)}", 1.0)
+    margin = INTERVAL_Z * sd * item.width * fit.spreads.get(f"{ability.area} {basis_of(ability.scores)}", 1.0)
     return EstimatedScore(
         value=round(100 * from_logit(centre), 2),
         low=round(100 * from_logit(centre - margin), 2),

@@ -27,7 +27,7 @@ def cautions(standing: Standing, request: Request, pool: Pool, losses: Mapping[s
     return (
         *_about_the_model(standing, request, pool),
         *_about_the_licence(standing, request, pool),
-        *_about_the_figures(standing, losses),
+        *_about_the_figures(standing, pool, losses),
     )
 
 
@@ -65,7 +65,7 @@ def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iter
             yield f"{finding.statement}: {_sentence(finding.clauses or pool.licences[finding.licence].conditions)}"
 
 
-def _about_the_figures(standing: Standing, losses: Mapping[str, str]) -> Iterator[str]:
+def _about_the_figures(standing: Standing, pool: Pool, losses: Mapping[str, str]) -> Iterator[str]:
     if standing.request_s is not None and standing.request_s > PATIENCE_S:
         yield f"slow here: one request takes about {format_seconds(standing.request_s)}"
     if standing.quality.value is not None and not standing.quality.used:
@@ -80,8 +80,10 @@ def _about_the_figures(standing: Standing, losses: Mapping[str, str]) -> Iterato
     sized = standing.sized
     if sized is None:
         return
+    lost = pool.points_lost(standing.candidate, sized)
     if sized.precision in losses and standing.quality.value is not None:
-        yield f"its scores were measured at 16 bit; loss at {sized.precision}: {losses[sized.precision]}"
+        counted = "" if lost is None else f"; counted as {lost.median:g} points of 100 ({lost.low:g} to {lost.high:g})"
+        yield f"its scores were measured at 16 bit; loss at {sized.precision}: {losses[sized.precision]}{counted}"
     yield from sized.memory.warnings
 
 

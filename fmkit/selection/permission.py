@@ -52,10 +52,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(bound: BoundLicence, intent: Intent, inputs: tuple[str, ...] | None) -> tuple[Finding, ...]:
-    """What every licence that binds a model says to every question of `intent`; `inputs` are what the model reads, None
-    where a licence is asked about without a model.
+    """What every licence that binds a model says to every question of `intent`.
 
-    Commercial use is also bound by revenue, which is not asked for: a cap on it makes the answer conditional.
+    `inputs` are what the model reads, None where a licence is asked about without a model. Commercial use is also bound
+    by revenue, which is not asked for: a cap on it makes the answer conditional.
     """
     return tuple(
         _found(licence, bound.inherited_from.get(licence.id), *said)
@@ -118,6 +118,10 @@ def _use(licence: Licence, use: Literal["commercial", "research"]) -> _Said:
         return "use", "unknown", "its licence is not known; unknown is not a pass", (), None
     if use == "research":
         return "use", "yes", f"licence {licence.id} allows research", (), None
+    return _commercial(licence)
+
+
+def _commercial(licence: Licence) -> _Said:
     if licence.commercial == "unknown":
         statement = f"whether {licence.id} allows commercial use is not known; unknown is not a pass"
         return "use", "unknown", statement, ("use",), None
@@ -152,6 +156,9 @@ def _users(licence: Licence, users: int) -> _Said:
     if licence.licence_class == "unknown":
         return "monthly-users", "unknown", "its licence is not known; unknown is not a pass", (), None
     cap = licence.user_cap
+    if cap is None and "users" in licence.clauses:
+        statement = f"licence {licence.id} counts users otherwise than by the month"
+        return "monthly-users", "conditional", statement, ("users",), None
     if cap is None:
         return "monthly-users", "yes", f"licence {licence.id} names no number of monthly users", ("users",), None
     if users <= cap:

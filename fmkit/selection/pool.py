@@ -12,7 +12,8 @@ from fmkit.selection.capability import NO_FIT, Ability, CapabilityFit, task_esti
 from fmkit.selection.facts import Candidate, CloudPrice, Licence, Task
 from fmkit.selection.licences import BoundLicence, bound_licence
 from fmkit.selection.quality import Judgement, judge
-from fmkit.selection.sized import Sizer
+from fmkit.selection.score_items import area_of
+from fmkit.selection.sized import Sized, Sizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,10 @@ class Pool:
         meant = [c for c in self.candidates if not task_mismatch(c, self.task)]
         estimates = task_estimates(self.task, meant, self.capability, self.abilities)
         return judge(self.task, meant, estimates, self.capability.offsets)
+
+    def points_lost(self, candidate: Candidate, sized: Sized | None) -> PointsLost | None:
+        """What the precision loses: measured on models of language only, so that nothing is known of others."""
+        return None if sized is None or area_of(candidate) != "language" else self.losses.get(sized.precision)
 
     @cached_property
     def bound_licences(self) -> dict[str, BoundLicence]:

@@ -43,6 +43,7 @@ LEAST_SD = 0.03
 """No figure is surer than this: prompts and harness versions alone move scores by that much."""
 _OFFSET_PULL = 1.0
 _FIT_ROUNDS = 60
+_FIT_CLOSE_ENOUGH = 1e-6
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,13 +226,17 @@ def _fit(cells: Mapping[str, Mapping[str, _Cell]], weights: Mapping[str, float])
         return _Fitted(abilities={}, scatter=0.0, span=1.0)
     offsets = dict.fromkeys(weights, 0.0)
     ability: dict[str, float] = {}
+    known = {model: sum(weights[name] for name in row) for model, row in cells.items()}
+    by_benchmark = {name: [(model, row[name].share) for model, row in cells.items() if name in row] for name in offsets}
     for _ in range(_FIT_ROUNDS):
+        before = dict(offsets)
         for model, row in cells.items():
-            total = sum(weights[name] for name in row)
-            ability[model] = sum(weights[name] * (x.share - offsets[name]) for name, x in row.items()) / total
-        for name in offsets:
-            gaps = [row[name].share - ability[model] for model, row in cells.items() if name in row]
-            offsets[name] = sum(gaps) / (len(gaps) + _OFFSET_PULL)
+            ability[model] = sum([weights[name] * (x.share - offsets[name]) for name, x in row.items()]) / known[model]
+        for name, shares in by_benchmark.items():
+            apart = sum([share - ability[model] for model, share in shares])
+            offsets[name] = apart / (len(shares) + _OFFSET_PULL)
+        if max(abs(offsets[name] - before[name]) for name in offsets) < _FIT_CLOSE_ENOUGH:
+            break
     published = {model: [(n, x) for n, x in row.items() if not x.estimated] for model, row in cells.items()}
     tried = [ability[model] for model, row in published.items() if row]
     low, span = min(tried), max(tried) - min(tried)

@@ -28,7 +28,6 @@ from fmkit.selection.licences import CLASS_SCORE
 from fmkit.selection.pool import Pool
 from fmkit.selection.quality import Judgement
 from fmkit.selection.request import Load, Request, load_of
-from fmkit.selection.score_items import area_of
 from fmkit.selection.scoring import (
     Parts,
     cost_part,
@@ -223,6 +222,7 @@ def cautious_quality(judged: Judgement) -> float | None:
 
     Of a model that was never tried on the task it is the low end itself: who was not tested must not win by that.
 
+    >>> from fmkit.selection.facts import Score
     >>> tried = Score(benchmark="b", variant="", score=90, unit="%", source="", source_date="", reported_by="independent")
     >>> cautious_quality(Judgement(value=0.9, low=0.7, high=1.0, used=(tried,), missing=()))
     0.8
@@ -258,7 +258,9 @@ def _standing(
     at_least_s = seconds if sized is None or seconds is not None else writing_s(sized, load)
     if at_least_s is not None and seconds is None:
         reasons = (*reasons, "the time to read the prompt is not known here: latency counts the writing alone")
-    judged = _at_precision(pool.qualities.get(candidate.id, NO_QUALITY), candidate, sized, pool)
+    judged = pool.qualities.get(candidate.id, NO_QUALITY)
+    lost = pool.points_lost(candidate, sized)
+    judged = judged if lost is None else judged.lowered(lost)
     cost = _cost(candidate, sized, load, judged, request, pool)
     parts = Parts(
         quality=cautious_quality(judged),
@@ -278,12 +280,6 @@ def _standing(
         speed_unknown=sized is not None and speed_is_missing(sized, pool.machine),
         reasons=reasons,
     )
-
-
-def _at_precision(judged: Judgement, candidate: Candidate, sized: Sized | None, pool: Pool) -> Judgement:
-    """The quality with what the precision loses: known for models of language only."""
-    lost = None if sized is None else pool.losses.get(sized.precision)
-    return judged if lost is None or area_of(candidate) != "language" else judged.lowered(lost)
 
 
 def _cost(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import add, mul, sub
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
@@ -14,7 +15,7 @@ def dot(one: Sequence[float], other: Sequence[float]) -> float:
     >>> dot((1.0, 2.0), (3.0, 4.0))
     11.0
     """
-    return sum(a * b for a, b in zip(one, other, strict=True))
+    return sum(map(mul, one, other), 0.0)
 
 
 def applied(matrix: Matrix, vector: Sequence[float]) -> Vector:
@@ -60,7 +61,7 @@ def sum_of_vectors(one: Sequence[float], other: Sequence[float]) -> Vector:
     >>> sum_of_vectors((1.0, 2.0), (3.0, 4.0))
     (4.0, 6.0)
     """
-    return tuple(a + b for a, b in zip(one, other, strict=True))
+    return tuple(map(add, one, other))
 
 
 def difference_of_vectors(one: Sequence[float], other: Sequence[float]) -> Vector:
@@ -69,7 +70,7 @@ def difference_of_vectors(one: Sequence[float], other: Sequence[float]) -> Vecto
     >>> difference_of_vectors((1.0, 2.0), (3.0, 5.0))
     (-2.0, -3.0)
     """
-    return tuple(a - b for a, b in zip(one, other, strict=True))
+    return tuple(map(sub, one, other))
 
 
 def inverse(matrix: Sequence[Sequence[float]]) -> Matrix:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.selection.evidence import effective_context
 from fmkit.selection.sized import first_token_s
+from fmkit.speed.speech import real_time_factor
 
 if TYPE_CHECKING:
     from fmkit.selection.ranking import Standing
 
 Figure = float | int | str
-
-SPEECH_WINDOW_S = 30.0
-"""Sound that one request of a speech model covers: Whisper's window, 1500 encoder positions of 20 ms (its paper, section 2.2)."""
-
-SPOKEN_TOKENS_PER_S = 200 / 30
-"""Tokens written per second of speech: the task transcription's 200 per window (assumed). English at 150 words a minute and 4
-tokens to 3 words is 3.3; quick speech and languages that the vocabulary cuts finer need more."""
 
 
 def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
@@ -37,8 +32,8 @@ def task_units(standing: Standing, units: tuple[str, ...]) -> dict[str, Figure]:
 
 def effective_context_tokens(standing: Standing) -> int | None:
     """The longest context at which RULER found the model still good, where somebody measured it."""
-    lengths = [s.score for s in standing.candidate.scores if s.benchmark == "ruler-effective-context"]
-    return round(min(lengths)) if lengths else None
+    found = effective_context(standing.candidate.scores)
+    return None if found is None else round(found.score)
 
 
 def _error_rate(standing: Standing) -> float | None:
@@ -72,8 +67,7 @@ def _real_time_factor(standing: Standing) -> float | None:
     heard_s, rate = first_token_s(sized, standing.load), sized.speed.decode_tokens_per_s
     if heard_s is None or rate is None:
         return None
-    written_s = SPOKEN_TOKENS_PER_S * SPEECH_WINDOW_S / rate.median
-    return _three_digits((heard_s + written_s) / SPEECH_WINDOW_S)
+    return _three_digits(real_time_factor(heard_s, rate.median))
 
 
 def _three_digits(figure: float) -> float:

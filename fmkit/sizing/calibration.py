@@ -9,7 +9,7 @@ with a line through trials of any five other models (tests/sizing/test_calibrati
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fmkit.sizing.engine import EngineSpec, RuntimeCost
+
+Engine = TypeVar("Engine", bound="EngineSpec")
 
 SCRATCH_DEVIATION = 0.2
 """How far the scratch per byte of cache and activations may be from what is stated; one line through 108 workloads of another machine has 0.2."""
@@ -45,9 +47,7 @@ class MemoryTrial(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-def calibrated(
-    engine: EngineSpec, vendor: str, trials: Sequence[MemoryTrial], *, when: str, left_out: str = ""
-) -> EngineSpec:
+def calibrated(engine: Engine, vendor: str, trials: Sequence[MemoryTrial], *, when: str, left_out: str = "") -> Engine:
     """The engine with the runtime and the bound of the peak that the trials on this machine's kind of device gave; as it is without any.
 
     Workloads of one model count together as one trial: they say little of other models. `when` is the date of the newest, `left_out` says

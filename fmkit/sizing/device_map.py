@@ -80,10 +80,14 @@ class Module:
             yield from child.leaves()
 
 
-def module_tree(spec: ModelSpec, group_bytes: Callable[[TensorGroup], int]) -> Module:
+NamedGroups = tuple[tuple["TensorGroup", list[str]], ...]
+"""The groups of equal tensors of a model, each with the names of its tensors."""
+
+
+def module_tree(groups: NamedGroups, group_bytes: Callable[[TensorGroup], int]) -> Module:
     """The modules of a model with their bytes, layers unfolded; `group_bytes` says what a group of equal tensors takes."""
     root = Module("")
-    for group, names in unfolded(spec):
+    for group, names in groups:
         each = group_bytes(group) // group.count
         unit_depth = group.name.partition(".*.")[0].count(".") + 2 if "*" in group.name else None
         for name in names:
@@ -92,8 +96,12 @@ def module_tree(spec: ModelSpec, group_bytes: Callable[[TensorGroup], int]) -> M
     return root
 
 
-def unfolded(spec: ModelSpec) -> Iterator[tuple[TensorGroup, list[str]]]:
+def unfolded(spec: ModelSpec) -> NamedGroups:
     """Each group with the names of its tensors: the first `*` is the layer's number."""
+    return tuple(_unfolded(spec))
+
+
+def _unfolded(spec: ModelSpec) -> Iterator[tuple[TensorGroup, list[str]]]:
     lengths = _list_lengths(spec)
     stack = split_stack(spec)
     for group in _in_module_order(spec):

@@ -7,13 +7,12 @@ beyond the steady state. What an engine holds beside the weights is its own busi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.machine import Machine, host_budget, host_reserve
+from fmkit.machine import Machine
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
 from fmkit.sizing.engines import llama_cpp_devices, transformers_devices, vllm_devices
@@ -22,10 +21,13 @@ from fmkit.sizing.engines.plan import DevicePlan, EngineModel, EngineRules, Plac
 from fmkit.sizing.engines.transformers import TransformersModel
 from fmkit.sizing.engines.vllm import VllmModel
 from fmkit.sizing.estimate import DeviceNeed, HostNeed, MemoryEstimate, MemoryLine, Workload
-from fmkit.units import GIB, format_bytes, format_tokens
+from fmkit.sizing.limits import validity
+from fmkit.sizing.main_memory import host_need, unjudged
+from fmkit.sizing.runtime import runtime_cost, runtime_lines, scratch_lines, vendor_of
+from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
-    from fmkit.sizing.engine import EngineSpec, RuntimeCost
+    from fmkit.sizing.engine import EngineSpec
 
 Rules = Callable[[ModelSpec, Layout, Workload, Machine | None], Placement]
 """Rules for something else than answering: training."""
@@ -113,8 +115,8 @@ def _judged(
     first = loads[0].plan
     budget = _device_budget(first, machine)
     per_device = max([load.peak_bytes for load in loads])
-    host = _host_need(placement, machine)
-    valid, warnings = _validity(spec, workload, first.encoder_tokens)
+    host = host_need(placement, machine)
+    valid, warnings = validity(spec, workload, first.encoder_tokens)
     refused = (placement.refused,) if placement.refused is not None else ()
     said = dict.fromkeys([text for load in loads for text in load.plan.warnings])
     return MemoryEstimate(
@@ -141,7 +143,7 @@ def _judged(
         lines=_all_lines(loads),
         fits=None if budget is None else per_device <= budget and _is_possible(placement, host),
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
-        warnings=(*warnings, *placement.warnings, *refused, *_unjudged(host), *said),
+        warnings=(*warnings, *placement.warnings, *refused, *unjudged(host), *said),
         devices=tuple([_need(load, budget) for load in loads]),
         host=host,
         refused=placement.refused,
@@ -191,8 +193,8 @@ def _added(loads: list[_Load]) -> _Bytes:
 def _load(device: DevicePlan, engine: EngineSpec, machine: Machine | None) -> _Load:
     plan = device.plan
     cost = runtime_cost(engine, machine)
-    beside = (*plan.decode, *_runtime_lines(cost, plan))
-    at_peak = (*plan.prefill, *_scratch_lines(cost, plan))
+    beside = (*plan.decode, *runtime_lines(cost, plan))
+    at_peak = (*plan.prefill, *scratch_lines(cost, plan))
     drafts = (*plan.cache, *beside, *at_peak)
     lines = (*plan.weights, *[line.written() for line in drafts])
     weights_bytes, cache_bytes = total(plan.weights), total(plan.cache)
@@ -222,42 +224,6 @@ def _need(load: _Load, budget: int | None) -> DeviceNeed:
         peak_bytes=load.peak_bytes,
         budget_bytes=budget,
     )
-
-
-def _host_need(placement: Placement, machine: Machine | None) -> HostNeed | None:
-    """What lies beside the devices, judged against main memory where that is known."""
-    in_memory = [line for each in placement.devices for line in each.plan.host]
-    on_disk = [line for each in placement.devices for line in each.plan.disk]
-    if not in_memory and not on_disk:
-        return None
-    return HostNeed(
-        bytes=total(in_memory),
-        disk_bytes=total(on_disk),
-        lines=(*in_memory, *on_disk),
-        budget_bytes=host_budget(machine),
-        budget_reason=_host_reason(machine),
-    )
-
-
-def _host_reason(machine: Machine | None) -> str:
-    if machine is None or machine.host_memory_bytes is None:
-        return ""
-    size = machine.host_memory_bytes
-    reserve = host_reserve(size)
-    return f"{format_bytes(size)} less {format_bytes(reserve.bytes)}: {reserve.reason}"
-
-
-def _unjudged(host: HostNeed | None) -> tuple[str, ...]:
-    """A word where much lies in main memory whose size is not known: more than an embedding and the inputs of a step."""
-    if host is None or host.budget_bytes is not None or host.bytes < UNJUDGED_BYTES:
-        return ()
-    return (
-        f"{format_bytes(host.bytes)} of main memory are needed beside; how much there is, is not known (--memory beside --gpu)",
-    )
-
-
-UNJUDGED_BYTES = 4 * GIB
-"""Bytes in main memory that any machine is taken to have."""
 
 
 def _all_lines(loads: list[_Load]) -> tuple[MemoryLine, ...]:
@@ -323,66 +289,6 @@ def _filled_bytes(load: _Load, device_budget: int | None) -> int:
     return max(0, device_budget - load.peak_bytes)
 
 
-def _runtime_lines(cost: RuntimeCost | None, plan: Plan) -> tuple[MemoryLine, ...]:
-    if plan.runtime is not None:
-        return plan.runtime
-    return () if cost is None or cost.bytes == 0 else (_runtime_line(cost),)
-
-
-@lru_cache(maxsize=32)
-def _runtime_line(cost: RuntimeCost) -> MemoryLine:
-    """The line of a stated cost: one for each engine and kind of device."""
-    return MemoryLine(
-        part="runtime",
-        bytes=cost.bytes,
-        phase="steady",
-        basis=cost.basis,
-        reason=cost.reason,
-        source=cost.source,
-        formula=f"{format_bytes(cost.bytes)}, between {format_bytes(cost.low_bytes)} and {format_bytes(cost.high_bytes)}",
-    )
-
-
-def scratch_bytes(cost: RuntimeCost | None, plan: Plan) -> int:
-    """What the runtime takes at the peak for each byte of cache and activations: 0 where no such share is stated."""
-    return 0 if cost is None or not cost.beside_share else round(cost.beside_share * _beside_weights(plan))
-
-
-def _beside_weights(plan: Plan) -> int:
-    """Cache and activations at the peak, without what no allocator counts."""
-    lines = (*plan.cache, *plan.decode, *plan.prefill)
-    return sum(line.bytes for line in lines if line.kind in ("cache", "activations"))
-
-
-def _scratch_lines(cost: RuntimeCost | None, plan: Plan) -> tuple[MemoryLine, ...]:
-    size = 0 if plan.runtime is not None else scratch_bytes(cost, plan)
-    if cost is None or not size:
-        return ()
-    return (
-        MemoryLine(
-            part="runtime: scratch",
-            bytes=size,
-            phase="prefill",
-            basis=cost.basis,
-            reason="memory of single operations and of the heap, which no allocator counts; it grows with what is computed",
-            source=cost.source,
-            formula=f"{cost.beside_share:g} x {_beside_weights(plan):,} B of cache and activations = {size:,} B",
-        ),
-    )
-
-
-def runtime_cost(engine: EngineSpec, machine: Machine | None) -> RuntimeCost | None:
-    """What the engine's runtime takes on the machine's kind of device; the CPU's where the machine has no accelerator."""
-    return engine.runtime_on(vendor_of(machine))
-
-
-def vendor_of(machine: Machine | None) -> str:
-    """The vendor whose runtime counts; a bare size of memory is taken for an NVIDIA card."""
-    if machine is None or machine.origin == "memory":
-        return "nvidia"
-    return machine.device.vendor if machine.device is not None else "cpu"
-
-
 def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], peak: int, vendor: str) -> tuple[int, int]:
     """Low and high of the peak: each line scaled by the measured error of its part, the whole by that of the peak."""
     ranges = engine.part_ranges(vendor)
@@ -394,32 +300,3 @@ def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], peak: int, vendor
         high += size * most
     least, most = ranges["peak"]
     return min(int(low * least), peak), max(int(high) + 1, int(peak * most), peak)
-
-
-def _validity(spec: ModelSpec, workload: Workload, encoder_tokens: int) -> tuple[bool, tuple[str, ...]]:
-    warnings = []
-    valid = True
-    limit = spec.max_context_tokens
-    if limit is not None and workload.context_tokens > limit:
-        asked, most = format_tokens(workload.context_tokens), format_tokens(limit)
-        if spec.context_is_hard:
-            valid = False
-            warnings.append(
-                f"{asked} tokens are impossible: the model's limit is {most}; the bytes are arithmetic only"
-            )
-        else:
-            warnings.append(f"{asked} tokens are beyond the {most} the model was made for; expect nonsense")
-    encoder_limit = spec.encoder_max_tokens
-    if encoder_limit is not None and encoder_tokens > encoder_limit:
-        valid = False
-        warnings.append(
-            f"{format_tokens(encoder_tokens)} encoder tokens: the encoder's limit is {format_tokens(encoder_limit)}"
-        )
-    if workload.images and spec.image_tokens is None:
-        warnings.append("the model takes no images, or how many tokens one takes is unknown: images are not counted")
-    elif workload.images and spec.image_tokens and workload.images * spec.image_tokens > workload.context_tokens:
-        need = workload.images * spec.image_tokens
-        warnings.append(
-            f"{workload.images} images take {need:,} tokens, more than the context of {workload.context_tokens:,}"
-        )
-    return valid, tuple(warnings)

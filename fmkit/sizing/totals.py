@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmkit.sizing.engines.plan import total
-from fmkit.sizing.memory import PreparedModel, runtime_cost, scratch_bytes
+from fmkit.sizing.memory import PreparedModel
+from fmkit.sizing.runtime import runtime_bytes, runtime_cost, scratch_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -68,8 +69,6 @@ def _plan(prepared: PreparedLayout, workload: Workload, machine: Machine | None)
 def _beside_weights(plan: Plan, engine: EngineSpec, machine: Machine | None) -> tuple[int, int, int]:
     """Cache, steady state and peak, without the weights."""
     cost = runtime_cost(engine, machine)
-    runtime = total(plan.runtime) if plan.runtime is not None else cost.bytes if cost is not None else 0
     cache_bytes = total(plan.cache)
-    steady_bytes = cache_bytes + total(plan.decode) + runtime
-    scratch = 0 if plan.runtime is not None else scratch_bytes(cost, plan)
-    return cache_bytes, steady_bytes, steady_bytes + total(plan.prefill) + scratch
+    steady_bytes = cache_bytes + total(plan.decode) + runtime_bytes(cost, plan)
+    return cache_bytes, steady_bytes, steady_bytes + total(plan.prefill) + scratch_bytes(cost, plan)

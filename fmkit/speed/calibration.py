@@ -15,6 +15,7 @@ import msgspec
 from fmkit.sizing.shrinkage import Point, Prior, location, narrowed
 from fmkit.sizing.trial_words import counted, named
 from fmkit.speed.estimate import Calibration, Range
+from fmkit.speed.speech import real_time_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,8 @@ def corrected(speed: SpeedEstimate, trials: Sequence[RateTrial], left_out: str =
         ttft_s=None if wait is None else _rate(_scaled(_rate(wait), prefill)),
         prefill_tokens_per_s=_scaled_or_none(speed.prefill_tokens_per_s, prefill),
         images_per_s=_scaled_or_none(speed.images_per_s, prefill),
+        texts_per_s=_scaled_or_none(speed.texts_per_s, prefill),
+        real_time_factor=_real_time(speed, prefill, decode),
         decode_tokens_per_s=_scaled_or_none(step, decode),
         throughput_tokens_per_s=_scaled_or_none(speed.throughput_tokens_per_s, decode),
         energy_j_per_1k_tokens=_energy(speed.energy_j_per_1k_tokens, decode),
@@ -124,6 +127,15 @@ def _scaled_or_none(rate: Range | None, factor: _Factor | None) -> Range | None:
 def _rate(time: Range) -> Range:
     """What a time means as a rate, and a rate as a time."""
     return Range(low=1 / time.high, median=1 / time.median, high=1 / time.low)
+
+
+def _real_time(speed: SpeedEstimate, prefill: _Factor | None, decode: _Factor | None) -> Range | None:
+    """Seconds of work per second of sound with both factors."""
+    wait, rate, together = speed.ttft_s, speed.decode_tokens_per_s, speed.throughput_tokens_per_s
+    if speed.real_time_factor is None or wait is None or rate is None or together is None:
+        return speed.real_time_factor
+    sequences = round(together.median / rate.median)
+    return real_time_range(_rate(_scaled(_rate(wait), prefill)), _scaled(rate, decode), sequences)
 
 
 def _energy(energy: Range | None, factor: _Factor | None) -> Range | None:

@@ -203,10 +203,12 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
     """The fitted effects and spreads.
 
     `effects` by "phase part", then by scope; `measured` counts the measurements behind "phase scope"; `spreads` by `spread_names`.
+    `measurements` is a digest of what it was fitted to, where it was kept.
     """
 
     date: str
     rows: int
+    measurements: str = ""
     effects: dict[str, dict[str, float]]
     measured: dict[str, int]
     spreads: dict[str, Spread]

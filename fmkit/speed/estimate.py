@@ -44,7 +44,8 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Speed of one model on one machine at one workload.
 
     `ttft_s` is the time to the first token (seconds); `decode_tokens_per_s` is per sequence; `throughput_tokens_per_s`
-    counts generated tokens of all sequences; `images_per_s` is what the image tower takes in, of all sequences. A figure that does
+    counts generated tokens of all sequences; `images_per_s` is what the image tower takes in, `texts_per_s` the inputs that an encoder
+    reads, of all sequences; `real_time_factor` is seconds of work per second of sound. A figure that does
     not apply to the kind of model is None. For a model that does not decode, `ttft_s` is one pass of all its towers.
     `bound` says what the decode step waits for. `reason` names the efficiency used and where it was measured.
     `energy_j_per_1k_tokens` is what the devices take for 1,000 generated tokens of all sequences (joules; the host is not counted), None
@@ -59,6 +60,8 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     bound: Literal["bandwidth", "compute", "overhead"]
     reason: str
     images_per_s: Range | None = None
+    texts_per_s: Range | None = None
+    real_time_factor: Range | None = None
     energy_j_per_1k_tokens: Range | None = None
     load: LoadEstimate | None = None
     calibration: Calibration | None = None

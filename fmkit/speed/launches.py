@@ -28,7 +28,7 @@ def launch_of(spec: ModelSpec) -> float:
     norms = sum(
         one.count
         for one in spec.tensors
-        if one.part == "norm" and one.name.endswith("weight") and tower_of(one, spec) == stack.role
+        if one.part == "norm" and one.count > 1 and one.name.endswith("weight") and tower_of(one, spec) == stack.role
     )
     found = LAUNCH_PER_LAYER + LAUNCH_PER_NORM * min(norms / max(1, stack.layers), MOST_NORMS)
     found += MIXTURE_LAUNCH if spec.is_mixture else 0.0

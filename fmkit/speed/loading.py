@@ -6,6 +6,7 @@ its libraries, compiling, capturing graphs) is not counted.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from fmkit.model.precision import DTYPE_BYTES
@@ -52,13 +53,13 @@ def load_estimate(
     else:
         disk = DISK_BYTES_PER_S[machine.disk]
         source = f"{DISK_NAMES[machine.disk]}, {disk.median / 1e9:.3g} GB/s assumed"
-    pace = CONVERSION_BYTES_PER_S if converts else None
+    pace = CONVERSION_BYTES_PER_S if converts else Range(low=inf, median=inf, high=inf)
     return LoadEstimate(
         file_bytes=file_bytes,
         seconds=Range(
-            low=_seconds(file_bytes, disk.high, pace and pace.high),
-            median=_seconds(file_bytes, disk.median, pace and pace.median),
-            high=_seconds(file_bytes, disk.low, pace and pace.low),
+            low=_seconds(file_bytes, disk.high, pace.high),
+            median=_seconds(file_bytes, disk.median, pace.median),
+            high=_seconds(file_bytes, disk.low, pace.low),
         ),
         basis="measured" if measured is not None else "assumed",
         reason=f"{format_bytes(file_bytes)} from {source}"
@@ -66,13 +67,13 @@ def load_estimate(
     )
 
 
-def _seconds(file_bytes: int, disk_bytes_per_s: float, converted_bytes_per_s: float | None) -> float:
+def _seconds(file_bytes: int, disk_bytes_per_s: float, converted_bytes_per_s: float) -> float:
     """Reading, then converting: a loader takes one tensor after the other.
 
-    >>> _seconds(16_000_000_000, 2e9, None), _seconds(16_000_000_000, 2e9, 4e9)
+    >>> _seconds(16_000_000_000, 2e9, inf), _seconds(16_000_000_000, 2e9, 4e9)
     (8.0, 12.0)
     """
-    return file_bytes / disk_bytes_per_s + (file_bytes / converted_bytes_per_s if converted_bytes_per_s else 0.0)
+    return file_bytes / disk_bytes_per_s + file_bytes / converted_bytes_per_s
 
 
 def _plain_bytes(spec: ModelSpec) -> int:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import msgspec
 
-
 DiskKind = Literal["nvme", "ssd", "disk"]
 DISK_NAMES: dict[DiskKind | None, str] = {
     "nvme": "an NVMe disk", "ssd": "a SATA or flash disk", "disk": "a rotating disk", None: "a disk of unknown kind",

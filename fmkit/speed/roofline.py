@@ -12,6 +12,7 @@ from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.speed.kernels import WEIGHTS_NAMED, kernel_of, not_native, refused
 from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
+from fmkit.speed.speech import real_time_range
 from fmkit.speed.timing import converts, timing_on
 
 if TYPE_CHECKING:
@@ -57,13 +58,18 @@ def estimate(
     step = decode_pass(spec, layout, memory.context_tokens, memory.sequences, memory.cache_bytes)
     step_s = None if step is None else timing.step_s(step)
     count = memory.sequences
+    texts = step is None and spec.stacks[0].role == "encoder" and not reading.images
+    wait = _inverse(timing.range("prefill", 1 / read_s)) if read_s else None
+    rate = timing.range("decode", 1 / step_s) if step_s else None
     throughput = timing.range("throughput" if count > 1 else "decode", count / step_s) if step_s else None
     return SpeedEstimate(
-        ttft_s=_inverse(timing.range("prefill", 1 / read_s)) if read_s else None,
+        ttft_s=wait,
         prefill_tokens_per_s=timing.range("prefill", read_tokens * count / read_s) if read_s else None,
-        decode_tokens_per_s=timing.range("decode", 1 / step_s) if step_s else None,
+        decode_tokens_per_s=rate,
         throughput_tokens_per_s=throughput,
         images_per_s=timing.range("prefill", reading.images * count / images_s) if images_s else None,
+        texts_per_s=timing.range("prefill", count / read_s) if texts and read_s else None,
+        real_time_factor=real_time_range(wait, rate, count) if spec.kind == "speech" and wait and rate else None,
         basis=timing.basis("decode" if step is not None else "prefill"),
         bound=_bound(timing, towers, step, step_s, read_s),
         reason=_reason(timing, towers, step, layout),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -10,9 +10,15 @@ from msgspec.structs import replace
 
 import fmkit
 from fmkit.api.overview import overview, proposal
+from fmkit.api.sizing import estimate_for
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.results.recommend import RecommendResult
+
+if TYPE_CHECKING:
+    from fmkit.model.spec import ModelSpec
+    from fmkit.results.vram import Estimate
+    from fmkit.sizing.estimate import Workload
 
 EVERYTHING = 1000
 TASKS = sorted(load_catalog().tasks)
@@ -254,8 +260,50 @@ def test_fmkit_alone_proposes_known_and_usable_speeds_only() -> None:
         assert model.model is None or model.decode_tokens_per_s is not None or model.task == "embedding"
 
 
-def test_the_time_of_an_answer_is_printed() -> None:
-    ask("chat")
-    start = perf_counter()
+def test_an_answer_sizes_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    sized: list[tuple[int, str, int]] = []
+
+    def counted(spec: ModelSpec, precision: str, workload: Workload, *rest: object, **more: object) -> Estimate:
+        sized.append((id(spec), precision, workload.context_tokens))
+        return estimate_for(spec, precision, workload, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fmkit.api.recommend.estimate_for", counted)
     ask("chat", gpu="h100-sxm5-80gb")
-    print(f"an answer takes {perf_counter() - start:.2f} s")
+    shared = {id(load_catalog().model(name).spec) for name in load_catalog().model_ids()}
+    assert {spec for spec, _, _ in sized} <= shared
+    assert len(sized) == len(set(sized)) > 100
+
+
+@pytest.mark.parametrize(
+    "task", ["chat", "code", "reasoning", "embedding", "vision-qa", "multilingual", "long-document-qa"]
+)
+def test_nobody_wins_by_not_being_tested(task: str) -> None:
+    result = ask(task, top=EVERYTHING)
+    for pick in result.picks:
+        quality = pick.quality
+        if quality.value is None:
+            assert (quality.basis, quality.evidence, quality.estimated, pick.rank) == ("unknown", (), (), None)
+        elif quality.evidence:
+            assert quality.basis == "measured"
+        else:
+            others = quality.estimated[0].from_scores
+            assert quality.basis == f"estimated from {others} other score{'s' if others > 1 else ''}"
+            assert others > 0
+            assert pick.parts.quality == quality.low
+    tried = [pick for pick in result.picks if pick.quality.evidence and pick.rank is not None]
+    assert max(pick.quality.value or 0 for pick in tried) >= max(pick.quality.value or 0 for pick in result.picks if pick.rank)
+    assert result.views.best in {pick.model for pick in tried}
+
+
+def test_what_int4_loses_is_counted() -> None:
+    narrow, wide = (
+        next(
+            p
+            for p in ask("chat", only="qwen3", precision=name, gpu="h100-sxm5-80gb", top=EVERYTHING).picks
+            if p.model == "qwen3-8b"
+        )
+        for name in ("int4", "fp16")
+    )
+    assert (narrow.quality.value or 0) < (wide.quality.value or 0)
+    assert (narrow.quality.high or 0) - (narrow.quality.low or 0) >= (wide.quality.high or 0) - (wide.quality.low or 0)
+    assert any("counted as" in warning for warning in narrow.warnings)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fmkit.catalog.check import check
 from fmkit.catalog.compile import compile_catalog, read_spec
+from fmkit.catalog.csv_file import read_csv
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.sources import Sources
@@ -78,6 +80,30 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "price per hour": (_PRICES, "a10g,1,1.006,", "a10g,1,-1.006,", None, "line 13, usd_per_device_hour", "is not between"),
     "date to come": (_OPENAI, 'released: "2023-03-14"', 'released: "2032-03-14"', None, "$.models.gpt-4.released", "lies after the catalog's date"),
     "date that is none": (_OPENAI, 'released: "2023-03-14"', 'released: "March 2023"', None, "$.models.gpt-4.released", "is no date"),
+    # what contradicts
+    "parameters against the name": (_GEMMA, "config: google--gemma-2-2b.json", "config: google--gemma-2-9b.json", None, "$.models.gemma-2-2b.config", "the name says 2B"),
+    "parameters of another size": (_GEMMA, "config: google--gemma-2-9b.json", "config_of: gemma-2-2b", None, "$.models.gemma-2-9b.config_of", "the name says 9B"),
+    "count against the published one": ("configs/INDEX.csv", "134515008,134515008,y", "134515008,234515008,y", None, "HuggingFaceTB--SmolLM-135M.json", "134,515,008 parameters counted, 234,515,008 published"),
+    "context beyond the positions": ("families/gpt-2.yaml", "  gpt2:\n", "  gpt2:\n    context_tokens: 2048\n", None, "$.models.gpt2.context_tokens", "2048 is beyond the 1024 positions"),
+    "context beyond all stretching": (_LLAMA, "tuning: base", "tuning: base\n    context_tokens: 4194304", None, "$.models.llama-3.1-8b.context_tokens", "more than 16 times the 131072"),
+    "bandwidth of another memory": (_NVIDIA, "bandwidth_gb_s: 1008\n", "bandwidth_gb_s: 3350\n", None, "$.devices.rtx-4090.bandwidth_gb_s", "3350 GB/s is no bandwidth of GDDR6X"),
+    "memory of no kind": (_NVIDIA, "memory_kind: GDDR6X", "memory_kind: GDDR6Y", None, ".memory_kind", "'GDDR6Y' is none of"),
+    "cached input dearer": (_OPENAI, "cached_input_usd_per_1m: 1.25\n", "cached_input_usd_per_1m: 12.5\n", None, "$.models.gpt-4o.cached_input_usd_per_1m", "12.5 is above the 2.5"),
+    "output cheaper than input": (_OPENAI, "output_usd_per_1m: 60\n", "output_usd_per_1m: 6\n", None, "$.models.gpt-4.output_usd_per_1m", "6 is below the 30"),
+    "child before its base": (_LLAMA, '    base_model: llama-3.1-8b\n    released: "2024', '    base_model: llama-3.1-8b\n    released: "2022', None, "$.models.llama-3.1-8b-instruct.released", "but its base llama-3.1-8b 2024"),
+    "score before the release": (_SCORES, "\nllama-3.1-8b,5-shot,66.7,%,meta-llama/llama-models@a9c89c4:models/llama3_2/MODEL_CARD.md,2024-09-25", "\nllama-3.1-8b,5-shot,66.7,%,somebody,2019-01-01", None, ", source_date", "a score of 2019-01-01 for llama-3.1-8b"),
+    "cap without its clause": ("licences.yaml", "- users: A separate licence is needed by whoever had", "- A separate licence is needed by whoever had", None, "$.licences.llama2.user_cap", "with the topic users"),
+    "no to outputs without its clause": ("licences.yaml", "- outputs: Materials and outputs", "- Materials and outputs", None, "$.licences.llama2.trains_on_outputs", "with the topic outputs"),
+    "topic of a clause": ("licences.yaml", "- users: A separate", "- people: A separate", None, "$.licences.llama2.conditions", "people"),
+    # what is there twice, stale, or out of step
+    "model but for spelling": (_OPENAI, "\n  gpt-4o-mini:\n", "\n  gpt-4_turbo:\n", None, "$.models.gpt-4_turbo", "differs from the model 'gpt-4-turbo' in spelling only"),
+    "device twice": (_NVIDIA, "name: NVIDIA GeForce RTX 4090\n", "name: NVIDIA GeForce RTX 3090\n", None, "$.devices.rtx-4090", "differs from the device 'rtx-3090' in spelling only"),
+    "name of two licences": ("licences.yaml", "name: BSD 3-Clause License", "name: MIT-License", None, "$.licences.bsd-3-clause.name", "is the name of 'mit' too"),
+    "score twice": (_SCORES, "\nbaichuan2-7b-base,5-shot,", "\nbaichuan2-7b-base,5-shot,55,%,somebody,2023-12-01,other-vendor,\nbaichuan2-7b-base,5-shot,", None, "line 4", "has a score of this variant and reporter already"),
+    "stale price": (_OPENAI, 'price_date: "2026-11-16"', 'price_date: "2023-11-16"', None, "$.models.gpt-4o.price_date", "is stale"),
+    "fit of other measurements": ("speed/fit.yaml", "\nrows: ", '\nmeasurements: "0123456789abcdef"\nrows: ', None, "$.measurements", "have changed since the fit"),
+    "example of a size": ("sizes.yaml", "example: qwen3-32b", "example: qwen3-33b", None, "$.sizes.20b-40b.example", "no model 'qwen3-33b'"),
+    "size of nothing": ("sizes.yaml", "    from_params: 45000000000\n", "", None, "$.sizes.50b-80b", "give from_params and example"),
     "catalog's date": ("VERSION", "2026-11-28", "soon", None, "$", "'soon' is no date"),
     "needed file": ("NOTICE.md", "", "", None, "$", "missing"),
 }  # fmt: skip
@@ -89,19 +115,40 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def specs_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same config.json is read into the same architecture: fifty checks of the whole catalog need not do it fifty times."""
+def files_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same file is read into the same facts: eighty checks of the whole catalog need not read what did not change."""
 
-    def remembered(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
-        key = (file, (sources.folder / "configs" / file).read_bytes())
-        if key not in _SPECS:
-            _SPECS[key] = read_spec(sources, file)
-        return _SPECS[key]
+    def spec(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
+        found: tuple[ModelSpec | None, str | None] = _once(
+            "spec", sources.path(f"configs/{file}"), lambda: read_spec(sources, file)
+        )
+        return found
 
-    monkeypatch.setattr("fmkit.catalog.check.read_spec", remembered)
+    def remembered(read: Callable[..., Any]) -> Callable[..., Any]:
+        def reader(path: Path, name: str, kind: type, faults: list[Fault]) -> Any:
+            def fresh() -> tuple[Any, list[Fault]]:
+                own: list[Fault] = []
+                return read(path, name, kind, own), own
+
+            value, found = _once(kind.__name__, path, fresh)
+            faults += found
+            return value
+
+        return reader
+
+    monkeypatch.setattr("fmkit.catalog.check.read_spec", spec)
+    monkeypatch.setattr("fmkit.catalog.sources.read_yaml", remembered(read_yaml))
+    monkeypatch.setattr("fmkit.catalog.sources.read_csv", remembered(read_csv))
 
 
-_SPECS: dict[tuple[str, bytes], tuple[ModelSpec | None, str | None]] = {}
+_READ: dict[tuple[str, str, bytes], Any] = {}
+
+
+def _once(what: str, path: Path, read: Callable[[], Any]) -> Any:
+    key = (what, path.name, path.read_bytes())
+    if key not in _READ:
+        _READ[key] = read()
+    return _READ[key]
 
 
 @pytest.fixture
@@ -129,9 +176,13 @@ def test_the_shipped_catalog_has_no_fault() -> None:
 def test_a_planted_fault_is_found(planted: Path, name: str) -> None:
     file, _, _, fault_file, path, message = PLANTED[name]
     found = check(planted)
-    assert any(
-        fault.file == (fault_file or file) and path in fault.path and message in fault.message for fault in found
-    ), [str(fault) for fault in found]
+    meant = [
+        fault
+        for fault in found
+        if fault.file == (fault_file or file) and path in fault.path and message in fault.message
+    ]
+    assert meant, [str(fault) for fault in found]
+    assert all(fault.line or fault.path.startswith("line ") for fault in meant if fault.file.endswith(".yaml"))
 
 
 def test_all_faults_of_all_files_come_in_one_error(copied: Path) -> None:
@@ -157,10 +208,15 @@ def test_all_faults_of_all_files_come_in_one_error(copied: Path) -> None:
     assert raised.value.where == str(copied)
     assert lines[0] == "the catalog has 3 faults:"
     assert [line.split(": ")[:2] for line in lines[1:]] == [
-        [f"  {_NVIDIA}", "$.devices.rtx-4090.power_w"],
-        [f"  {_NVIDIA}", "$.devices.rtx-4090.tflops.float16"],
-        ["  licences.yaml", "$.licences.apache-2.0.verification"],
+        [f"  {_NVIDIA}:{_line(_NVIDIA, 'power_w: 450')}", "$.devices.rtx-4090.power_w"],
+        [f"  {_NVIDIA}:{_line(_NVIDIA, 'tflops: {float16: 165.2')}", "$.devices.rtx-4090.tflops.float16"],
+        [f"  licences.yaml:{_line('licences.yaml', 'verification: text-read')}", "$.licences.apache-2.0.verification"],
     ]
+
+
+def _line(file: str, text: str) -> int:
+    """The line of the shipped file on which `text` stands first."""
+    return (source_folder() / file).read_text().split(text, 1)[0].count("\n") + 1
 
 
 def test_dates_and_no_stay_text(tmp_path: Path) -> None:

@@ -70,7 +70,10 @@ _SCORES = "model,variant,score,unit,source,source_date,reported_by,notes\nhouse-
 def small_shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shipped catalog of two families: compiled and checked in a fraction of the time."""
     folder = tmp_path_factory.mktemp("shipped") / "catalog"
-    keep_families, keep_configs = {"gpt-2.yaml", "smollm2.yaml"}, ("openai-community--gpt2", "distilbert--distilgpt2", "HuggingFaceTB--SmolLM2")
+    keep_families, keep_configs = (
+        {"gpt-2.yaml", "smollm2.yaml"},
+        ("openai-community--gpt2", "distilbert--distilgpt2", "HuggingFaceTB--SmolLM2"),
+    )
 
     def left_out(place: str, names: list[str]) -> set[str]:
         here = Path(place).name
@@ -113,7 +116,9 @@ def own(small_shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FMKIT_CACHE_DIR", str(tmp_path / "cache"))
     for module in ("fmkit.catalog.load", "fmkit.catalog.paths"):
         monkeypatch.setattr(f"{module}.source_folder", lambda: small_shipped)
-    monkeypatch.setattr("fmkit.catalog.check.check", lambda _: [])  # what was left out of the small one is no fault of its own
+    monkeypatch.setattr(
+        "fmkit.catalog.check.check", lambda _: []
+    )  # what was left out of the small one is no fault of its own
     load_catalog.cache_clear()
     yield folder
     load_catalog.cache_clear()

@@ -48,6 +48,45 @@ def test_nvidia_smi_without_a_card(output: str) -> None:
     assert nvidia.parse(output, {}) == []
 
 
+# nvidia-smi -L, seven instances of 1g.10gb on one card (DataDog/datadog-agent#33120)
+SEVEN = """\
+GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-7fdaf0a5-179b-f636-d15d-daf243e3ff16)
+  MIG 1g.10gb     Device  0: (UUID: MIG-feb88891-0321-5fef-9c87-d4af3b54259e)
+  MIG 1g.10gb     Device  1: (UUID: MIG-a25704ba-3a06-5299-a795-fd7cf4d13973)
+"""
+# rows of nvidia-smi's table of MIG devices (XuehaiPan/nvitop#8): 19,968 MiB of a 2g.20gb
+MIG_TABLE = """\
+| MIG devices:                                                                |
++------------------+----------------------+-----------+-----------------------+
+| GPU  GI  CI  MIG |         Memory-Usage |        Vol|         Shared        |
+|==================+======================+===========+=======================|
+|  1    3   0   0  |  14366MiB / 19968MiB | 28      0 |  2   0    1    0    0 |
+|                  |      4MiB / 32767MiB |           |                       |
+|  1    5   0   1  |   9826MiB / 19968MiB | 28      0 |  2   0    1    0    0 |
+|                  |      2MiB / 32767MiB |           |                       |
+"""
+SECOND_CARD_CUT = """\
+GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-d8594bd4-0fc3-8595-e355-7c98138f3b95)
+GPU 1: NVIDIA A100-SXM4-80GB (UUID: GPU-513536b6-7d19-9063-b049-1e69664bb298)
+  MIG 2g.20gb     Device  0: (UUID: MIG-ce861fb0-a248-58ce-a9a8-f9adbc22a66a)
+  MIG 2g.20gb     Device  1: (UUID: MIG-a45882f0-9215-5733-a0c1-49286ab31cb5)
+"""
+
+
+def test_a_program_gets_one_instance_of_a_card_that_is_cut_up() -> None:
+    (one,) = nvidia.instances(SECOND_CARD_CUT, MIG_TABLE, {})
+    assert one.name == "NVIDIA A100-SXM4-80GB MIG 2g.20gb"
+    assert (one.memory_bytes, one.free_bytes) == (19968 * MIB, (19968 - 14366) * MIB)
+    (named,) = nvidia.instances(SECOND_CARD_CUT, MIG_TABLE, {"CUDA_VISIBLE_DEVICES": "MIG-a45882f0"})
+    assert named.free_bytes == (19968 - 9826) * MIB
+    assert nvidia.instances(SECOND_CARD_CUT, MIG_TABLE, {"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+def test_an_instance_whose_memory_no_table_shows_is_unknown_not_the_cards() -> None:
+    (one,) = nvidia.instances(SEVEN, "", {})
+    assert (one.name, one.memory_bytes) == ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", None)
+
+
 # rocm-smi --showproductname --showmeminfo vram --json on a Radeon RX 7900 XT (marimo-team/marimo#9237)
 RADEON = """\
 {"card0": {"GPU use (%)": "0", "VRAM Total Memory (B)": "21458059264", "VRAM Total Used Memory (B)": "27856896",
@@ -170,6 +209,12 @@ def test_cgroup_v1(tmp_path: Path) -> None:
     groups = cpu.group_folders("4:memory:/docker/a\n3:cpu,cpuacct:/docker/a\n0::/\n", root)
     assert cpu.memory_limit(groups) == (2 * GIB, GIB)
     assert cpu.cpu_quota(groups) == 4
+
+
+def test_memories_that_a_cpuset_allows() -> None:
+    assert cpu.parse_nodes("Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n") == 1
+    assert cpu.parse_nodes("Mems_allowed_list:\t0-3\n") == 4
+    assert cpu.parse_nodes("Name:\tpython\n") is None
 
 
 def test_no_limit(tmp_path: Path) -> None:

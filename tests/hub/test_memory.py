@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stand_in.content import File, Repository, literal, llama_config, with_header
+from fmkit.hub.text_files import TEXT_FILES
+from tests.stand_in.content import File, Repository, literal, llama_config, llama_tensors, safetensors, with_header
 from tests.stand_in.routes import Reply
 from tests.stand_in.samples import LLAMA_1B
 from tests.stand_in.server import Fault, stand_in
@@ -22,7 +23,7 @@ PROGRAM = """
 import re, sys
 from pathlib import Path
 from fmkit.cli.main import main
-code = main(["vram", "acme/evil", "--gpu", "rtx-4090", "--context", "64", "--json"])
+code = main(["vram", "acme/evil", "--gpu", "rtx-4090", "--context", "64", "--json", *sys.argv[1:]])
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
 print(code, 1024 * int(peak), file=sys.stderr)
 """
@@ -67,6 +68,11 @@ CASES: dict[str, Callable[[], Case]] = {
             + bytes(64)
         )}, [], 8,
     ),
+    "text files of as many values as allowed": lambda: (
+        CONFIG | {"model.safetensors": safetensors(llama_tensors(LLAMA_1B))} | {
+            name: literal(b'{"a":[' + b"{}," * 240_000 + b'{}],"b":"' + b"x" * 3_200_000 + b'"}') for name in TEXT_FILES
+        }, [], 0,
+    ),
     "all headers in one answer of 31 MB": lambda: (
         CONFIG | shards(2, entries(10), 10),
         [Fault("safetensors-metadata", reply=Reply(200, json.dumps({"headers": {
@@ -90,7 +96,12 @@ def test_the_process_stays_small(tmp_path: Path, case: Callable[[], Case]) -> No
             "TRANSFORMERS_OFFLINE": "0",
         }
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=90, check=False
+            [sys.executable, "-c", PROGRAM, *(["--detail"] if set(TEXT_FILES) & set(files) else [])],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
         )
     assert "Traceback" not in done.stderr
     exit_code, peak_bytes = (int(word) for word in done.stderr.split()[-2:])

@@ -75,6 +75,7 @@ def plain_groups(model: Any, float32_name: str | None = None) -> Iterator[Tensor
                 shape=tuple(parameter.shape),
                 dtype="float32" if keeps_float32 else None,
                 quantisable=not keeps_float32,
+                keeps_float32=keeps_float32,
             )
 
 

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from fmkit.model.quality import PointsLost
+from fmkit.selection.capability import EstimatedScore
 from fmkit.selection.facts import TaskBenchmark
-from fmkit.selection.quality import chosen_score, judge, matches
+from fmkit.selection.quality import chosen_score, judge
+from fmkit.selection.score_items import matches
 
 
 def test_independent_scores_come_before_a_vendors(build: Any) -> None:
@@ -101,3 +104,44 @@ def test_figures_that_are_not_independent_and_missing_ones_widen_the_interval(bu
 def test_the_order_of_candidates_does_not_matter(chat_pool: Any) -> None:
     forwards = judge(chat_pool.task, chat_pool.candidates)
     assert forwards == judge(chat_pool.task, tuple(reversed(chat_pool.candidates)))
+
+
+def estimate(value: float, half: float) -> EstimatedScore:
+    return EstimatedScore(value=value, low=value - half, high=value + half, scores=7)
+
+
+def test_other_scores_stand_in_where_a_benchmark_is_missing(build: Any) -> None:
+    both = [build.candidate(f"m-{n}", scores=(build.score("A", n), build.score("B", n))) for n in (20, 50, 80)]
+    one = build.candidate("one", scores=(build.score("A", 60),))
+    none = build.candidate("none")
+    estimates = {"one": {"B": estimate(60, 10)}, "none": {"A": estimate(70, 10), "B": estimate(70, 10)}}
+    judged = judge(build.task(), [*both, one, none], estimates)
+    assert [judged[name].basis for name in ("m-20", "one", "none")] == [
+        "measured",
+        "measured",
+        "estimated from 7 other scores",
+    ]
+    assert judged["one"].value == pytest.approx(40 / 60, abs=0.01)
+    assert judged["none"].value == pytest.approx(50 / 60, abs=0.01)
+    assert judge(build.task(), [*both, none])["none"].basis == "unknown"
+
+    def width(name: str) -> float:
+        return (judged[name].high or 0) - (judged[name].low or 0)
+
+    assert width("m-50") < width("one") < width("none")
+
+
+def test_an_estimate_never_passes_the_best_that_was_tried(build: Any) -> None:
+    tried = [build.candidate(f"m-{n}", scores=(build.score("A", n), build.score("B", n))) for n in (20, 50, 80)]
+    high = {"A": estimate(99, 1), "B": estimate(99, 1)}
+    judged = judge(build.task(), [*tried, build.candidate("new")], {"new": high})
+    assert judged["new"].value == judged["m-80"].value == 1.0
+
+
+def test_lost_points_lower_the_quality_and_widen_its_interval(build: Any) -> None:
+    models = [build.candidate(f"m-{n}", scores=(build.score("A", n), build.score("B", n))) for n in (20, 50, 80)]
+    judged = judge(build.task(), models)["m-50"]
+    lost = judged.lowered(PointsLost(median=3.0, low=0.0, high=9.0, measurements=20, own=True))
+    assert judged.points == 60
+    assert lost.value == pytest.approx((judged.value or 0) - 3 / 60, abs=1e-3)
+    assert (lost.high or 0) - (lost.low or 0) > (judged.high or 0) - (judged.low or 0)

@@ -15,7 +15,8 @@ from fmkit.machine import Machine
 from fmkit.sizing.calibration import MemoryTrial, calibrated
 from fmkit.sizing.engine import EngineSpec
 from fmkit.sizing.estimate import Workload
-from fmkit.sizing.memory import estimate, runtime_cost
+from fmkit.sizing.memory import estimate
+from fmkit.sizing.runtime import runtime_cost
 from fmkit.sizing.totals import totals
 from fmkit.units import GIB, MIB
 

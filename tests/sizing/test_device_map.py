@@ -9,7 +9,7 @@ import pytest
 
 from fmkit.model.architectures import read
 from fmkit.model.spec import TensorGroup
-from fmkit.sizing.device_map import balanced_limits, infer, module_tree
+from fmkit.sizing.device_map import balanced_limits, infer, module_tree, unfolded
 from tests.sizing.real_models import config_of, on_meta
 
 BUFFER_BYTES = {"int64": 8, "float32": 4, "bool": 1}
@@ -41,7 +41,7 @@ def placed_by_transformers(model: Any, limits: dict[int | str, int], *, balanced
 
 def placed_by_us(name: str, free: list[int], host: int, *, balanced: bool) -> dict[Any, int]:
     spec = read(config_of(name), where=name)
-    root = module_tree(spec, group_bytes)
+    root = module_tree(unfolded(spec), group_bytes)
     rows = spec.vocab_size or 0
     tied = [
         (group.name.removesuffix(".weight"), "lm_head")

@@ -92,6 +92,34 @@ def test_a_saturated_server_runs_what_its_memory_holds(catalog: Catalog) -> None
     assert found.read_share == pytest.approx(1 / 2)  # two prompts of 1000 tokens fit a chunk of 2048
 
 
+@pytest.mark.parametrize(("count", "ranks"), [(2, 2), (8, 2), (32, 2)])
+def test_a_server_that_does_not_say_how_it_is_divided_runs_copies(count: int, ranks: int, catalog: Catalog) -> None:
+    """MLPerf's Llama 2 70B in FP8: 69 GB fill one H100 and leave two of them a cache; 32 cards are 16 copies."""
+    facts = {
+        "measures": "serving", "engine": "TensorRT 10.2.0", "quant": "fp8 typical", "hub_id": "meta-llama/Llama-2-70b-chat-hf",
+        "throughput_tok_s": 3000.0 * count, "throughput_kind": "output", "prompt_tokens": 294, "gen_tokens": 294,
+    }  # fmt: skip
+    found = one(catalog, count=count, **facts)
+    assert found.setting.ranks == ranks
+    assert found.answer / found.seconds == pytest.approx(6000)
+    told = one(catalog, count=count, tp=count, **facts)
+    assert told.setting.ranks == count
+    assert told.answer / told.seconds == pytest.approx(3000 * count)
+
+
+def test_units_of_memory_and_of_rates_are_not_mixed(catalog: Catalog) -> None:
+    """18.8 s for 64 sequences of 1,024 + 1,024 tokens: 3,486 tokens/s written, 6,972 with prompts, 54 per sequence."""
+    shared = {"batch": 64, "prompt_tokens": 1024, "gen_tokens": 1024}
+    output, every = (
+        one(catalog, measures="e2e", throughput_tok_s=rate, throughput_kind=kind, **shared)
+        for rate, kind in ((3486.0, "output"), (6972.0, "input+output"))
+    )
+    each = one(catalog, measures="decode", decode_tok_s_per_seq=54.0, **shared)
+    assert output.seconds == pytest.approx(every.seconds)
+    assert each.seconds * 1024 == pytest.approx(18.96, rel=0.001)
+    assert each.sequences == output.sequences == 64
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [({"trust": "C", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "trust C"),

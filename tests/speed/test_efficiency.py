@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from fmkit.catalog.load import Catalog
-from fmkit.speed.efficiency import PARTS, Setting, SpeedFit, Spread, joined, scopes
+from fmkit.speed.efficiency import PARTS, Setting, SpeedFit, Spread, joined, scopes, share_over_stages
 from fmkit.speed.kernels import kernel_of, matrix_rate, memory_group, not_native
 from fmkit.speed.operations import TowerPass
 
@@ -121,3 +121,20 @@ def test_the_shipped_fit_reaches_no_more_than_the_nominal_rates(catalog: Catalog
         for engine in ("llama.cpp", "vllm", "transformers"):
             for part in PARTS[1:2]:
                 assert found.coefficient(setting(catalog, device, engine=engine), "decode", part) > exp(-0.1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "one_card", "four_cards"),
+    [(512, 7139, 6749), (1024, 6899, 9609), (4096, 5266, 12491), (8192, 4040, 10994)],
+)
+def test_a_long_prompt_runs_through_several_cards_at_once(
+    tokens: int, one_card: float, four_cards: float, catalog: Catalog
+) -> None:
+    """Llama 3 8B Q4_K_M in llama.cpp on one and on four RTX 4090 (XiongjieDai/GPU-Benchmarks-on-LLM-Inference), tokens per second."""
+    cards = setting(catalog, "rtx-4090", engine="llama.cpp", kernel="q4", stages=4)
+    assert 1 / share_over_stages(tokens, cards) == pytest.approx(four_cards / one_card, rel=0.25)
+
+
+def test_one_token_takes_as_long_on_several_cards_as_on_one(catalog: Catalog) -> None:
+    cards = setting(catalog, "rtx-4090", engine="llama.cpp", kernel="q4", stages=8)
+    assert share_over_stages(1, cards) == 1

@@ -20,6 +20,7 @@ EXAMPLES: dict[type, Any] = {
     layers.SlidingAttention: layers.SlidingAttention(**HEADS, window_tokens=128),
     layers.ChunkedAttention: layers.ChunkedAttention(**HEADS, window_tokens=128),
     layers.SharedAttention: layers.SharedAttention(**HEADS),
+    layers.BlockSparseAttention: layers.BlockSparseAttention(**HEADS, index_dim=64, block_tokens=128, chosen_blocks=4),
     layers.LatentAttention: layers.LatentAttention(
         query_heads=8, latent_dim=512, rope_dim=64, nope_dim=128, value_dim=128
     ),
@@ -34,6 +35,7 @@ EXAMPLES: dict[type, Any] = {
     ),
     recurrent.LinearAttention: recurrent.LinearAttention(heads=4, head_dim=64),
     recurrent.Rwkv: recurrent.Rwkv(hidden_dim=128, attention_dim=128),
+    recurrent.RwkvMatrix: recurrent.RwkvMatrix(hidden_dim=128, heads=2, key_dim=64, value_dim=64),
     recurrent.ShortConvolution: recurrent.ShortConvolution(hidden_dim=128, conv_kernel=3),
     recurrent.NoMixer: recurrent.NoMixer(),
 }

@@ -13,7 +13,8 @@ from fmkit.catalog.measurements import row_settings
 from fmkit.errors import FmkitError
 from fmkit.machine import Machine, memory_machine
 from fmkit.sizing.estimate import MemoryEstimate, Workload
-from fmkit.sizing.memory import estimate, vendor_of
+from fmkit.sizing.memory import estimate
+from fmkit.sizing.runtime import vendor_of
 from fmkit.units import GIB
 
 if TYPE_CHECKING:

@@ -114,6 +114,7 @@ def _qformer(config: ConfigReader, tensors: Tensors, vision_dim: int, queries: i
         qformer = tensors.at("qformer", part="qformer")
         _word_tensors(inner, qformer, hidden, layers, ffn)
     else:
+        # In _keep_in_fp32_modules too, but as the beginning of a name, which every quantiser finds.
         qformer = tensors.at("qformer", part="qformer", quantisable=False, dtype=kept)
         qformer.norm("layernorm", hidden, bias=True)
     _attention(qformer.at("encoder.layer.*.attention", count=layers), hidden, hidden)

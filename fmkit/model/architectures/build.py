@@ -28,6 +28,7 @@ class Tensors:
         self._count = 1
         self._part: Part | None = None
         self._quantisable = True
+        self._keeps_float32 = False
         self._dtype: str | None = None
 
     def at(
@@ -37,19 +38,21 @@ class Tensors:
         count: int = 1,
         part: Part | None = None,
         quantisable: bool = True,
+        keeps_float32: bool = False,
         dtype: str | None = None,
     ) -> Tensors:
         """The module `name`, of which there are `count`.
 
-        `part` overrides the part of everything inside (a vision tower is one part); `quantisable=False` and `dtype`
-        hold for everything inside, too.
+        `part` overrides the part of everything inside (a vision tower is one part); `quantisable=False`,
+        `keeps_float32` (which implies it) and `dtype` hold for everything inside, too.
         """
         inner = Tensors()
         inner._groups = self._groups
         inner._prefix = f"{self._prefix}{name}." if name else self._prefix
         inner._count = self._count * count
         inner._part = part or self._part
-        inner._quantisable = self._quantisable and quantisable
+        inner._keeps_float32 = self._keeps_float32 or keeps_float32
+        inner._quantisable = self._quantisable and quantisable and not keeps_float32
         inner._dtype = dtype or self._dtype
         return inner
 
@@ -146,6 +149,7 @@ class Tensors:
                 active=active,
                 dtype=self._dtype,
                 quantisable=self._quantisable and quantisable,
+                keeps_float32=self._keeps_float32,
                 inputs_first=inputs_first,
             )
         )

@@ -145,7 +145,7 @@ def _indexer_tensors(config: ConfigReader, attention: Tensors, hidden: int, mla:
     indexer.linear("wk", mla.index_dim, hidden, part="attention")
     indexer.norm("k_norm", mla.index_dim, bias=True)
     # In _keep_in_fp32_modules: never quantised, float32 beside float16.
-    kept = attention.at("indexer", quantisable=False, dtype=float32_in_half(config))
+    kept = attention.at("indexer", keeps_float32=True, dtype=float32_in_half(config))
     kept.linear("weights_proj", heads, hidden, part="attention")
 
 

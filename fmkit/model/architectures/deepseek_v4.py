@@ -146,13 +146,13 @@ def _compressor_tensors(
     _rotary(indexer, rotated)
     query_latent = config.size("q_lora_rank", default=1024)
     indexer.linear("q_b_proj", heads * mixer.index_dim, query_latent, part="attention")
-    kept = indexer.at("scorer", quantisable=False, dtype=float32_in_half(config))
+    kept = indexer.at("scorer", keeps_float32=True, dtype=float32_in_half(config))
     kept.linear("weights_proj", heads, hidden, part="attention")
 
 
 def _pooling_tensors(config: ConfigReader, module: Tensors, hidden: int, ratio: int, dim: int, series: int) -> None:
     module.parameter("position_bias", (ratio, series * dim), part="attention")
-    kept = module.at("", quantisable=False, dtype=float32_in_half(config))
+    kept = module.at("", keeps_float32=True, dtype=float32_in_half(config))
     kept.linear("kv_proj", series * dim, hidden, part="attention")
     kept.linear("gate_proj", series * dim, hidden, part="attention")
     module.norm("kv_norm", dim)

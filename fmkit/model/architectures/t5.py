@@ -108,7 +108,7 @@ def _half(half: Tensors, shape: T5Shape, layers: int, wo_dtype: str | None, *, c
     first.embedding("SelfAttention.relative_attention_bias", shape.buckets, shape.heads.query)
     for name in ("wi_0", "wi_1") if shape.mlp.gated else ("wi",):
         layer.linear(f"DenseReluDense.{name}", ffn, hidden, part="mlp")
-    kept = half.at("block.*.layer.*", count=layers, quantisable=False, dtype=wo_dtype)
+    kept = half.at("block.*.layer.*", count=layers, keeps_float32=True, dtype=wo_dtype)
     kept.linear("DenseReluDense.wo", hidden, ffn, part="mlp")
     layer.norm("layer_norm", hidden, count=3 if crosses else 2)
     half.norm("final_layer_norm", hidden)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,7 @@ from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.activations import Activations
 from fmkit.sizing.cache import ModelCache
+from fmkit.sizing.device_map import unfolded
 from fmkit.sizing.drafts import DraftLine, Words
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, is_cpu, total
 from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
@@ -25,8 +26,27 @@ if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.device_map import NamedGroups
     from fmkit.sizing.drafts import Line
     from fmkit.sizing.estimate import TracedPeaks, Workload
+
+
+class Share(NamedTuple):
+    """What one device holds of a divided model, whatever the work: its weights, which part they are, and what lies elsewhere for it."""
+
+    weights: TransformersWeights
+    holds: str
+    brought_in: tuple[MemoryLine, ...] = ()
+    host: tuple[MemoryLine, ...] = ()
+    disk: tuple[MemoryLine, ...] = ()
+
+
+class Division(NamedTuple):
+    """A model over devices by device_map, whatever the work. `refused` says why transformers does not load it so."""
+
+    shares: tuple[Share, ...]
+    warnings: tuple[str, ...] = ()
+    refused: str | None = None
 
 
 UNPACKED = ("bnb-nf4-dq", "bnb-nf4", "bnb-fp4")
@@ -47,6 +67,11 @@ class TransformersModel:
         self.cache = ModelCache(spec)
         self.without_fused_kernel = without_fused_kernel(spec)
         self._activations: dict[PassKind, Activations] = {}
+
+    @cached_property
+    def named_groups(self) -> NamedGroups:
+        """Its tensors by name, as they are placed on devices."""
+        return unfolded(self.spec)
 
     def at(self, layout: Layout) -> TransformersWeights:
         """The model with its weights in a layout."""
@@ -70,6 +95,7 @@ class TransformersWeights:
         self.dtype = cache_dtype(model.spec, layout)
         by_matrix = layout.id in (*UNPACKED, *UNPACKED_ANYWHERE, *IN_INT8)
         self._matrix_bytes = _quantised_matrix_bytes(model.spec, layout) if by_matrix else 0
+        self.divisions: dict[tuple[object, ...], Division] = {}
 
     @property
     def beside(self) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ keeps their cache and buffers.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,9 +16,9 @@ import msgspec
 from fmkit.errors import UsageError
 from fmkit.machine import host_budget
 from fmkit.model.spec import TOWER_ROLES
-from fmkit.sizing.device_map import DeviceMap, Module, Place, balanced_limits, infer, module_tree, unfolded
+from fmkit.sizing.device_map import DeviceMap, Module, Place, balanced_limits, infer, module_tree
 from fmkit.sizing.engines.plan import DevicePlan, Placement, is_cpu, is_one_memory
-from fmkit.sizing.engines.transformers import TransformersModel, TransformersWeights
+from fmkit.sizing.engines.transformers import Division, Share, TransformersModel, TransformersWeights
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.stages import split_stack
 from fmkit.sizing.transformers_tp import tensor_rank
@@ -25,7 +26,7 @@ from fmkit.sizing.weights import weight_lines
 from fmkit.units import ceil_div, format_bytes, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from fmkit.machine import Machine
     from fmkit.model.precision import Layout
@@ -62,11 +63,45 @@ def place(whole: TransformersWeights, workload: Workload, machine: Machine | Non
         return _tensor_parallel(spec, layout, inner, machine)
     first = None if given is None else parse_size(given, where=f"--engine-option {MAX_MEMORY}")
     if machine is not None and workload.offload is not None and is_cpu(machine):
-        return _partly_on_disk(spec, layout, inner, machine, first)
+        return _placed(
+            _kept(whole, partial(_partly_on_disk, whole, machine, first), machine, first, "disk"), inner, machine
+        )
     devices = _device_count(workload, machine)
     if devices == 1 and workload.offload is None:
         return Placement(devices=(DevicePlan(plan=whole.plan(inner, machine)),))
-    return _mapped(spec, layout, inner, machine, devices, first)
+    divide = partial(_mapped, whole, inner.offload, machine, devices, first)
+    found = _kept(whole, divide, machine, first, devices, inner.offload)
+    return msgspec.structs.replace(_placed(found, inner, machine), pipeline_parallel=len(found.shares))
+
+
+def _kept(
+    whole: TransformersWeights, divide: Callable[[], Division], machine: Machine | None, *options: object
+) -> Division:
+    """The division of a model on that machine, worked out once: the work does not change it."""
+    room = None if machine is None else (machine.usable_bytes, host_budget(machine))
+    found = whole.divisions.get((room, *options))
+    if found is None:
+        found = whole.divisions[room, *options] = divide()
+    return found
+
+
+def _placed(division: Division, workload: Workload, machine: Machine | None) -> Placement:
+    """The division at work."""
+    return Placement(
+        devices=tuple(_device_plan(share, workload, machine) for share in division.shares),
+        warnings=division.warnings,
+        refused=division.refused,
+    )
+
+
+def _device_plan(share: Share, workload: Workload, machine: Machine | None) -> DevicePlan:
+    """The plan of one device, or of a CPU with weights on disk."""
+    found = share.weights.plan(workload, machine)
+    if share.brought_in or share.host or share.disk:
+        found = msgspec.structs.replace(
+            found, weights=(*found.weights, *share.brought_in), host=share.host, disk=share.disk
+        )
+    return DevicePlan(plan=found, holds=share.holds)
 
 
 def _device_count(workload: Workload, machine: Machine | None) -> int:
@@ -95,26 +130,23 @@ def _tensor_parallel(spec: ModelSpec, layout: Layout, workload: Workload, machin
     )
 
 
-def _partly_on_disk(
-    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine, limit: int | None
-) -> Placement:
+def _partly_on_disk(whole: TransformersWeights, machine: Machine, limit: int | None) -> Division:
     """A CPU that keeps at most `limit` bytes of weights in main memory, without a limit 90 % of it, and reads the rest from disk as it runs."""
-    root = module_tree(spec, lambda group: _planned_bytes(group, layout, spec))
+    spec, layout = whole.spec, whole.layout
+    root = module_tree(whole.model.named_groups, lambda group: _planned_bytes(group, layout, spec))
     room = int(machine.usable_bytes * SHARE_OF_HOST) if limit is None else limit
     share = 1.0 if layout.weight_bits is None else SHARE_WHEN_QUANTISED
     found = infer(root, [], int(room * share), _tied(spec))
-    return Placement(
-        devices=(_device_plan(spec, layout, workload, machine, root, found, "cpu"),),
-        refused=_refusal(layout, found, "cpu"),
-    )
+    shares = _shares(whole, root, found, ["cpu"])
+    return Division(shares=shares, refused=_refusal(layout, found, "cpu"))
 
 
 def _mapped(
-    spec: ModelSpec, layout: Layout, workload: Workload, machine: Machine | None, devices: int, first: int | None
-) -> Placement:
+    whole: TransformersWeights, offload: str | None, machine: Machine | None, devices: int, first: int | None
+) -> Division:
     """Modules over `devices`, and over main memory and disk where off-loading is asked for."""
-    root = module_tree(spec, lambda group: _planned_bytes(group, layout, spec))
-    offload = workload.offload
+    spec, layout = whole.spec, whole.layout
+    root = module_tree(whole.model.named_groups, lambda group: _planned_bytes(group, layout, spec))
     free = [2 * root.bytes] * devices if machine is None else [machine.usable_bytes] * devices
     limits = balanced_limits(root, free) if first is None else [min(first, free[0]), *free[1:]]
     if layout.weight_bits is not None:
@@ -126,10 +158,9 @@ def _mapped(
     found = infer(root, limits, host_limit, _tied(spec))
     spilled = 0 if offload is not None or machine is None else _spilled(root, [*limits[:-1], free[-1]], _tied(spec))
     used = sorted(place for place in set(found.places.values()) if isinstance(place, int)) or [0]
-    plans = tuple(_device_plan(spec, layout, workload, machine, root, found, number) for number in used)
-    return Placement(
-        devices=plans,
-        pipeline_parallel=len(plans),
+    found = msgspec.structs.replace(found, first=used[0])  # where nothing fits on the first device, modules run on the next
+    return Division(
+        shares=_shares(whole, root, found, used),
         warnings=tuple(_warnings(devices, used, spilled)),
         refused=_refusal(layout, found, 0),
     )
@@ -154,35 +185,41 @@ def _tied(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
         return ()
     rows = spec.vocab_size or 0
     table = next((group.name for group in spec.tensors if group.part == "embedding" and group.shape[0] >= rows), None)
-    head = "cls" if any(group.name.startswith("cls.") for group in spec.tensors) else "lm_head"  # BERT's has more than the matrix
+    head = (
+        "cls" if any(group.name.startswith("cls.") for group in spec.tensors) else "lm_head"
+    )  # BERT's has more than the matrix
     return ((table.removesuffix(".weight"), head),) if table is not None else ()
 
 
-def _device_plan(
-    spec: ModelSpec,
-    layout: Layout,
-    workload: Workload,
-    machine: Machine | None,
-    root: Module,
-    found: DeviceMap,
-    number: Place,
-) -> DevicePlan:
-    """The plan of one device, or of a CPU with weights on disk; the first device, or that CPU, runs what is off-loaded."""
+PlacedGroups = list[tuple["TensorGroup", list[int], list[Place]]]
+"""The groups of equal tensors, each with the layers (none outside of layers) and the places of its tensors."""
+
+
+def _shares(whole: TransformersWeights, root: Module, found: DeviceMap, numbers: Sequence[Place]) -> tuple[Share, ...]:
+    """The share of each device; the first one, or a CPU with weights on disk, runs what is off-loaded."""
+    groups = [
+        (group, _layers(group, names), [found.place_of(name) for name in names])
+        for group, names in whole.model.named_groups
+    ]
+    return tuple(_share(whole, root, found, groups, number) for number in numbers)
+
+
+def _share(whole: TransformersWeights, root: Module, found: DeviceMap, groups: PlacedGroups, number: Place) -> Share:
+    spec, layout = whole.spec, whole.layout
     places: tuple[Place, ...] = ("cpu", "disk") if number == 0 else ("disk",) if number == "cpu" else ()
-    here, layers = _spec_at(spec, found, holds={number}, runs={number, *places})
-    result = TransformersModel(here).at(layout).plan(workload, machine)
-    if any(place in found.places.values() for place in places):
-        result = msgspec.structs.replace(
-            result,
-            weights=(*result.weights, *_streamed_lines(root, found, places)),
-            host=_away_lines(spec, layout, found, "cpu") if "cpu" in places else (),
-            disk=_away_lines(spec, layout, found, "disk"),
-        )
-    return DevicePlan(plan=result, holds=_holds(layers, found, number))
+    here, layers = _spec_at(spec, groups, holds={number}, runs={number, *places})
+    away = any(place in found.places.values() for place in places)
+    return Share(
+        weights=TransformersModel(here).at(layout),
+        holds=_holds(layers, found, number),
+        brought_in=_streamed_lines(root, found, places) if away else (),
+        host=_away_lines(spec, layout, found, groups, "cpu") if away and "cpu" in places else (),
+        disk=_away_lines(spec, layout, found, groups, "disk") if away else (),
+    )
 
 
 def _spec_at(
-    spec: ModelSpec, found: DeviceMap, *, holds: Collection[Place], runs: Collection[Place]
+    spec: ModelSpec, groups: PlacedGroups, *, holds: Collection[Place], runs: Collection[Place]
 ) -> tuple[ModelSpec, list[int]]:
     """The model as one device sees it: the tensors it `holds` (and all buffers of what it `runs`), the layers it runs and keeps.
 
@@ -193,8 +230,7 @@ def _spec_at(
     layers: dict[int, Place] = {}
     towers_here: set[str] = set()
     has_head = False
-    for group, names in unfolded(spec):
-        places = [found.place_of(name) for name in names]
+    for group, numbered, places in groups:
         kept = runs if group.module == "buffer" else holds
         count = sum(place in kept for place in places)
         if count:
@@ -203,8 +239,8 @@ def _spec_at(
         tower = _tower_of(group, spec)
         if tower is not None and is_here:
             towers_here.add(tower)
-        elif tower is None and "*" in group.name:
-            layers |= {_layer(name, group): place for name, place in zip(names, places, strict=True)}
+        elif tower is None and numbered:
+            layers |= zip(numbered, places, strict=True)
         is_output = group.part == "head" or (spec.tied_head and group.part == "embedding" and "*" not in group.name)
         has_head = has_head or (is_output and is_here)
     numbers = Counter(stack.layer_blocks[layer] for layer, place in layers.items() if place in runs)
@@ -232,8 +268,10 @@ def _tower_of(group: TensorGroup, spec: ModelSpec) -> str | None:
     return "encoder" if "*" in group.name and in_encoder else None
 
 
-def _layer(name: str, group: TensorGroup) -> int:
-    return int(name[len(group.name.partition("*")[0]) :].partition(".")[0])
+def _layers(group: TensorGroup, names: list[str]) -> list[int]:
+    """The number of the layer that each tensor belongs to; none where the group stands for no layers."""
+    prefix, star, _ = group.name.partition("*")
+    return [int(name[len(prefix) :].partition(".")[0]) for name in names] if star else []
 
 
 def _holds(layers: list[int], found: DeviceMap, number: Place) -> str:
@@ -266,12 +304,14 @@ def _streamed_lines(root: Module, found: DeviceMap, places: Collection[Place]) -
     )
 
 
-def _away_lines(spec: ModelSpec, layout: Layout, found: DeviceMap, target: Place) -> tuple[MemoryLine, ...]:
+def _away_lines(
+    spec: ModelSpec, layout: Layout, found: DeviceMap, groups: PlacedGroups, target: Place
+) -> tuple[MemoryLine, ...]:
     """The weights that lie in main memory or on disk."""
     tensors = tuple(
         msgspec.structs.replace(group, count=count)
-        for group, names in unfolded(spec)
-        if group.module != "buffer" and (count := sum(found.place_of(name) == target for name in names))
+        for group, _, places in groups
+        if group.module != "buffer" and (count := sum(place == target for place in places))
     )
     if not tensors:
         return ()

@@ -10,6 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+EMBEDDED = "embedded"
+"""What the model is called in commands and results."""
+
 MODEL_PATH = Path(__file__).parent / "model"
 HELD_OUT_PATH = Path(__file__).parent / "held_out.txt"
 CARD_PATH = MODEL_PATH / "training.json"

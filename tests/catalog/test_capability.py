@@ -1,0 +1,93 @@
+"""The shipped capability constants: of the catalog's own scores, read strictly, and proved by the committed benchmark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fmkit.catalog.capability import read_capability, unknown_benchmarks
+from fmkit.catalog.faults import Fault
+from fmkit.catalog.load import load_catalog
+from fmkit.catalog.paths import source_folder
+from fmkit.selection.capability import BASES, NO_FIT, abilities, item_for
+from fmkit.selection.score_items import area_of, item_of
+
+RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "capability.json"
+RANKED_BY_ITS_OWN = {"transcription", "image-text", "classification", "summarisation"}
+"""Tasks whose benchmarks are of other kinds of model, or too few were tried on them."""
+
+
+def test_every_item_is_of_scores_in_the_catalog() -> None:
+    fit = load_catalog().capability
+    known = {item for c in load_catalog().candidates() for score in c.scores if (item := item_of(score)) is not None}
+    assert len(fit.items) > 100
+    assert {(item.benchmark, item.variant) for item in fit.items} <= known
+    assert set(fit.spreads) == {f"{area} {basis}" for area in fit.priors for basis in BASES}
+
+
+def test_abilities_are_of_every_model_of_a_fitted_kind_and_come_from_these_constants() -> None:
+    catalog = load_catalog()
+    wanted = {c.id for c in catalog.candidates() if area_of(c) in catalog.capability.priors}
+    assert set(catalog.abilities) == wanted
+    assert abilities(catalog.candidates(), catalog.capability) == catalog.abilities
+
+
+def test_the_benchmarks_of_ranked_tasks_are_items() -> None:
+    catalog = load_catalog()
+    for task in catalog.tasks.values():
+        if task.unranked is None and task.id not in RANKED_BY_ITS_OWN:
+            areas = catalog.capability.priors
+            assert any(item_for(catalog.capability, a, b) for a in areas for b in task.benchmarks), task.id
+
+
+def test_a_larger_sibling_is_abler() -> None:
+    """What any engineer knows must come out of what the constants say."""
+    catalog = load_catalog()
+    item = next(i for i in catalog.capability.items if (i.benchmark, i.variant) == ("mmlu-pro", ""))
+
+    def expected(name: str) -> float:
+        return item.mean + sum(a * b for a, b in zip(item.loadings, catalog.abilities[name].mean, strict=True))
+
+    for better, worse in (
+        ("qwen2.5-72b-instruct", "qwen2.5-7b-instruct"),
+        ("qwen2.5-7b-instruct", "qwen2.5-0.5b-instruct"),
+        ("llama-3.1-70b-instruct", "llama-3.1-8b-instruct"),
+        ("llama-3.1-8b-instruct", "llama-3.2-1b-instruct"),
+        ("gemma-3-27b-it", "gemma-3-4b-it"),
+    ):
+        assert expected(better) > expected(worse) + 0.2, (better, worse)
+
+
+def test_faults_are_named_with_their_line(tmp_path: Path) -> None:
+    folder = tmp_path / "capability"
+    shutil.copytree(source_folder() / "capability", folder)
+    items = (folder / "items.csv").read_text(encoding="utf-8").splitlines()
+    items[1] = items[1].replace("language", "speech", 1)
+    (folder / "items.csv").write_text("\n".join(items) + "\n", encoding="utf-8")
+    faults: list[Fault] = []
+    read_capability(tmp_path, faults)
+    assert [(fault.file, fault.path) for fault in faults] == [("capability/items.csv", "line 2, area")]
+    assert read_capability(tmp_path / "nowhere", []) is NO_FIT
+
+
+def test_constants_of_a_benchmark_that_is_gone_are_a_fault() -> None:
+    fit = load_catalog().capability
+    scores = {item.benchmark: [] for item in fit.items if item.benchmark != "mmlu-pro"}
+    (fault,) = unknown_benchmarks(fit, scores)
+    assert "mmlu-pro" in fault.message
+    assert "benchmarks.fit_capability" in fault.message
+
+
+@pytest.mark.parametrize("area", ["language", "embedding"])
+def test_the_committed_proof_holds(area: str) -> None:
+    """Intervals of 80 % hold 75 to 85 % of held-out scores, and errors are smaller than of the mean of the family."""
+    proof = json.loads(RESULT.read_text(encoding="utf-8"))
+    rows = {row["held_out"]: row for row in proof["held_out"] if row["area"] == area}
+    assert set(rows) == {"kin", "model", "benchmark"}
+    for row in rows.values():
+        assert 0.75 <= row["coverage"] <= 0.85
+        assert row["median"] < row["family_median"]
+        assert row["median"] < row["log_parameters_median"]

@@ -1,0 +1,180 @@
+"""`fmkit catalog`: list with its filters, changes, sizes, licence, and the age of the catalog."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from fmkit.api.catalog import list_models
+from fmkit.api.changes import changes
+from fmkit.api.licence import licence
+from fmkit.api.sizes import sizes
+from fmkit.api.vram import vram
+from fmkit.catalog.load import load_catalog
+from fmkit.cli.main import main
+from fmkit.errors import ExitCode, UsageError
+from fmkit.units import GIB
+
+
+@pytest.mark.parametrize(
+    ("filters", "within", "without"),
+    [
+        ({"search": "MISTRALAI/"}, {"mistral-7b-instruct-v0.3"}, {"llama-3.1-8b"}),
+        ({"kind": "encoder"}, {"bert-base-uncased"}, {"gpt2"}),
+        ({"tuning": "reasoning"}, {"deepseek-r1"}, {"deepseek-v3"}),
+        ({"family": "gpt-2"}, {"gpt2"}, {"bert-base-uncased"}),
+        # the tag of a distilled Llama says MIT; the licence of its base binds it
+        ({"licence": "permissive"}, {"mistral-7b-instruct-v0.3"}, {"deepseek-r1-distill-llama-8b", "llama-3.1-8b"}),
+        ({"licence": "llama3.1"}, {"deepseek-r1-distill-llama-8b", "llama-3.1-8b"}, {"llama-3.2-1b"}),
+        ({"language": "German", "search": "llama-3"}, {"llama-3.1-8b"}, {"llama-3-8b"}),
+        ({"since": "2024-07-23", "search": "llama-3"}, {"llama-3.1-8b", "llama-3.2-1b"}, {"llama-3-8b"}),
+        ({"task": "transcription"}, {"whisper-small"}, {"gpt2"}),
+    ],
+)
+def test_each_filter_keeps_whom_it_should(filters: dict[str, str], within: set[str], without: set[str]) -> None:
+    found = {row.id for row in list_models(**filters).models}
+    assert within <= found
+    assert found.isdisjoint(without)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"kind": "decoders"}, "nearest: decoder"),
+        ({"tuning": "instrukt"}, "nearest: instruct"),
+        ({"licence": "permisive"}, "nearest: permissive"),
+        ({"language": "Klingonish"}, "Klingonish"),
+        ({"since": "last week"}, "2024-07-23"),
+        ({"task": "chatt"}, "nearest: chat"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_names_the_nearest(filters: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        list_models(**filters)
+
+
+def test_changes_are_what_is_dated_since() -> None:
+    found = changes(since="2024-07-23")
+    by_id = {row.id: row for row in found.released}
+    assert by_id["llama-3.1-8b"].released == "2024-07-23"
+    assert "llama-3-8b" not in by_id  # of April 2024
+    assert [row.released for row in found.released] == sorted((row.released for row in found.released), reverse=True)
+    assert all(row.latest >= "2024-07" for row in found.scored)
+    every = changes(since="1990")
+    scores = sum(len(candidate.scores) for candidate in load_catalog().candidates())
+    assert sum(row.scores for row in every.scored) == scores
+    assert len(every.released) + every.undated.models == len(load_catalog().candidates())
+    assert changes(since="2099").released == ()
+
+
+def test_sizes_are_what_vram_says() -> None:
+    found = {row.id: row for row in sizes(context="4k").sizes}
+    eight = found["7b-9b"]
+    assert eight.example == "llama-3.1-8b-instruct"
+    answer = vram(eight.example, context="4k", memory="24GiB", fit=True)
+    assert [cell.peak_bytes for cell in eight.cells] == [estimate.peak_bytes for estimate in answer.estimates]
+    assert answer.fit is not None
+    assert [cell.smallest_device for cell in eight.cells] == [each.smallest_device for each in answer.fit.precisions]
+    # 8,030,261,248 parameters at 16 bit, and the rotary frequencies; a 70B model of 16 bit fits no 80 GB card
+    assert 14.9 * GIB < eight.cells[0].weights_bytes < 15.0 * GIB
+    assert found["50b-80b"].cells[0].peak_bytes > 80 * GIB
+    assert found["frontier"].cells == ()
+    assert found["frontier"].apis
+
+
+def test_each_class_of_size_holds_its_example_and_no_model_twice() -> None:
+    rows = [row for row in sizes().sizes if row.from_params is not None]
+    for row in rows:
+        assert row.params is not None
+        assert row.from_params is not None
+        assert row.from_params <= row.params
+        assert row.below_params is None or row.params < row.below_params
+    assert [row.below_params for row in rows[:-1]] == [row.from_params for row in rows[1:]]
+
+
+def test_sizes_on_a_card() -> None:
+    found = {row.id: row for row in sizes(gpu="rtx-4090").sizes}
+    assert [cell.fits for cell in found["7b-9b"].cells] == [True, True, True]
+    assert [cell.fits for cell in found["50b-80b"].cells] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "answer", "clause"),
+    [
+        # read in the texts: Llama 3.2 USE_POLICY, Llama 2 and Tongyi Qianwen licences, Kimi K2 LICENSE, EXAONE 4.0 LICENSE
+        ("llama-3.2-11b-vision-instruct", {"region": "DE"}, "no", "living in the EU"),
+        ("llama-3.2-1b", {"region": "DE"}, "conditional", "acceptable-use"),
+        ("llama-2-7b", {"train_on_outputs": True}, "no", "may not improve any other large language model"),
+        ("qwen-7b-chat", {"monthly_users": "101M"}, "no", "100 million monthly active users"),
+        ("kimi-k2-instruct", {"monthly_users": "101M"}, "conditional", "displays the model's name"),
+        ("exaone-3.5-7.8b-instruct", {}, "no", "No commercial use"),
+        ("apache-2.0", {"region": "US", "monthly_users": "1B", "train_on_outputs": True}, "yes", None),
+        ("kimi-k3", {}, "unknown", None),
+    ],
+)
+def test_a_licence_answers_with_its_clause(name: str, asked: dict[str, Any], answer: str, clause: str | None) -> None:
+    found = licence(name, **asked)
+    assert found.answer == answer
+    clauses = [text for finding in found.findings for text in finding.clauses]
+    assert clause is None or any(clause in text for text in clauses), clauses
+
+
+def test_a_text_that_nobody_read_shows_as_unverified(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["catalog", "licence", "tencent-hunyuan", "--region", "KR"]) == ExitCode.OK
+    output = capsys.readouterr().out
+    assert output.startswith("tencent-hunyuan: commercial use in KR: no (unverified)\n")
+    assert "its text was not read for this catalog" in output
+
+
+def test_licences_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["catalog", "licence", "deepseek-r1-distill-llama-8b", "--monthly-users", "800M", "--json"]
+    assert main(line) == ExitCode.OK
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["schema"], answer["answer"]) == ("fmkit.licence/1", "no")
+    refused = [finding for finding in answer["findings"] if finding["answer"] == "no"]
+    assert [(finding["licence"], finding["limit"]) for finding in refused] == [("llama3.1", 700_000_000)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["licence", "no-such-thing"],
+        ["licence", "gpt2", "--use", "fun"],
+        ["licence", "gpt2", "--monthly-users", "-3"],
+        ["licence", "gpt2", "--region", "Germany"],
+        ["changes", "--since", "soon"],
+        ["sizes", "--engine", "tensorrt"],
+        ["sizes", "--context", "lots"],
+        ["list", "--local", "--kind", "decoder"],
+    ],
+)
+def test_what_cannot_be_read_is_a_usage_error(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["catalog", *line]) == ExitCode.USAGE
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["60", "200"])
+@pytest.mark.parametrize("line", [["sizes"], ["changes", "--since", "2026-08"], ["list", "llama"], ["show", "gpt2"]])
+def test_nothing_is_wider_than_the_terminal(
+    line: list[str], columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["catalog", *line]) == ExitCode.OK
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= int(columns)
+
+
+def test_an_old_catalog_says_its_age(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    day = date.fromisoformat(load_catalog().date)
+    monkeypatch.setattr("fmkit.cli.output.today", lambda: date(day.year + 1, day.month, day.day))
+    assert main(["catalog", "show", "gpt2", "--json"]) == ExitCode.OK
+    told = capsys.readouterr()
+    assert f"the catalog is of {day}, 12 months ago" in told.err
+    assert json.loads(told.out)["catalog"] == str(day)
+    assert main(["catalog", "show", "gpt2", "--json", "--quiet"]) == ExitCode.OK
+    assert capsys.readouterr().err == ""
