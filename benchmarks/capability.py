@@ -63,8 +63,13 @@ def main() -> None:
             result["classes"] += classes(held, within, found)
             print_held(result["held_out"][-1])
     print_classes(result["classes"])
+    _write(result, path)
     result["hidden_benchmarks"] = [row for found in tables for row in hidden(found, offsets)]
     print_hidden(result["hidden_benchmarks"])
+    _write(result, path)
+
+
+def _write(result: dict[str, Any], path: Path | None) -> None:
     if path is not None:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -40,6 +40,7 @@ RESULT_TYPES = {
     "fmkit.speed.estimate",
     "fmkit.speed.rates",
     "fmkit.selection.facts",
+    "fmkit.selection.permission",
 }
 """Modules of pure packages whose types `results` is made of: `report` may name them."""
 

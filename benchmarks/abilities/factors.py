@@ -40,9 +40,19 @@ class Fit:
         self._item_index = {item: n for n, item in enumerate(table.items)}
         self._models = sorted({cell.model for cell in cells})
         self._names, self._centres, self._sds, self._design = _design(table, self._models)
-        self._missing = [[name not in table.covariates[model] for name in self._names] for model in self._models]
+        self._missing = [tuple(name not in table.covariates[m] for name in self._names) for m in self._models]
         self._by_family = _by_family(table, cells)
         self.scores = np.bincount([self._item_index[c.item] for c in cells], minlength=len(table.items))
+        self._rows = {
+            model: (
+                np.array([self._item_index[cell.item] for cell in rows]),
+                np.array([cell.value for cell in rows]),
+                np.array([cell.extra_sd**2 for cell in rows]),
+            )
+            for members in self._by_family.values()
+            for model, rows in members.items()
+        }
+        self._columns = _by_item(cells, self._item_index)
         self._start()
         for _ in range(ROUNDS):
             self._round()
@@ -72,6 +82,7 @@ class Fit:
         k = self.factors
         means, covariances, families = {}, {}, []
         shared_inverse = np.linalg.inv(self.family)
+        own_inverses = {pattern: np.linalg.inv(self.own + self._not_known(pattern)) for pattern in set(self._missing)}
         expected = self._design @ self.coefficients
         place = {model: n for n, model in enumerate(self._models)}
         for members in self._by_family.values():
@@ -80,16 +91,12 @@ class Fit:
             precision, pull = np.zeros((size, size)), np.zeros(size)
             precision[:k, :k] = shared_inverse
             for n, name in enumerate(names, start=1):
-                rows = [self._item_index[cell.item] for cell in members[name]]
+                rows, values, extra = self._rows[name]
                 loadings = self.loadings[rows]
-                weight = 1 / (self.variance[rows] + np.array([cell.extra_sd**2 for cell in members[name]]))
-                gap = (
-                    np.array([cell.value for cell in members[name]])
-                    - self.mean[rows]
-                    - loadings @ expected[place[name]]
-                )
+                weight = 1 / (self.variance[rows] + extra)
+                gap = values - self.mean[rows] - loadings @ expected[place[name]]
                 evidence, push = (loadings.T * weight) @ loadings, (loadings.T * weight) @ gap
-                own_inverse = np.linalg.inv(self.own + self._not_known(place[name]))
+                own_inverse = own_inverses[self._missing[place[name]]]
                 own = slice(k * n, k * n + k)
                 precision[:k, :k] += evidence
                 precision[:k, own] += evidence
@@ -107,9 +114,9 @@ class Fit:
                 covariances[name] = covariance[:k, :k] + covariance[own, own] + cross + cross.T
         return means, covariances, families
 
-    def _not_known(self, model: int) -> Floats:
+    def _not_known(self, missing: tuple[bool, ...]) -> Floats:
         """What covariates that are not known of a model add to the covariance of its own part."""
-        rows = self.coefficients[self._missing[model]] * self._sds[self._missing[model]][:, None]
+        rows = self.coefficients[list(missing)] * self._sds[list(missing)][:, None]
         found: Floats = rows.T @ rows
         return found
 
@@ -117,12 +124,13 @@ class Fit:
         k = self.factors
         shared, own = np.eye(k) * 0.2, np.eye(k) * 0.2
         place = {model: n for n, model in enumerate(self._models)}
+        gains = {p: self.own @ np.linalg.inv(self.own + self._not_known(p)) for p in set(self._missing)}
         for deviation, covariance, names in families:
             shared += np.outer(deviation[:k], deviation[:k]) + covariance[:k, :k]
             for n in range(1, len(names) + 1):
                 part = slice(k * n, k * n + k)
                 # of the deviation, what is the model's own and not its unknown covariates'
-                gain = self.own @ np.linalg.inv(self.own + self._not_known(place[names[n - 1]]))
+                gain = gains[self._missing[place[names[n - 1]]]]
                 second = np.outer(deviation[part], deviation[part]) + covariance[part, part]
                 own += gain @ second @ gain.T + self.own - gain @ self.own
         self.family = shared / (len(families) + 1)
@@ -142,27 +150,23 @@ class Fit:
 
     def _maximise_items(self, means: dict[str, Floats], covariances: dict[str, Floats]) -> None:
         k = self.factors
-        by_item: dict[int, list[Cell]] = defaultdict(list)
-        for cell in self._cells:
-            by_item[self._item_index[cell.item]].append(cell)
         usual = np.zeros(k)
         usual[0] = np.average(self.loadings[:, 0], weights=self.scores + 1e-9)
         common = float(np.average(self.variance, weights=self.scores + 1e-9))
-        for item, cells in by_item.items():
-            weight = np.array([self.variance[item] / (self.variance[item] + cell.extra_sd**2) for cell in cells])
-            one = np.array([[1.0, *means[cell.model]] for cell in cells])
-            values = np.array([cell.value for cell in cells])
+        for item, (models, values, extra) in self._columns.items():
+            weight = self.variance[item] / (self.variance[item] + extra)
+            one = np.column_stack([np.ones(len(models)), [means[model] for model in models]])
+            uncertain = np.array([covariances[model] for model in models])
             second = (one.T * weight) @ one
-            for cell, w in zip(cells, weight, strict=True):
-                second[1:, 1:] += w * covariances[cell.model]
+            second[1:, 1:] += np.tensordot(weight, uncertain, axes=1)
             pull = (one.T * weight) @ values
             keep = np.diag([0.0, *[LOADING_PRIOR] * k]) * self.variance[item]
             solution = np.linalg.solve(second + keep, pull + keep @ np.array([0.0, *usual]))
             self.mean[item], self.loadings[item] = solution[0], solution[1:]
             gaps = values - one @ solution
-            spread = np.array([solution[1:] @ covariances[cell.model] @ solution[1:] for cell in cells])
+            spread = np.einsum("i,nij,j->n", solution[1:], uncertain, solution[1:])
             total = float(np.sum(weight * (gaps**2 + spread)))
-            self.variance[item] = max((total + ERROR_PRIOR * common) / (len(cells) + ERROR_PRIOR), LEAST_SD**2)
+            self.variance[item] = max((total + ERROR_PRIOR * common) / (len(models) + ERROR_PRIOR), LEAST_SD**2)
 
     def prior(self) -> Prior:
         """What is expected of a model before its scores, as shipped."""
@@ -211,3 +215,14 @@ def _by_family(table: Table, cells: Sequence[Cell]) -> dict[str, dict[str, list[
     for cell in cells:
         found[table.candidates[cell.model].family][cell.model].append(cell)
     return found
+
+
+def _by_item(cells: Sequence[Cell], index: dict[ItemKey, int]) -> dict[int, tuple[list[str], Floats, Floats]]:
+    """Models, values and variances of reports by item."""
+    found: dict[int, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[index[cell.item]].append(cell)
+    return {
+        item: ([c.model for c in rows], np.array([c.value for c in rows]), np.array([c.extra_sd**2 for c in rows]))
+        for item, rows in found.items()
+    }

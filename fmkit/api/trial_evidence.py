@@ -41,6 +41,7 @@ class Facts(msgspec.Struct, frozen=True):
     layers: int | None = None
     tensor_parallel: int | None = None
     offload: object = None
+    gpu_layers: object = None
 
 
 def _facts(trial: TrialResult) -> Facts:
@@ -73,7 +74,7 @@ def _setting(trial: TrialResult) -> tuple[str | None, ...]:
 
 def _is_divided(facts: Facts) -> bool:
     """Whether other processes, or weights outside of the device, had a part in it."""
-    return (facts.tensor_parallel or 1) != 1 or bool(facts.offload)
+    return (facts.tensor_parallel or 1) != 1 or bool(facts.offload) or facts.gpu_layers is not None
 
 
 def memory_trials(trials: Sequence[TrialResult]) -> tuple[tuple[MemoryTrial, ...], Counter[str]]:

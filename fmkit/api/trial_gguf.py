@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fmkit.api.asked import one_or_many
+from fmkit.api.vram import engine_options
 from fmkit.errors import UsageError
 from fmkit.model.ggml import FILE_TYPE_NAMES
+from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fmkit.api.resolve import ResolvedModel
+    from fmkit.api.trial_run import TrialOptions
+    from fmkit.catalog.load import Catalog
     from fmkit.model.spec import ModelSpec
+    from fmkit.trial.request import TorchDevice
 
 STORED = "stored"
 RUNNABLE = ("decoder", "state-space", "hybrid", "encoder")
 """The kinds of model that continue a text or embed it: what the llama.cpp engine asks of a file."""
+
+OPTION = "--engine-option"
+GPU_LAYERS = "gpu_layers"
 
 
 def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
@@ -46,6 +55,29 @@ def stored_only(precision: str | None) -> str:
             where="--precision",
         )
     return STORED
+
+
+def settings_of(options: TrialOptions, engine: str, device: TorchDevice, catalog: Catalog) -> dict[str, str]:
+    """What `--engine-option` sets, as the estimate takes it; UsageError for what no trial can set.
+
+    The number of layers has to be given: what a device has room for llama.cpp would work out by rules of its own.
+    """
+    given = one_or_many(options.engine_option, OPTION)
+    if not given:
+        return {}
+    if engine != "llama.cpp":
+        raise UsageError(f"a trial sets nothing of {engine}: {OPTION} {GPU_LAYERS}=N is for GGUF files", where=OPTION)
+    chosen = engine_options(catalog.engines[engine], given, None)
+    other = next((name for name in chosen if name != GPU_LAYERS), None)
+    if other is not None:
+        raise UsageError(f"a trial sets {GPU_LAYERS} alone, not {other}", where=OPTION)
+    if device != "cuda":
+        raise UsageError("without a GPU every layer is in main memory", where=f"{OPTION} {GPU_LAYERS}")
+    if settings_from(chosen).gpu_layers == AUTO:
+        raise UsageError(
+            "name a number of layers: fmkit vram MODEL --fit says how many have room", where=f"{OPTION} {GPU_LAYERS}"
+        )
+    return chosen
 
 
 def gguf_facts(path: Path, spec: ModelSpec) -> dict[str, Any]:

@@ -25,7 +25,11 @@ def off_loading(options: TrialOptions, engine: str) -> dict[str, Any]:
     if not options.offload:
         return {}
     if engine != "transformers":
-        raise UsageError(f"{engine} is not tried with weights off-loaded by this version", where="--offload")
+        raise UsageError(
+            f"{engine} leaves whole layers in main memory, as many as you say",
+            where="--offload",
+            next_command="--engine-option gpu_layers=N",
+        )
     if options.tensor_parallel > 1:
         raise UsageError("transformers takes either tp_plan or device_map, not both", where="--offload")
     room = room_of(options.max_memory)

@@ -140,7 +140,8 @@ def without_speed(estimate: Estimate, ranks: Ranks | None, torch_device: str) ->
     """The estimate without the speed of ranks on processors: what an exchange between such processes takes nobody has measured."""
     if ranks is None or torch_device != "cpu":
         return estimate
-    return msgspec.structs.replace(estimate, speed=None)
+    note = "no speed for ranks on processors: nobody measured what an exchange between them takes"
+    return msgspec.structs.replace(estimate, speed=None, warnings=(*estimate.warnings, note))
 
 
 def run_divided(

@@ -171,6 +171,7 @@ def _workload_facts(
         "device": request.device,
         "offload": request.offload,
         "max_memory_bytes": request.max_memory_bytes,
+        "gpu_layers": request.gpu_layers,
         "layers": layers,
         "tensor_parallel": estimate.tensor_parallel,
         "hosts": 1 if request.ranks is None else request.ranks.hosts,

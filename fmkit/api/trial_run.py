@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,7 @@ from fmkit.api.resolve import ResolvedModel, resolve_model
 from fmkit.api.sizing import estimate_for, layout_for
 from fmkit.api.trial_agreement import with_predictions
 from fmkit.api.trial_devices import machine_for
-from fmkit.api.trial_gguf import gguf_facts, require_gguf, stored_only
+from fmkit.api.trial_gguf import gguf_facts, require_gguf, settings_of, stored_only
 from fmkit.api.trial_inputs import check_inputs, check_resumption, input_fields
 from fmkit.api.trial_memory import explained, limit_of, limited, would_have_fitted
 from fmkit.api.trial_offload import off_loading, refuse_placement, room_of
@@ -34,6 +35,7 @@ from fmkit.catalog.load import load_catalog
 from fmkit.errors import FmkitError, UsageError
 from fmkit.hardware.busy import busy_share
 from fmkit.model.architectures import read
+from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import EMBEDDED, HELD_OUT_PATH, MODEL_PATH, held_out_passages
 from fmkit.trial.interruption import interruptible
@@ -92,6 +94,7 @@ class TrialOptions(msgspec.Struct, frozen=True, kw_only=True):
     limit_memory: str | int | None = None
     offload: bool = False
     max_memory: str | int | None = None
+    engine_option: str | Sequence[str] | None = None
     tensor_parallel: int = 1
     hosts: int = 1
     host_rank: int = 0
@@ -157,11 +160,12 @@ def plan_trial(
         else default_precision(engine, spec, torch_device, machine, catalog)
     )
     layout = layout_for(engine, chosen, catalog, spec)
+    settings = settings_of(options, engine, torch_device, catalog)
     workloads = _distinct(
         msgspec.structs.replace(
             workload_for(spec, resolved, context, count),
             tensor_parallel=1 if ranks is None else ranks.count,
-            **off_loading(options, engine),
+            **(off_loading(options, engine) or {"options": settings}),
         )
         for count in sequences
         for context in contexts
@@ -206,7 +210,8 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
     say = options.progress or (lambda _: None)
     for line in (*told_leftovers(remove_leftovers()), *plan_lines(plan, options)):
         say(line)
-    with interruptible(), workplace(plan.resolved.ref) as place:
+    answers = None if options.output is None else str(Path(options.output).absolute())
+    with interruptible(), workplace(plan.resolved.ref, answers) as place:
         try:
             return _run_in(place, plan, options)
         except OutOfMemoryError as error:
@@ -239,6 +244,7 @@ def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialRe
         device=plan.torch_device,
         offload=options.offload,
         max_memory_bytes=room_of(options.max_memory),
+        gpu_layers=settings_from(plan.workloads[0].options).gpu_layers if on_gguf else None,
         **msgspec.structs.asdict(cells[0]),
         repeat=options.repeat,
         checks=check_names(options.checks),

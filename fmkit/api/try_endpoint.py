@@ -117,6 +117,8 @@ def _check_options(options: TrialOptions, precision: Sequence[str | None]) -> No
         raise UsageError("the memory is the server's, which fmkit did not start", where="--limit-memory")
     if options.offload or options.max_memory is not None:
         raise UsageError("the server has placed its weights itself", where="--offload")
+    if options.engine_option is not None:
+        raise UsageError("the server was started with its own settings", where="--engine-option")
     if len(precision) > 1:
         raise UsageError(
             "a server has one precision: name the one it runs, for the prediction beside it", where="--precision"

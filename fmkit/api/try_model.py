@@ -44,6 +44,7 @@ def try_model(
     limit_memory: str | int | None = None,
     offload: bool = False,
     max_memory: str | int | None = None,
+    engine_option: str | Sequence[str] | None = None,
     tensor_parallel: int = 1,
     hosts: int = 1,
     host_rank: int = 0,
@@ -57,7 +58,8 @@ def try_model(
     float16. `confirm` is asked before a download; without it and without `yes` nothing
     is downloaded. `limit_memory` (`8GiB`, or bytes) is what the trial's process may hold, on a GPU what PyTorch may allocate on each;
     `timeout_s` what one phase may take. With `offload` weights without room on the device lie in main memory, and on disk; `max_memory` is
-    the room for them on the first device, on a CPU in main memory. `tensor_parallel` processes share the model, on
+    the room for them on the first device, on a CPU in main memory. `engine_option` (`gpu_layers=20`) is how many layers of a GGUF file
+    lie on the GPU, by default all. `tensor_parallel` processes share the model, on
     `hosts` computers that meet at `rendezvous` (host:port), of which this is `host_rank`. `progress` hears one line per phase. Raises FmkitError subclasses: DoesNotFitError before loading,
     TrialFailedError when the trial fails.
     """
@@ -82,6 +84,7 @@ def try_model(
         limit_memory=limit_memory,
         offload=offload,
         max_memory=max_memory,
+        engine_option=engine_option,
         tensor_parallel=tensor_parallel,
         hosts=hosts,
         host_rank=host_rank,

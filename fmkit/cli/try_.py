@@ -158,6 +158,14 @@ def try_command(
             "--max-memory", metavar="SIZE", help="With --offload: room for weights on the first device, such as 8GiB."
         ),
     ] = None,
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option",
+            metavar="KEY=VALUE",
+            help="gpu_layers=N: layers of a GGUF file on the GPU; the others stay in main memory.",
+        ),
+    ] = None,
     tensor_parallel: Annotated[
         str,
         typer.Option(
@@ -215,6 +223,7 @@ def try_command(
         limit_memory=limit_memory,
         offload=offload,
         max_memory=max_memory,
+        engine_option=engine_option,
         tensor_parallel=whole_number(tensor_parallel, where="--tensor-parallel"),
         hosts=whole_number(hosts, where="--hosts"),
         host_rank=whole_number(host_rank, where="--host-rank", at_least=0),

@@ -39,13 +39,13 @@ VARIANT_COLUMNS = (
 
 def print_models(result: ModelsResult, console: Console) -> None:
     """Draw the list of models."""
-    header = ["id", "kind", "tuning", "params", "context", "licence", "released"]
+    header = ["id", "kind", "tuning", "params", "context", "released", "licence"]
     rows = []
     for model in result.models:
         params = "-" if model.params is None else format_count(model.params)
         context = "-" if model.context_tokens is None else format_tokens(model.context_tokens)
-        rows.append([model.id, model.kind, model.tuning, params, context, model.licence, model.released or "-"])
-    left_out = print_records(console, header, rows, order=[0, 3, 4, 5, 1, 2, 6], right=[3, 4]) if rows else []
+        rows.append([model.id, model.kind, model.tuning, params, context, model.released or "-", model.licence])
+    left_out = print_records(console, header, rows, order=[0, 3, 4, 6, 1, 2, 5], right=[3, 4]) if rows else []
     more = f"; no room for {', '.join(left_out)}" if left_out else ""
     say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}")
     if result.undated:

@@ -26,6 +26,7 @@ def print_overview(result: OverviewResult, console: Console) -> None:
     console.print()
     for best in result.models:
         say(console, f"{best.task}: {best.next if best.model is not None else best.reason}")
+    say(console, f"catalog of {result.catalog}", style="dim")
     say(console, "more: fmkit recommend TASK, fmkit vram MODEL, fmkit try MODEL, fmkit --help")
 
 

@@ -52,8 +52,9 @@ def print_recommendation(result: RecommendResult, console: Console, *, explain: 
         _say(console, line)
     _print_excluded(result, console)
     _print_changes(result, console)
+    console.print()
+    console.print(Text(f"catalog of {result.catalog}", style="dim"))
     if result.picks:
-        console.print()
         for command in result.picks[0].next:
             # whole, however narrow the terminal: a command must survive copying
             console.print(Text(f"next: {command}"), soft_wrap=True)

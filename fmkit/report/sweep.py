@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import NARROW_COLUMNS, bytes_or_unknown, print_table, say
-from fmkit.report.trial import setting, signed_percent
+from fmkit.report.trial import busy_lines, setting, signed_percent
 from fmkit.units import format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _print_notes(result: SweepResult, console: Console) -> None:
     """What was not measured, and what has to be known of the rest."""
     for one in result.failed:
         say(console, f"not measured: {failure_line(one)}")
+    for line in dict.fromkeys(line for one in result.trials for line in busy_lines(one)):
+        say(console, f"note: {line}")
     for warning in dict.fromkeys(warning for one in result.trials for warning in one.warnings):
         say(console, f"note: {warning}")
 

@@ -10,6 +10,8 @@ from fmkit.report.trial_ranks import print_ranks
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from fmkit.results.trial import MemoryLimit, Sample, TrialResult
@@ -24,6 +26,9 @@ PARTS = {
     "weights_on_disk_bytes": "weights on disk",
 }
 """The parts shown, and what they are called."""
+
+BUSY_SHARE = 0.1
+"""Share of the processors that others used, from which on it is said."""
 
 
 def print_trial(result: TrialResult, console: Console) -> None:
@@ -149,7 +154,7 @@ def speed_lines(result: TrialResult) -> list[str]:
     lines = [] if speed.load_s is None else [f"load {format_seconds(speed.load_s)}"]
     if speed.ttft_s is not None:
         name = "first token" if speed.decode_tokens_per_s is not None else "one pass"
-        wait = f"{format_seconds(speed.ttft_s.mean)} +- {format_seconds(speed.ttft_s.sd)} (n = {speed.ttft_s.n})"
+        wait = with_deviation(speed.ttft_s, format_seconds)
         lines.append(f"{name} after {wait}{_range(predicted.get('ttft_s'), seconds=True)}")
     if speed.prefill_tokens_per_s is not None:
         rate = with_deviation(speed.prefill_tokens_per_s)
@@ -160,9 +165,17 @@ def speed_lines(result: TrialResult) -> list[str]:
     if speed.throughput_tokens_per_s is not None:
         total = with_deviation(speed.throughput_tokens_per_s)
         lines.append(f"all together {total} tokens/s, the reading of the prompts included")
-    if not predicted and result.server is None:
+    if not predicted and result.server is None and not any(note.startswith("no speed ") for note in result.warnings):
         lines.append("no speed was predicted: nobody measured this kind of device at this number format")
-    return lines
+    return [*lines, *busy_lines(result)]
+
+
+def busy_lines(result: TrialResult) -> list[str]:
+    """That others used the processors when the trial began, so that its times are not what the machine can do."""
+    share = result.machine.get("busy_share")
+    if not isinstance(share, float) or share < BUSY_SHARE:
+        return []
+    return [f"other programs used {share:.0%} of the processors when it began: the times may be too long"]
 
 
 def inputs_lines(result: TrialResult) -> list[str]:
@@ -186,14 +199,18 @@ def inputs_lines(result: TrialResult) -> list[str]:
     return lines
 
 
-def with_deviation(sample: Sample) -> str:
-    """Mean and standard deviation of a rate.
+def with_deviation(sample: Sample, show: Callable[[float], str] | None = None) -> str:
+    """Mean and standard deviation, in the words of `show` (default: a rate's); one measurement has no deviation.
 
     >>> from fmkit.results.trial import Sample
-    >>> with_deviation(Sample(mean=61.2, sd=1.4, n=3))
-    '61 +- 1.4 (n = 3)'
+    >>> with_deviation(Sample(mean=61.2, sd=1.4, n=3)), with_deviation(Sample(mean=61.2, sd=0.0, n=1))
+    ('61 +- 1.4 (n = 3)', '61 (n = 1)')
+    >>> with_deviation(Sample(mean=0.122, sd=0.0047, n=3), format_seconds)
+    '122 ms +- 4.7 ms (n = 3)'
     """
-    return f"{format_rate(sample.mean)} +- {sample.sd:.2g} (n = {sample.n})"
+    mean = format_rate(sample.mean) if show is None else show(sample.mean)
+    deviation = f"{sample.sd:.2g}" if show is None else show(sample.sd)
+    return f"{mean} +- {deviation} (n = {sample.n})" if sample.n > 1 else f"{mean} (n = 1)"
 
 
 def signed_percent(fraction: float) -> str:

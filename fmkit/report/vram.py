@@ -344,10 +344,21 @@ def _print_api(api: ApiFacts, console: Console) -> None:
     print_table(console, ["", ""], rows, indent=2)
 
 
+def _refusals(result: VramResult) -> list[str]:
+    """Why an engine loads some precisions not at all, where neither the verdict nor the first estimate says so."""
+    precisions: dict[str, list[str]] = {}
+    for found in result.estimates:
+        if found.refused is not None and found.refused not in result.verdict:
+            names = precisions.setdefault(found.refused, [])
+            if found.precision.upper() not in names:
+                names.append(found.precision.upper())
+    return [f"{', '.join(names)}: {reason}" for reason, names in precisions.items()]
+
+
 def _print_notes(result: VramResult, console: Console, *, detail: bool) -> None:
     console.print()
-    for warning in result.warnings:
-        say(console, f"note: {warning}")
+    for text in (*_refusals(result), *result.warnings):
+        say(console, f"note: {text}")
     if detail and result.model.config_source:
         say(console, f"config.json: {result.model.config_confidence}, from {result.model.config_source}")
     for command in result.next:

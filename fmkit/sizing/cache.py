@@ -53,7 +53,10 @@ class ModelCache:
     """What the decoder of a model keeps: its kinds of layer are found once, tokens and sequences put in as often as is asked."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.mixers: tuple[tuple[int, SimpleMixer], ...] = tuple(_mixers(spec))
+        layers: dict[SimpleMixer, int] = defaultdict(int)
+        for count, mixer in _mixers(spec):
+            layers[mixer] += count
+        self.mixers: tuple[tuple[int, SimpleMixer], ...] = tuple([(count, mixer) for mixer, count in layers.items()])
         self._windowed = [
             (count, mixer) for count, mixer in self.mixers if isinstance(mixer, SlidingAttention | CompressedAttention)
         ]

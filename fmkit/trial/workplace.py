@@ -37,18 +37,23 @@ UNMARKED_S = 3600.0
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """What the mark says: the model, and when its trial was started (ISO 8601, with the zone)."""
+    """What the mark says: the model, when its trial was started (ISO 8601, with the zone), and the file it writes answers to."""
 
     model: str
     started: str
+    answers: str | None = None
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
-    """A trial that did not end, whose folder of `folder_bytes` was removed; `doing` is what it did last, as far as it is known."""
+    """A trial that did not end, whose folder of `folder_bytes` was removed; `doing` is what it did last, as far as it is known.
+
+    `has_answers` says that the file for its answers is there, and not empty.
+    """
 
     running: Running | None
     doing: str
     folder_bytes: int
+    has_answers: bool = False
 
     def told(self) -> str:
         """What happened, in one sentence.
@@ -62,10 +67,10 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
             return f"an earlier trial did not end: its {removed}"
         when = self.running.started[:16].replace("T", " ")
         doing = f" (it was {self.doing})" if self.doing else ""
-        return (
-            f"the last trial of {self.running.model}, started {when}, did not end{doing}: "
-            f"nothing of it was kept, and its {removed}"
-        )
+        kept = "nothing of it was kept"
+        if self.has_answers:
+            kept = f"its answers so far are in {self.running.answers}, to which the same command adds the others"
+        return f"the last trial of {self.running.model}, started {when}, did not end{doing}: {kept}, and its {removed}"
 
 
 class Workplace:
@@ -81,14 +86,14 @@ class Workplace:
 
 
 @contextmanager
-def workplace(model: str) -> Iterator[Workplace]:
-    """A folder for a trial of `model`, gone when the block ends."""
+def workplace(model: str, answers: str | None = None) -> Iterator[Workplace]:
+    """A folder for a trial of `model` that writes answers to the file of that name, gone when the block ends."""
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         path = Path(name)
         with (path / MARK).open("xb") as mark:
             _lock(mark)
-            mark.write(msgspec.json.encode(Running(model=model, started=started)))
+            mark.write(msgspec.json.encode(Running(model=model, started=started, answers=answers)))
             mark.flush()
             yield Workplace(path)
 
@@ -126,7 +131,10 @@ def _remove(path: Path) -> Leftover | None:
         said = b""
     except OSError:
         return None
-    left = Leftover(running=_running(said), doing=_doing(path), folder_bytes=folder_bytes(path))
+    running = _running(said)
+    left = Leftover(
+        running=running, doing=_doing(path), folder_bytes=folder_bytes(path), has_answers=_has_answers(running)
+    )
     shutil.rmtree(path, ignore_errors=True)
     return left
 
@@ -154,6 +162,16 @@ def _running(said: bytes) -> Running | None:
         return msgspec.json.decode(said, type=Running)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _has_answers(running: Running | None) -> bool:
+    if running is None or running.answers is None:
+        return False
+    try:
+        facts = Path(running.answers).stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size > 0
 
 
 def _doing(path: Path) -> str:

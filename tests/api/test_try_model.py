@@ -14,7 +14,6 @@ import pytest
 import fmkit
 from fmkit.api import trial_devices
 from fmkit.api import trial_run as api
-from fmkit.api.trial_result import EMBEDDED
 from fmkit.api.trial_run import TrialOptions
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.errors import (
@@ -28,10 +27,10 @@ from fmkit.errors import (
 from fmkit.hub import download as hub_files
 from fmkit.machine import Machine, memory_machine
 from fmkit.results.trial import EngineVersion, TrialResult
-from fmkit.trial.embedded import MODEL_PATH
+from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.trial.request import CellOutcome, Timing, TrialOutcome, TrialRequest
 from fmkit.trial.store import TrialStore
-from fmkit.units import GIB
+from fmkit.units import GIB, MIB
 
 ROOM = 24 * GIB
 
@@ -120,6 +119,14 @@ def test_refuses_before_loading(child: Child, monkeypatch: pytest.MonkeyPatch) -
     assert child.request is None
 
 
+def test_the_embedded_model_goes_by_its_name_in_a_refusal(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 300 * MIB)
+    with pytest.raises(DoesNotFitError, match=f"^{EMBEDDED} at fp32") as caught:
+        try_model()
+    assert caught.value.where == EMBEDDED
+    assert caught.value.next_command == f"fmkit vram {MODEL_PATH} --fit"  # vram knows it by its folder alone
+
+
 def test_what_the_refusal_suggests_fits(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     with_memory(monkeypatch, 12 * GIB)
     with pytest.raises(DoesNotFitError) as caught:
@@ -184,6 +191,7 @@ def test_whisper_reads_a_fixed_window(child: Child) -> None:
         ("gpt2", {"engine": "tensorflow"}, "unknown engine"),
         ("gpt2", {"layers": 2}, "--random-weights only"),
         ("gpt2", {"layers": 0, "random_weights": True}, "can't build 0 layers"),
+        ("gpt2", {"layers": 13, "random_weights": True}, "12 layers, not 13"),
         ("gpt2", {"repeat": -1}, "can't repeat -1"),
         (None, {"random_weights": True}, "name a model"),
         ("gpt2", {"random_weights": True, "precision": "int5"}, "unknown precision"),

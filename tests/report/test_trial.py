@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from fmkit.report.trial import print_trial, unaccounted
-from fmkit.results.trial import Check, EngineVersion, Sample, TrialResult, TrialSpeed
+from fmkit.report.sweep import print_sweep
+from fmkit.report.trial import print_trial, speed_lines, unaccounted
+from fmkit.results.trial import Check, EngineVersion, Sample, SweepResult, TrialResult, TrialSpeed
 from fmkit.units import MIB
 
 RESULT = TrialResult(
@@ -99,3 +100,30 @@ def test_an_encoder_has_one_pass_and_no_decoding() -> None:
     assert "one pass after 200 ms" in text
     assert "decoding" not in text
     assert "no speed was predicted" in text
+
+
+def test_one_measurement_has_no_deviation() -> None:
+    once = TrialSpeed(
+        load_s=None,
+        ttft_s=Sample(mean=0.2, sd=0.0, n=1),
+        decode_tokens_per_s=Sample(mean=20.0, sd=0.0, n=1),
+        predicted={},
+    )
+    lines = speed_lines(msgspec.structs.replace(RESULT, speed=once))
+    assert lines[:2] == ["first token after 200 ms (n = 1)", "decoding 20 (n = 1) tokens/s per sequence"]
+
+
+def test_why_no_speed_was_predicted_is_said_once() -> None:
+    unknown = msgspec.structs.replace(RESULT, speed=msgspec.structs.replace(RESULT.speed, predicted={}))
+    told = msgspec.structs.replace(unknown, warnings=("no speed for ranks on processors: nobody measured it",))
+    assert drawn(unknown, 120).count("no speed") == drawn(told, 120).count("no speed") == 1
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.83, True), (0.02, False), (None, False), ("83 %", False)])
+def test_other_programs_on_the_processors_are_told(share: object, said: bool) -> None:
+    trial = msgspec.structs.replace(RESULT, machine={**RESULT.machine, "busy_share": share})
+    assert ("other programs used 83% of the processors" in drawn(trial, 120)) is said
+    sweep = SweepResult(fmkit="0.1.0", date=RESULT.date, model=RESULT.model, trials=(trial, trial))
+    buffer = StringIO()
+    print_sweep(sweep, Console(file=buffer, width=120))
+    assert buffer.getvalue().count("other programs used") == said

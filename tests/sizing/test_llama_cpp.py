@@ -318,7 +318,7 @@ def _log_until_compute_buffer(path: Path, context: int, kind: str) -> str:
         ("TinyLlama--TinyLlama-1.1B-Chat-v1.0", "Q4_K_M", 2048),
         ("google--gemma-3-1b-it", "Q4_K_M", 4096),
         ("sentence-transformers--all-MiniLM-L6-v2", "F16", 512),
-        ("LiquidAI--LFM2-1.2B", "F16", 4096),
+        pytest.param("LiquidAI--LFM2-1.2B", "F16", 4096, marks=pytest.mark.full),
     ],
 )
 def test_what_llama_cpp_itself_reports(config: str, file_type: str, context: int, tmp_path: Path) -> None:

@@ -234,8 +234,21 @@ def test_memory_never_falls_with_context_or_sequences(model: str, tokens: int, m
         assert grown.peak_bytes >= found.peak_bytes
 
 
-def test_models_it_does_not_run_are_named() -> None:
-    assert any("no implementation" in warning for warning in sized("t5-base").warnings)
+@pytest.mark.parametrize(
+    "model", ["t5-base", "bart-base", "blip2-flan-t5-xl", "rwkv-4-169m-pile", "llama-3.2-11b-vision-instruct"]
+)
+def test_a_model_it_does_not_run_fits_nothing(model: str) -> None:
+    found = sized(model, context_tokens=64, machine=h100())
+    assert found.refused is not None
+    assert "no implementation" in found.refused
+    assert found.fits is False
+
+
+@pytest.mark.parametrize("model", ["whisper-large-v3", "blip2-opt-2.7b", "bert-base-uncased"])
+def test_an_encoder_alone_or_of_sound_or_images_is_run(model: str) -> None:
+    found = sized(model, context_tokens=64, machine=h100())
+    assert found.refused is None
+    assert found.fits
 
 
 def test_a_bare_size_is_a_card() -> None:

@@ -138,3 +138,17 @@ def test_a_mark_cut_short_and_a_link_elsewhere(temporary: Path, tmp_path: Path) 
     assert left.running is None
     assert not folder.exists()
     assert (elsewhere / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("written", [b"", b'{"line":1}\n'])
+def test_answers_that_were_written_are_not_said_to_be_lost(temporary: Path, tmp_path: Path, written: bytes) -> None:
+    """A process that is killed while it answers many inputs."""
+    output = tmp_path / "answers.jsonl"
+    code = (
+        "import os, sys\nfrom fmkit.trial.workplace import workplace\n"
+        f"with workplace('gpt2', {str(output)!r}):\n open({str(output)!r}, 'wb').write({written!r})\n os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (sentence,) = told(remove_leftovers())
+    assert ("nothing of it was kept" in sentence) is (not written)
+    assert (f"its answers so far are in {output}" in sentence) is bool(written)

@@ -135,7 +135,14 @@ def test_a_server_that_refuses_stream_options() -> None:
 
 def test_options_that_make_no_sense() -> None:
     with StandIn() as server:
-        for options in ({"random_weights": True}, {"repeat": 0}, {"sequences": 0}, {"context": 1}, {"device": "rtx-0"}):
+        for options in (
+            {"random_weights": True},
+            {"offload": True},
+            {"repeat": 0},
+            {"sequences": 0},
+            {"context": 1},
+            {"device": "rtx-0"},
+        ):
             with pytest.raises(UsageError):
                 tried(server, **options)
     for address in (

@@ -119,7 +119,7 @@ def _running(command: list[str]) -> Iterator[str]:
                 process.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_real_llama_server_agrees_with_its_own_clock(llama_server: str) -> None:
     client = EndpointClient(parse_address(llama_server))
     before = _clock(llama_server)
@@ -131,7 +131,7 @@ def test_a_real_llama_server_agrees_with_its_own_clock(llama_server: str) -> Non
     assert one.decode_tokens_per_s == pytest.approx(64 / spent["tokens_predicted_seconds_total"], rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_whole_trial_of_a_real_llama_server(llama_server: str) -> None:
     result = try_model(engine=llama_server, context=512, sequences=2, repeat=1, checks=["deterministic", "tool-call"])
     assert result.server is not None

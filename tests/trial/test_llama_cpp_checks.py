@@ -60,7 +60,7 @@ def test_json_a_cut_answer_and_an_error() -> None:
     assert LlamaCppSpeaker(Server({"content": ""}), chat=True).count("x") == 21
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(find_spec("xllamacpp") is None, reason="xllamacpp is not installed (pip install xllamacpp, 34 MB)")
 def test_many_inputs_and_all_checks_on_a_real_file(tmp_path: Path) -> None:
     from fmkit.api.try_model import try_model  # noqa: PLC0415

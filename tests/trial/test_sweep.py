@@ -15,7 +15,7 @@ CELLS = (
 )
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma3"])
+@pytest.mark.parametrize("name", ["llama", pytest.param("gemma3", marks=pytest.mark.full)])
 def test_each_workload_as_if_it_were_alone(name: str) -> None:
     swept = trial(name, further=CELLS)
     assert len(swept.further) == len(CELLS)

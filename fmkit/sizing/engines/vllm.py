@@ -45,9 +45,10 @@ EXPERT_PAD = 256
 """In MXFP4 the inner width of an expert is rounded up to a multiple of this (gpt-oss: 2880 becomes 3072)."""
 
 NOT_RUN = (
-    "t5", "mt5", "umt5", "m2m_100", "marian", "pegasus", "rwkv", "rwkv5", "rwkv7", "deberta", "deberta-v2", "blip-2", "mllama",
+    "biogpt", "deberta", "deberta-v2", "instructblip", "mllama", "mpnet", "multi_modality", "rwkv", "rwkv5", "rwkv7", "wav2vec2",
 )  # fmt: skip
-"""Model types that vLLM 0.20 has no implementation of."""
+"""Model types that vLLM 0.20 does not run: neither in its registry (vllm/model_executor/models/registry.py) nor, by what
+transformers says of attention and processor, through transformers' own classes."""
 
 
 class Profile(NamedTuple):
@@ -113,8 +114,17 @@ class VllmWeights:
             prefill=(_profile_line(profile),) if profile.bytes else (),
             budget_fraction=options.utilisation,
             budget_option="gpu_memory_utilization",
-            warnings=(*_warnings(self.spec, machine), *self._layout_warnings),
+            warnings=(*_warnings(machine), *self._layout_warnings),
         )
+
+
+def why_not_run(spec: ModelSpec) -> str | None:
+    """Why vLLM does not load a model, whatever room there is: decoders that attend to an encoder of text went with its first engine."""
+    of_text = spec.cached_stack is not None and spec.stack("encoder") is not None
+    if spec.model_type not in NOT_RUN and not of_text:
+        return None
+    kind = f"{spec.model_type} models with an encoder of text" if of_text else f"{spec.model_type} models"
+    return f"vLLM has no implementation of {kind}; the figures are arithmetic only"
 
 
 def as_loaded(spec: ModelSpec, layout: Layout) -> ModelSpec:
@@ -268,10 +278,8 @@ def _graph_lines(options: Options, machine: Machine | None) -> tuple[MemoryLine,
     )
 
 
-def _warnings(spec: ModelSpec, machine: Machine | None) -> tuple[str, ...]:
+def _warnings(machine: Machine | None) -> tuple[str, ...]:
     warnings = []
-    if spec.model_type in NOT_RUN:
-        warnings.append(f"vLLM has no implementation of {spec.model_type} models: the figures are arithmetic only")
     device = machine.device if machine is not None else None
     if is_cpu(machine):
         warnings.append("vLLM is sized as on a GPU; its CPU backend takes its cache from VLLM_CPU_KVCACHE_SPACE")

@@ -13,7 +13,7 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.sizing.engines.plan import DevicePlan, Placement
-from fmkit.sizing.engines.vllm import VllmModel, VllmWeights, rank_runtime_line
+from fmkit.sizing.engines.vllm import VllmModel, VllmWeights, rank_runtime_line, why_not_run
 from fmkit.sizing.parallel import rank_spec
 from fmkit.sizing.stages import Stage, split_stack, stage_spec, stages_of, vllm_stages
 from fmkit.units import ceil_div
@@ -50,6 +50,7 @@ def place(whole: VllmWeights, workload: Workload, machine: Machine | None) -> Pl
         pipeline_parallel=pipeline,
         expert_parallel=expert,
         warnings=_warnings(spec, workload, machine, copies, ranks * pipeline),
+        refused=why_not_run(spec),
     )
 
 

@@ -25,6 +25,7 @@ from fmkit.trial.engines.llama_cpp_log import (
     LAST_WORDS,
     LoggedBuffers,
     captured_log,
+    host_weight_bytes,
     load_error,
     logged_buffers,
     threads_in,
@@ -74,6 +75,7 @@ class LlamaCppEngine:
         self._library: Any = xllamacpp
         self._server: Any = None
         self._buffers: LoggedBuffers | None = None
+        self._beside_bytes = 0
         self._seen: Evidence | None = None
         self._gpus = [each["description"] for each in self._library.get_device_info() if "GPU" in each["type"].name]
         self.device = ", ".join(self._gpus) if request.device == "cuda" else "CPU"
@@ -102,7 +104,8 @@ class LlamaCppEngine:
                 raise load_error(log.text_with(LAST_WORDS)) from None
             text = log.text_with(LAST_BUFFER)
         on_cpu = self.request.device == "cpu"
-        self._buffers = logged_buffers(text, on_host=on_cpu)
+        self._buffers = logged_buffers(text, on_host=on_cpu, layers=self.request.gpu_layers)
+        self._beside_bytes = 0 if on_cpu else host_weight_bytes(text)
         if on_cpu:
             self.device = f"CPU, {threads_in(text) or 'unknown'} threads"
 
@@ -193,7 +196,11 @@ class LlamaCppEngine:
     def buffers(self) -> dict[str, int]:
         """The buffers as parts of a trial's memory."""
         found = self._found
-        on_device = {"reserved_peak_bytes": found.total_bytes} if self.request.device == "cuda" else {}
+        on_device = (
+            {"reserved_peak_bytes": found.total_bytes, "weights_in_host_bytes": self._beside_bytes}
+            if self.request.device == "cuda"
+            else {}
+        )
         return {"weights": found.weights_bytes, "prefill_peak_bytes": found.total_bytes, **on_device}
 
     @property
@@ -209,7 +216,7 @@ class LlamaCppEngine:
         return self._buffers
 
     def settings(self, path: str) -> Any:  # noqa: ANN401
-        """What the estimate assumes: whole layers on the device or none, no caches of old prompts beside the buffers."""
+        """What the estimate assumes: the layers asked for on the device, no caches of old prompts beside the buffers."""
         request = self.request
         if request.context_tokens * request.sequences < LEAST_TOKENS:
             raise UsageError(f"llama.cpp does not start with a context of less than {LEAST_TOKENS} tokens")
@@ -217,7 +224,8 @@ class LlamaCppEngine:
         settings.model.path = path
         settings.n_ctx = request.context_tokens * request.sequences
         settings.n_parallel = request.sequences
-        settings.n_gpu_layers = ALL_LAYERS if request.device == "cuda" else 0
+        on_device = ALL_LAYERS if request.gpu_layers is None else request.gpu_layers
+        settings.n_gpu_layers = on_device if request.device == "cuda" else 0
         settings.fit_params = False  # else it changes what does not fit
         settings.warmup = False
         settings.cache_ram_mib = 0

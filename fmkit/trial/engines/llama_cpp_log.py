@@ -85,10 +85,11 @@ def captured_log() -> Iterator[CapturedLog]:
         os.close(kept)
 
 
-def logged_buffers(text: str, *, on_host: bool) -> LoggedBuffers:
-    """The buffers that a whole log lists: of the devices or, with `on_host`, of main memory.
+def logged_buffers(text: str, *, on_host: bool, layers: int | None = None) -> LoggedBuffers:
+    """The buffers that a whole log lists: of the devices, which have so many `layers`, or, with `on_host`, of main memory.
 
-    Raises TrialFailedError where the log has no line for weights or compute buffers: nothing was measured then.
+    Raises TrialFailedError where the log has no line for weights or compute buffers: nothing was measured then. A device that was given
+    no layers has no weights.
     """
     log = llama_cpp.read(lines_of(text))
 
@@ -102,10 +103,16 @@ def logged_buffers(text: str, *, on_host: bool) -> LoggedBuffers:
         cache_bytes=bytes_of("cache", "state"),
         compute_bytes=bytes_of("activations", "outputs"),
     )
-    if not found.weights_bytes or not found.compute_bytes:
+    if not found.compute_bytes or (not found.weights_bytes and layers != 0):
         where = "in main memory" if on_host else "on the device"
         raise TrialFailedError(f"llama.cpp printed no buffers {where}: its memory can't be measured")
     return found
+
+
+def host_weight_bytes(text: str) -> int:
+    """Weights that a whole log lists in main memory."""
+    figures = llama_cpp.read(lines_of(text)).figures
+    return sum(each.bytes for each in figures if each.part == "weights" and llama_cpp.is_host(each.device))
 
 
 def threads_in(text: str) -> int | None:
