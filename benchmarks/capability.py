@@ -1,4 +1,4 @@
-"""How well missing scores are estimated: python -m benchmarks.capability [--json FILE].
+"""How well missing scores are estimated: python -m benchmarks.capability [--write].
 
 Every score of the catalog that the capability model has constants for is predicted once without it, in three ways
 (benchmarks/abilities/validation.py), by the code that ships; the constants are fitted anew without what is held out. Errors are
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fmkit.selection.capability import VendorOffset
     from fmkit.selection.facts import Candidate
 
+RESULT = Path(__file__).resolve().parent / "results" / "capability.json"
 LEAST_IN_CLASS = 30
 LOW, HIGH = 0.65, 0.95
 HIDDEN_LEAST = 30
@@ -39,8 +40,8 @@ SIZES = ((3e9, "under 3B"), (15e9, "3B to 15B"), (80e9, "15B to 80B"), (float("i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    path = parser.parse_args().json
+    parser.add_argument("--write", action="store_true", help=f"write the figures to benchmarks/results/{RESULT.name}")
+    path = RESULT if parser.parse_args().write else None
     catalog = load_catalog()
     candidates = catalog.candidates()
     offsets = vendor_offsets(candidates)

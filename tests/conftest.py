@@ -45,6 +45,7 @@ def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled_catalog_
         "HF_ENDPOINT",
         "FMKIT_ENDPOINT_KEY",
         "OPENAI_API_KEY",
+        "FMKIT_CATALOG",
         "FMKIT_DEBUG",
         "FORCE_COLOR",
         "CLICOLOR_FORCE",

@@ -53,7 +53,7 @@ def parts_of(
     if log.engine == "vllm":
         room = _room(log, rank, estimate, workload) if card_known else ()
         return [*_vllm(log, rank, estimate, workload), *room]
-    return list(_sglang(log, rank, estimate, workload))
+    return list(_sglang(log, rank, estimate))
 
 
 def _line_bytes(estimate: MemoryEstimate, *starts: str) -> int:
@@ -123,9 +123,8 @@ def _reason(estimate: MemoryEstimate, start: str) -> str:
     return next((line.reason for line in estimate.lines if line.part.startswith(start)), "")
 
 
-def _sglang(log: StartupLog, rank: ModelSpec, estimate: MemoryEstimate, workload: Workload) -> Iterator[Predicted]:
+def _sglang(log: StartupLog, rank: ModelSpec, estimate: MemoryEstimate) -> Iterator[Predicted]:
     """Per device: weights, and the bytes of the tokens that each pool holds. fmkit has no further rules for SGLang."""
-    del workload
     weights = log.most("weights")
     if weights is not None:
         size = _of_rank(estimate, _line_bytes(estimate, "weights") - _line_bytes(estimate, "weights: rotary table"))

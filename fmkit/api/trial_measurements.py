@@ -39,7 +39,8 @@ LATENCY_COLUMNS = (*ABOUT, "measures", "prefill_tok_s", "ttft_ms", "decode_tok_s
 def memory_csv(trials: Sequence[TrialResult]) -> str:
     """Two rows for a trial: its tensors by part, and the peak of its process.
 
-    Left out are trials whose memory is unknown (at a server), and of models cut short, which have no name of their own.
+    Left out are trials whose memory is unknown (at a server), of models divided or off-loaded, and of those cut short, which have no name
+    of their own.
     """
     return _csv(MEMORY_COLUMNS, (row for one in trials if one.measured and _is_whole(one) for row in _memory(one)))
 
@@ -58,7 +59,10 @@ def _csv(columns: Sequence[str], rows: Iterable[dict[str, object]]) -> str:
 
 
 def _is_whole(trial: TrialResult) -> bool:
-    return not trial.workload.get("layers") and (trial.workload.get("tensor_parallel") or 1) == 1
+    """Whether all of the model was in one place: the columns have none for a cut, a division, or what lay elsewhere."""
+    work = trial.workload
+    cut = work.get("layers") or (work.get("tensor_parallel") or 1) != 1
+    return not cut and not work.get("offload") and work.get("gpu_layers") is None
 
 
 def _about(trial: TrialResult) -> dict[str, object]:

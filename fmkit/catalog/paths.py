@@ -112,7 +112,11 @@ def source_files(source: Path) -> list[Path]:
         for entry in entries:
             if entry.is_dir():
                 with os.scandir(entry.path) as inside:
-                    found += [below.path for below in inside if below.name.endswith((".yaml", ".csv", ".json"))]
+                    found += [
+                        below.path
+                        for below in inside
+                        if below.name.endswith((".yaml", ".csv", ".json")) and below.is_file()
+                    ]
             elif entry.name == "VERSION" or entry.name.endswith(".yaml"):
                 found.append(entry.path)
     return [Path(name) for name in sorted(found)]

@@ -53,7 +53,7 @@ def read_yaml(path: Path, name: str, kind: type[T], faults: list[Fault]) -> T | 
     """The file as a `kind`; faults are added to `faults` under `name`, and None is returned."""
     try:
         loader = StrictLoader(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         faults.append(Fault(name, "$", f"not readable as UTF-8 text: {error}"))
         return None
     try:

@@ -91,6 +91,8 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
     count = work.get("layers")
     layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
     weights = "random weights" if result.random_weights else "its own weights"
+    if work.get("gpu_layers") is not None:
+        weights = f"{weights}, gpu_layers={work['gpu_layers']}"
     encoder = f", encoder {format_tokens(work['encoder_tokens'])}" if work.get("encoder_tokens") else ""
     size = "" if sweep else f", {work['sequences']} x {format_tokens(work['context_tokens'])} tokens{encoder}"
     return (

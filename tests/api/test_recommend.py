@@ -291,7 +291,13 @@ def test_nobody_wins_by_not_being_tested(task: str) -> None:
             assert others > 0
             assert pick.parts.quality == quality.low
     tried = [pick for pick in result.picks if pick.quality.evidence and pick.rank is not None]
-    assert max(pick.quality.value or 0 for pick in tried) >= max(pick.quality.value or 0 for pick in result.picks if pick.rank)
+    guessed = [pick for pick in result.picks if not pick.quality.evidence and pick.rank is not None]
+    # ahead of one that was tried only if even its low end counts for more, or other parts of the score do
+    for one in guessed:
+        for other in (pick for pick in tried if (pick.rank or 0) > (one.rank or 0) and one.model not in pick.tied_with):
+            parts = [(getattr(one.parts, n), getattr(other.parts, n)) for n in ("latency", "memory", "licence", "cost")]
+            better = any((a or 0) > (b or 0) for a, b in parts if a != b)
+            assert (one.quality.low or 0) > (other.parts.quality or 0) or better, (one.model, other.model)
     assert result.views.best in {pick.model for pick in tried}
 
 

@@ -12,6 +12,7 @@ from fmkit.catalog.capability import read_capability, unknown_benchmarks
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.load import load_catalog
 from fmkit.catalog.paths import source_folder
+from fmkit.catalog.schema import ScoreRow
 from fmkit.selection.capability import BASES, NO_FIT, abilities, item_for
 from fmkit.selection.score_items import area_of, item_of
 
@@ -75,7 +76,9 @@ def test_faults_are_named_with_their_line(tmp_path: Path) -> None:
 
 def test_constants_of_a_benchmark_that_is_gone_are_a_fault() -> None:
     fit = load_catalog().capability
-    scores = {item.benchmark: [] for item in fit.items if item.benchmark != "mmlu-pro"}
+    scores: dict[str, list[tuple[int, ScoreRow]]] = {
+        item.benchmark: [] for item in fit.items if item.benchmark != "mmlu-pro"
+    }
     (fault,) = unknown_benchmarks(fit, scores)
     assert "mmlu-pro" in fault.message
     assert "benchmarks.fit_capability" in fault.message

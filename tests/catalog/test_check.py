@@ -101,7 +101,7 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "name of two licences": ("licences.yaml", "name: BSD 3-Clause License", "name: MIT-License", None, "$.licences.bsd-3-clause.name", "is the name of 'mit' too"),
     "score twice": (_SCORES, "\nbaichuan2-7b-base,5-shot,", "\nbaichuan2-7b-base,5-shot,55,%,somebody,2023-12-01,other-vendor,\nbaichuan2-7b-base,5-shot,", None, "line 4", "has a score of this variant and reporter already"),
     "stale price": (_OPENAI, 'price_date: "2026-11-16"', 'price_date: "2023-11-16"', None, "$.models.gpt-4o.price_date", "is stale"),
-    "fit of other measurements": ("speed/fit.yaml", "\nrows: ", '\nmeasurements: "0123456789abcdef"\nrows: ', None, "$.measurements", "have changed since the fit"),
+    "fit of other measurements": ("speed/fit.yaml", '\nmeasurements: "', '\nmeasurements: "0', None, "$.measurements", "have changed since the fit"),
     "example of a size": ("sizes.yaml", "example: qwen3-32b", "example: qwen3-33b", None, "$.sizes.20b-40b.example", "no model 'qwen3-33b'"),
     "size of nothing": ("sizes.yaml", "    from_params: 45000000000\n", "", None, "$.sizes.50b-80b", "give from_params and example"),
     "catalog's date": ("VERSION", "2026-11-28", "soon", None, "$", "'soon' is no date"),

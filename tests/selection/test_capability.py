@@ -47,7 +47,8 @@ def made_up_fit(**changes: Any) -> CapabilityFit:
             )
         },
     }  # fmt: skip
-    return CapabilityFit(**({"date": "", "scores": 90, "models": 30, "offsets": {}, "spreads": {}} | facts | changes))
+    base: dict[str, Any] = {"date": "", "scores": 90, "models": 30, "offsets": {}, "spreads": {}}
+    return CapabilityFit(**(base | facts | changes))
 
 
 def test_abilities_are_those_of_the_joint_distribution(build: Any) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import resource
 import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fmkit.api import trial_run
+from fmkit.api.resolve import resolve_machine
 from fmkit.api.trial_measurements import memory_csv
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_result import predicted_parts
+from fmkit.api.trial_run import TrialOptions, plan_trial
 from fmkit.api.try_model import try_model, try_sweep
+from fmkit.catalog.load import load_catalog
 from fmkit.errors import (
     DoesNotFitError,
     ExitCode,
@@ -26,12 +32,16 @@ from fmkit.errors import (
     UsageError,
 )
 from fmkit.results.trial import TrialResult
-from fmkit.trial.engines.llama_cpp_log import load_error, logged_buffers, threads_in
+from fmkit.trial.engines.llama_cpp import LlamaCppEngine
+from fmkit.trial.engines.llama_cpp_log import host_weight_bytes, load_error, logged_buffers, threads_in
 from fmkit.trial.request import TrialRequest
 from fmkit.trial.runner import run_in_child
 from fmkit.units import GIB, MIB
 from tests.gguf_file import write_model
 from tests.trial.gguf_models import VOCAB, small_spec, write_running_model
+
+if TYPE_CHECKING:
+    from fmkit.api.trial_run import Plan
 
 SMOLLM = "HuggingFaceTB--SmolLM2-135M-Instruct"
 QWEN = "Qwen--Qwen3-0.6B"
@@ -271,3 +281,76 @@ def test_what_a_failed_load_means(line: str, kind: type[Exception], words: str) 
     error = load_error(f"0.0 I loading\n{line}\n")
     assert type(error) is kind
     assert words in str(error)
+
+
+def test_weights_beside_the_device() -> None:
+    assert host_weight_bytes(LOG) / MIB == pytest.approx(85.77)
+    bare = LOG.replace("CUDA0 model", "CPU model")
+    assert logged_buffers(bare, on_host=False, layers=0).weights_bytes == 0
+    assert host_weight_bytes(bare) / MIB == pytest.approx(85.77 + 56.95)
+
+
+class Library:
+    """Stands in for an xllamacpp that was built for a GPU."""
+
+    class CommonParams:
+        def __init__(self) -> None:
+            self.model = SimpleNamespace()
+
+    @staticmethod
+    def get_device_info() -> list[dict[str, Any]]:
+        return [{"description": "a card", "type": SimpleNamespace(name="GPU")}]
+
+
+@pytest.mark.parametrize(("layers", "given"), [(None, -2), (3, 3), (0, 0)])
+def test_layers_asked_for_reach_the_library(monkeypatch: pytest.MonkeyPatch, layers: int | None, given: int) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", Library)
+    config = {"vocab_size": VOCAB, "chat_template": False}
+    asked = TrialRequest(
+        model="m", kind="decoder", config=config, dtype="Q8_0", context_tokens=256, engine="llama.cpp",
+        device="cuda", gpu_layers=layers, folder="m.gguf",
+    )  # fmt: skip
+    assert LlamaCppEngine(asked).settings("m.gguf").n_gpu_layers == given
+
+
+def planned(path: Path, monkeypatch: pytest.MonkeyPatch, *setting: str, device: str = "cuda") -> Plan:
+    catalog = load_catalog()
+    card = resolve_machine("rtx-4090", None, catalog, memory_beside=True)
+    monkeypatch.setattr(trial_run, "machine_for", lambda *_: (card, device))
+    return plan_trial(str(path), None, (256,), (1,), TrialOptions(engine="llama.cpp", engine_option=setting or None))
+
+
+def test_layers_off_the_gpu_are_planned_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six equal layers two, and the output: a third of the cache, and what is not on the card is beside it."""
+    path = tmp_path / "m.gguf"
+    write_model(path, small_spec(SMOLLM), "Q8_0")
+    whole, part, none = (
+        predicted_parts(planned(path, monkeypatch, *asked).estimates[0])
+        for asked in ((), ("gpu_layers=3",), ("gpu_layers=0",))
+    )
+    assert part["cache"] * 3 == whole["cache"]
+    assert none["weights"] == none["cache"] == 0
+    assert part["weights"] + part["weights_in_host_bytes"] == whole["weights"] + whole["weights_in_host_bytes"]
+    assert none["weights_in_host_bytes"] == whole["weights"]  # the tied matrix serves both ends where they are in one place
+
+
+@pytest.mark.parametrize(
+    ("setting", "device", "words"),
+    [
+        ("gpu_layers=3", "cpu", "without a GPU"), ("gpu_layers=auto", "cuda", "name a number"), ("ubatch=64", "cuda", "not ubatch"),
+        ("gpu_layers", "cuda", "KEY=VALUE"), ("gpu_layers=-7", "cuda", "gpu_layers"),
+    ],
+)  # fmt: skip
+def test_settings_no_trial_can_have(
+    setting: str, device: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.gguf"
+    write_model(path, small_spec(SMOLLM), "Q8_0")
+    with pytest.raises(UsageError) as caught:
+        planned(path, monkeypatch, setting, device=device)
+    assert words in f"{caught.value.message} {caught.value.where}"
+
+
+def test_transformers_has_no_such_settings() -> None:
+    with pytest.raises(UsageError, match="for GGUF files"):
+        try_model("gpt2", random_weights=True, engine_option="gpu_layers=3")
