@@ -125,6 +125,7 @@ def test_the_embedded_model_goes_by_its_name_in_a_refusal(child: Child, monkeypa
         try_model()
     assert caught.value.where == EMBEDDED
     assert caught.value.next_command == f"fmkit vram {MODEL_PATH} --fit"  # vram knows it by its folder alone
+    assert child.request is None
 
 
 def test_what_the_refusal_suggests_fits(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:

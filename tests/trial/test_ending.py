@@ -152,3 +152,4 @@ def test_answers_that_were_written_are_not_said_to_be_lost(temporary: Path, tmp_
     (sentence,) = told(remove_leftovers())
     assert ("nothing of it was kept" in sentence) is (not written)
     assert (f"its answers so far are in {output}" in sentence) is bool(written)
+    assert list(temporary.iterdir()) == []
