@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_sweep
 from fmkit.errors import FmkitError
 from fmkit.results.trial import TrialResult

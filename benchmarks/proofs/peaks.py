@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from benchmarks.proofs.proof import Aim, Proof, Table, quantile
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_sweep
 from fmkit.errors import FmkitError
 from fmkit.units import format_bytes

@@ -13,7 +13,8 @@ from fmkit.trial.runner import run_in_child
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
-    from fmkit.api.trial_run import Plan, TrialOptions
+    from fmkit.api.trial_options import TrialOptions
+    from fmkit.api.trial_run import Plan
     from fmkit.trial.request import TrialRequest
     from fmkit.trial.workplace import Workplace
 

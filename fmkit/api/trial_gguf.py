@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmkit.api.resolve import ResolvedModel
-    from fmkit.api.trial_run import TrialOptions
+    from fmkit.api.trial_options import TrialOptions
     from fmkit.catalog.load import Catalog
     from fmkit.model.spec import ModelSpec
     from fmkit.trial.request import TorchDevice

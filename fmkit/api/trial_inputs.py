@@ -22,7 +22,7 @@ from fmkit.trial.many import answered_before
 from fmkit.units import MIB
 
 if TYPE_CHECKING:
-    from fmkit.api.trial_run import TrialOptions
+    from fmkit.api.trial_options import TrialOptions
 
 TAKES = {
     "clip": (*IMAGE_SUFFIXES, *TEXT_SUFFIXES),

@@ -8,7 +8,7 @@ from fmkit.errors import UsageError
 from fmkit.units import parse_size
 
 if TYPE_CHECKING:
-    from fmkit.api.trial_run import TrialOptions
+    from fmkit.api.trial_options import TrialOptions
     from fmkit.results.vram import Estimate
 
 MAX_MEMORY = "--max-memory"

@@ -8,7 +8,8 @@ from fmkit.trial.supervision import DEADLINE_S
 from fmkit.units import format_bytes, format_seconds, format_tokens
 
 if TYPE_CHECKING:
-    from fmkit.api.trial_run import Plan, TrialOptions
+    from fmkit.api.trial_options import TrialOptions
+    from fmkit.api.trial_run import Plan
 
 PREDICTIONS = 10
 """So many times the predicted time to the first token: memory is counted in a slower pass, and times are taken repeatedly."""

@@ -18,7 +18,7 @@ from fmkit.trial.request import Cell, CellOutcome, Ranks, TrialFailure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fmkit.api.trial_run import TrialOptions
+    from fmkit.api.trial_options import TrialOptions
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
     from fmkit.model.precision import Layout

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fmkit.results.vram import Estimate
     from fmkit.trial.request import CellOutcome, RankOutcome, TrialOutcome, TrialRequest
 
+
 def trial_result(
     resolved: ResolvedModel,
     request: TrialRequest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ from fmkit.api.trial_gguf import gguf_facts, require_gguf, settings_of, stored_o
 from fmkit.api.trial_inputs import check_inputs, check_resumption, input_fields
 from fmkit.api.trial_memory import explained, limit_of, limited, would_have_fitted
 from fmkit.api.trial_offload import off_loading, refuse_placement, room_of
+from fmkit.api.trial_options import TrialOptions, check_options
 from fmkit.api.trial_plan import patience_s, plan_lines
 from fmkit.api.trial_ranks import check_ranks, ranks_for, run_divided, shared, without_speed
 from fmkit.api.trial_refusal import refuse_if_too_large
 from fmkit.api.trial_request import (
-    Confirm,
     config_of,
     default_precision,
     quantiser_for,
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from fmkit.results.vram import Estimate
     from fmkit.sizing.estimate import Workload
 
-ENGINES = ("transformers", "llama.cpp")
 LIBRARIES = {
     "transformers": ("try", ("torch", "transformers", "accelerate", "safetensors")),
     "llama.cpp": ("llama-cpp", ("xllamacpp",)),
@@ -67,40 +66,7 @@ LIBRARIES = {
 """For each engine the extra that installs what it needs, and the libraries looked for."""
 
 DECODE_STEPS = 16
-MOST_REPEATS = 100
 EMBEDDED_PROMPT_WORDS = 16
-
-
-class TrialOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What does not change from one workload to the next: the long options of `fmkit try`."""
-
-    engine: str = "transformers"
-    device: str | None = None
-    input: str | None = None
-    prompt: str | None = None
-    output: str | None = None
-    output_tokens: int | None = None
-    transcript: str | None = None
-    reference: str | None = None
-    random_weights: bool = False
-    layers: int | None = None
-    checks: Sequence[str] | None = None
-    repeat: int = 3
-    yes: bool = False
-    keep: bool = True
-    trials: bool = True
-    offline: bool = False
-    timeout_s: float | None = None
-    limit_memory: str | int | None = None
-    offload: bool = False
-    max_memory: str | int | None = None
-    engine_option: str | Sequence[str] | None = None
-    tensor_parallel: int = 1
-    hosts: int = 1
-    host_rank: int = 0
-    rendezvous: str | None = None
-    confirm: Confirm | None = None
-    progress: Callable[[str], None] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +99,7 @@ def plan_trial(
     when the plan is run.
     """
     check_names(options.checks)
-    _check_options(options, model)
+    check_options(options, model)
     catalog = load_catalog()
     resolved = _resolved(model, catalog, offline=options.offline)
     _require_weights(resolved)
@@ -320,25 +286,6 @@ def _explained_failure(failure: TrialFailure, plan: Plan, index: int, limit_byte
 def _too_large(estimate: Estimate, machine: Machine) -> str:
     short = estimate.per_device_bytes - machine.usable_bytes
     return f"needs {format_bytes(estimate.per_device_bytes)}, {format_bytes(short)} more than there is; not run"
-
-
-def _check_options(options: TrialOptions, model: str | None) -> None:
-    engine, layers, repeat = options.engine, options.layers, options.repeat
-    if engine not in ENGINES:
-        raise UsageError.unknown("engine", engine, ENGINES, where="--engine")
-    if layers is not None and not options.random_weights:
-        raise UsageError(
-            "--layers cuts the model short, which makes sense with --random-weights only", where="--layers"
-        )
-    if layers is not None and layers < 1:
-        raise UsageError(f"can't build {layers} layers: write a whole number of at least 1", where="--layers")
-    fewest = 0 if engine == "transformers" else 1  # 0: memory alone
-    if not fewest <= repeat <= MOST_REPEATS:
-        raise UsageError(
-            f"can't repeat {repeat} times: write a whole number from {fewest} to {MOST_REPEATS}", where="--repeat"
-        )
-    if model is None and options.random_weights:
-        raise UsageError("name a model for --random-weights", where="MODEL", next_command="fmkit catalog list")
 
 
 def _check_layers(layers: int, resolved: ResolvedModel) -> None:

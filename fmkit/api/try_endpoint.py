@@ -13,8 +13,9 @@ from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.endpoint_prediction import estimate_beside, known_model, machine_behind, prediction_for
 from fmkit.api.endpoint_result import UNKNOWN, endpoint_result, notes_on
 from fmkit.api.trial_inputs import check_inputs, check_resumption, many_items
+from fmkit.api.trial_options import MOST_REPEATS
 from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS
-from fmkit.api.trial_run import MOST_REPEATS, kept
+from fmkit.api.trial_run import kept
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import NetworkNeededError, UsageError
 from fmkit.results.trial import TrialResult, Unmeasured
@@ -31,7 +32,7 @@ from fmkit.trial.request import TrialFailure
 from fmkit.units import KIB
 
 if TYPE_CHECKING:
-    from fmkit.api.trial_run import TrialOptions
+    from fmkit.api.trial_options import TrialOptions
     from fmkit.catalog.load import Catalog
 
 __all__ = ["is_address", "try_endpoint"]

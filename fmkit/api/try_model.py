@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
-from fmkit.api.trial_run import TrialOptions, plan_trial, run_plan
+from fmkit.api.trial_options import TrialOptions
+from fmkit.api.trial_run import plan_trial, run_plan
 from fmkit.api.try_endpoint import is_address, try_endpoint
 from fmkit.errors import DoesNotFitError, TrialFailedError
 from fmkit.results.trial import SweepResult, TrialResult, Unmeasured

@@ -18,7 +18,7 @@ from fmkit.api.sizing import ModelSizer, find_inverse, has_stored, layout_for
 from fmkit.api.training_options import TrainingOptions
 from fmkit.api.verdict import verdict
 from fmkit.api.vram_files import VariantSizer, chosen_labels, files_answer, stored_files
-from fmkit.api.vram_precisions import precision_notes, quality_losses
+from fmkit.api.vram_precisions import kept_as, precision_notes, quality_losses
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.results.vram import ApiFacts, MachineSummary, ModelSummary, VramResult
@@ -274,9 +274,10 @@ def engine_of_file(needed: str, asked: str) -> str:
 
 
 def _precisions(asked: Sequence[str], engine: str, catalog: Catalog, spec: ModelSpec) -> tuple[str, ...]:
-    """What was asked, else the default precisions, before them `stored` for weights that the repository keeps quantised."""
+    """What was asked, else the default precisions, before them what the repository's own quantisation is called in the engine."""
     layout_for(engine, "fp16", catalog)
-    default = ("stored", *DEFAULT_PRECISIONS) if has_stored(engine, catalog, spec) else DEFAULT_PRECISIONS
+    own = "stored" if has_stored(engine, catalog, spec) else kept_as(engine, catalog, spec)
+    default = (own, *DEFAULT_PRECISIONS) if own is not None else DEFAULT_PRECISIONS
     names = tuple(dict.fromkeys(precision_id(name, catalog) for name in asked or default))
     for name in names:
         layout_for(engine, name, catalog, spec)

@@ -31,9 +31,24 @@ def precision_notes(spec: ModelSpec, engine: str, layouts: Mapping[str, Layout],
         note = methods[method].note
         if note is not None:
             yield f"STORED: {note}"
+    elif (kept := kept_as(engine, catalog, spec)) is not None:
+        yield (
+            f"{engine}'s files of this model keep what is stored in {kept.upper()} as it is (--precision {kept}); "
+            "other precisions are those of weights unpacked to 16 bit before"
+        )
     elif method is not None and method not in methods and "stored" not in layouts:
         others = [name for name, found in catalog.engines.items() if method in found.stored_methods]
         yield f"{engine} does not load weights stored by {method}" + (f"; {', '.join(others)} does" if others else "")
+
+
+def kept_as(engine: str, catalog: Catalog, spec: ModelSpec) -> str | None:
+    """The precision of the engine's own files where they keep the repository's quantisation, which it does not load itself.
+
+    It is MXFP4 in GGUF: llama.cpp's conversion of gpt-oss repacks the blocks (`convert_hf_to_gguf.py`, ggml-org/llama.cpp#16756).
+    """
+    facts = catalog.engines[engine]
+    method = spec.stored.method if spec.stored is not None else None
+    return method if method in facts.layouts and method not in facts.stored_methods else None
 
 
 def _untouched(spec: ModelSpec, precision: str, layout: Layout) -> Iterator[str]:

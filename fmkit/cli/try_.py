@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmkit.api.trial_checks import list_checks
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_one, try_sweep
 from fmkit.cli.options import (
     JsonOption,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fmkit.api.trial_inputs import check_inputs, check_resumption, input_fields
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_model
 from fmkit.errors import FmkitError, UnsafeInputError, UsageError
 from fmkit.trial.many import answered_before

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from fmkit.api import trial_ranks, trial_run
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.trial_ranks import ranks_for, shared
-from fmkit.api.trial_run import TrialOptions, plan_trial
+from fmkit.api.trial_run import plan_trial
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.catalog.load import Catalog, load_catalog
 from fmkit.errors import FmkitError, TrialFailedError, UsageError

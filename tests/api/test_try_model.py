@@ -14,7 +14,7 @@ import pytest
 import fmkit
 from fmkit.api import trial_devices
 from fmkit.api import trial_run as api
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.errors import (
     DoesNotFitError,

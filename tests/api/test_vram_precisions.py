@@ -162,3 +162,15 @@ def test_every_file_type_with_a_rule_has_a_precision() -> None:
 def test_a_mix_made_by_hand_is_sized_from_its_file(name: str) -> None:
     with pytest.raises(UsageError, match=r"whose rule fmkit does not know.*size the \.gguf file itself"):
         vram("llama-3.1-8b", precision=name, engine="llama.cpp")
+
+
+@pytest.mark.parametrize(("model", "file_bytes"), [("gpt-oss-20b", 12.1e9), ("gpt-oss-120b", 63.4e9)])
+def test_gguf_files_of_gpt_oss_keep_its_experts(model: str, file_bytes: float) -> None:
+    """Sizes of the published MXFP4 files, as AlexsJones/llmfit#1059 gives them."""
+    found = vram(model, engine="llama.cpp", gpu="h100-sxm5-80gb", context=512)
+    first = found.estimates[0]
+    assert first.precision == "mxfp4"
+    assert first.host is not None
+    assert first.weights_bytes + first.host.weights_bytes == pytest.approx(file_bytes, rel=0.005)
+    assert any("keep what is stored in MXFP4" in note for note in found.warnings)
+    assert not any("does not load" in note for note in found.warnings)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.cli import try_
 from tests.cli.running import here
 from tests.report.test_trial import RESULT

@@ -155,6 +155,15 @@ def test_what_is_refused_is_short_of_nothing() -> None:
     assert "FP16 no - -" in " ".join(shown.split())
 
 
+def test_precisions_that_an_engine_does_not_load_are_named_with_the_reason() -> None:
+    refused = [
+        msgspec.structs.replace(estimate(name, 4096, 8), fits=False, refused="no kernel") for name in ("int8", "int4")
+    ]
+    result = msgspec.structs.replace(RESULT, estimates=(estimate("fp16", 4096, 8), *refused))
+    assert "note: INT8, INT4: no kernel" in text(result)
+    assert "note: INT8" not in text(msgspec.structs.replace(result, verdict="toy does not load: no kernel."))
+
+
 def test_what_is_impossible_neither_fits_nor_has_a_speed() -> None:
     impossible = estimate("fp16", 1 << 20, 2, fits=True, valid=False)
     shown = text(msgspec.structs.replace(RESULT, estimates=(impossible,), fit=None))

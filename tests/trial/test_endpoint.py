@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fmkit.api.trial_run import TrialOptions
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.cli.main import main
 from fmkit.errors import UsageError

@@ -18,8 +18,9 @@ import pytest
 from fmkit.api import trial_run
 from fmkit.api.resolve import resolve_machine
 from fmkit.api.trial_measurements import memory_csv
+from fmkit.api.trial_options import TrialOptions
 from fmkit.api.trial_result import predicted_parts
-from fmkit.api.trial_run import TrialOptions, plan_trial
+from fmkit.api.trial_run import plan_trial
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import (
@@ -331,7 +332,9 @@ def test_layers_off_the_gpu_are_planned_there(tmp_path: Path, monkeypatch: pytes
     assert part["cache"] * 3 == whole["cache"]
     assert none["weights"] == none["cache"] == 0
     assert part["weights"] + part["weights_in_host_bytes"] == whole["weights"] + whole["weights_in_host_bytes"]
-    assert none["weights_in_host_bytes"] == whole["weights"]  # the tied matrix serves both ends where they are in one place
+    assert (
+        none["weights_in_host_bytes"] == whole["weights"]
+    )  # the tied matrix serves both ends where they are in one place
 
 
 @pytest.mark.parametrize(
