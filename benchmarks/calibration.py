@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.proofs.proof import Table, quantile, text_table
 from fmkit.api.measure import measure_hardware
-from fmkit.api.trial_result import predicted_parts
 from fmkit.api.trial_options import TrialOptions
+from fmkit.api.trial_result import predicted_parts
 from fmkit.api.trial_run import plan_trial
 from fmkit.api.try_model import try_one
 from fmkit.units import format_bytes

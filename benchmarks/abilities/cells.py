@@ -97,7 +97,7 @@ def kin(candidates: dict[str, Candidate]) -> dict[str, str]:
 
     by_hub = {c.hub_id: c for c in candidates.values() if c.hub_id}
     for candidate in candidates.values():
-        base = candidates.get(candidate.base_model or "") or by_hub.get(candidate.base_model)
+        base = candidates.get(candidate.base_model or "") or by_hub.get(candidate.base_model or "")
         if base is not None:
             one, other = sorted((root(candidate.family), root(base.family)))
             leader[other] = one

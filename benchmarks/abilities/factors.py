@@ -104,7 +104,7 @@ class Fit:
                 precision[own, own] += evidence + own_inverse
                 pull[:k] += push
                 pull[own] += push
-            covariance = np.linalg.inv(precision)
+            covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
             deviation = covariance @ pull
             families.append((deviation, covariance, names))
             for n, name in enumerate(names, start=1):
@@ -146,7 +146,7 @@ class Fit:
             target = np.array([means[name] for name in names])
             left += design.T @ block @ design / len(self._models)
             right += design.T @ block @ target / len(self._models)
-        self.coefficients = np.linalg.solve(left, right)
+        self.coefficients = np.asarray(np.linalg.solve(left, right), dtype=np.float64)
 
     def _maximise_items(self, means: dict[str, Floats], covariances: dict[str, Floats]) -> None:
         k = self.factors

@@ -15,7 +15,7 @@ import yaml
 
 from fmkit.catalog.schema import ApiFile, ConfigRow, FamilyFile, LicenceFile, ModelEntry, TaskFile
 from fmkit.selection.facts import Task
-from fmkit.selection.quality import matches
+from fmkit.selection.score_items import matches
 
 CATALOG = Path(__file__).parents[2] / "catalog"
 SCORE_COLUMNS = ["model", "variant", "score", "unit", "source", "source_date", "reported_by", "notes"]
