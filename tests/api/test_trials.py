@@ -123,7 +123,9 @@ def test_an_export_is_read_as_measurements(here: Path) -> None:
         workload={"context_tokens": 512, "sequences": 2, "dtype": "bfloat16"},
         machine={"name": "NVIDIA H100 80GB HBM3", "device_id": "h100-sxm5-80gb", "count": 1},
     )
-    text = memory_csv([trial, msgspec.structs.replace(trial, workload={**trial.workload, "layers": 2})])
+    elsewhere = ({"layers": 2}, {"offload": True}, {"gpu_layers": 0}, {"tensor_parallel": 2})
+    others = [msgspec.structs.replace(trial, workload={**trial.workload, **one}) for one in elsewhere]
+    text = memory_csv([trial, *others])
     (row,) = csv.DictReader(StringIO(text))
     assert (row["quant"], row["accelerator_id"], row["batch"]) == ("BF16", "h100-sxm5-80gb", "2")
     file = here / "rows.csv"
