@@ -42,6 +42,8 @@ def print_trial(result: TrialResult, console: Console) -> None:
     print_ranks(result, console)
     if result.unaccounted_bytes is not None:
         say(console, unaccounted(result.unaccounted_bytes))
+    if held := resident(result.measured):
+        say(console, held)
     if result.memory_limit is not None:
         say(console, limit_line(result.memory_limit))
     console.print()
@@ -99,6 +101,14 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
         f"{work['task']}{size}, {weights}{layers}, {work['dtype']}; {result.engine.name} {result.engine.version} on {result.machine['name']} "
         f"({result.machine['device']})"
     )
+
+
+def resident(measured: dict[str, int]) -> str:
+    """What the process held in main memory after its last step: its own pages and those of files; empty where nobody says."""
+    own, of_files = measured.get("resident_anonymous_bytes"), measured.get("resident_file_bytes")
+    if own is None or of_files is None:
+        return ""
+    return f"resident after decoding: {format_bytes(own)} anonymous, {format_bytes(of_files)} of files"
 
 
 def unaccounted(missed_bytes: int) -> str:
@@ -207,12 +217,15 @@ def with_deviation(sample: Sample, show: Callable[[float], str] | None = None) -
     >>> from fmkit.results.trial import Sample
     >>> with_deviation(Sample(mean=61.2, sd=1.4, n=3)), with_deviation(Sample(mean=61.2, sd=0.0, n=1))
     ('61 +- 1.4 (n = 3)', '61 (n = 1)')
+    >>> with_deviation(Sample(mean=61.2, sd=9.4, n=7, outliers=1))
+    '61 +- 9.4 (n = 7, 1 far off)'
     >>> with_deviation(Sample(mean=0.122, sd=0.0047, n=3), format_seconds)
     '122 ms +- 4.7 ms (n = 3)'
     """
     mean = format_rate(sample.mean) if show is None else show(sample.mean)
     deviation = f"{sample.sd:.2g}" if show is None else show(sample.sd)
-    return f"{mean} +- {deviation} (n = {sample.n})" if sample.n > 1 else f"{mean} (n = 1)"
+    far = f", {sample.outliers} far off" if sample.outliers else ""
+    return f"{mean} +- {deviation} (n = {sample.n}{far})" if sample.n > 1 else f"{mean} (n = 1)"
 
 
 def signed_percent(fraction: float) -> str:

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import msgspec
 
+FEWEST_FOR_OUTLIERS = 5
+FAR = 3.5
+
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A repeated measurement: mean, standard deviation and number of repeats."""
+    """A repeated measurement: mean, standard deviation and number of repeats, all of them; `outliers` of these lie far from the others."""
 
     mean: float
     sd: float
     n: int
+    outliers: int = 0
 
 
 def sample(values: Sequence[float]) -> Sample | None:
     """Mean and sample standard deviation (0 for a single value) of repeated measurements; None where there are none.
 
     >>> sample([1.0, 2.0, 3.0])
-    Sample(mean=2.0, sd=1.0, n=3)
+    Sample(mean=2.0, sd=1.0, n=3, outliers=0)
     """
     if not values:
         return None
     mean = sum(values) / len(values)
     spread = sum((value - mean) ** 2 for value in values)
-    return Sample(mean=mean, sd=(spread / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0, n=len(values))
+    deviation = (spread / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0
+    return Sample(mean=mean, sd=deviation, n=len(values), outliers=_outliers(values))
+
+
+def _outliers(values: Sequence[float]) -> int:
+    """How many lie far from the median, in units of the median deviation, where there are enough of them to say so.
+
+    Source: Iglewicz and Hoaglin 1993, modified z-score above 3.5: 0.6745 of the distance in median deviations.
+
+    >>> _outliers([1.0, 1.1, 0.9, 1.0, 9.0]), _outliers([1.0, 1.1, 9.0])
+    (1, 0)
+    """
+    if len(values) < FEWEST_FOR_OUTLIERS:
+        return 0
+    centre = median(values)
+    typical = median(abs(value - centre) for value in values)
+    return sum(0.6745 * abs(value - centre) > FAR * typical for value in values) if typical else 0
 
 
 class EngineVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +183,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `fmkit try` prints and stores.
 
     `predicted` and `measured` hold bytes by part: `weights`, `cache`, `activations`, `allocated_peak_bytes`, and for the
-    measured also `process_peak_bytes`; `error` is (predicted - measured) / measured by part; `unaccounted_bytes` the
+    measured also `process_peak_bytes`, and of main memory after the last step `resident_anonymous_bytes` and `resident_file_bytes`; `error` is (predicted - measured) / measured by part; `unaccounted_bytes` the
     part of the allocated peak that no prediction explains. Of a server (`server` is set) memory is known as far as it says; the
     rest is absent, and `unaccounted_bytes` None. `asked` is what `output` answers, shortened; `inputs` is there for a file of many.
 

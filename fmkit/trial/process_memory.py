@@ -27,6 +27,12 @@ def resident_bytes() -> int | None:
     return _status_bytes("VmRSS")
 
 
+def resident_split() -> tuple[int | None, int | None]:
+    """What is in memory now, in bytes: anonymous pages, and pages of files (libraries, mapped weights, shared memory)."""
+    files = [_status_bytes(key) for key in ("RssFile", "RssShmem")]
+    return _status_bytes("RssAnon"), None if None in files else sum(size for size in files if size is not None)
+
+
 def private_bytes() -> int | None:
     """Bytes of private memory that this process may write to, touched or not: what RLIMIT_DATA counts."""
     return _status_bytes("VmData")

@@ -168,8 +168,11 @@ class _Meter:
         enter("decode")
         measured |= self.engine.decode_memory()  # may forget the peak before its step
         peaks.append(process_memory.peak_bytes())
-        return by_part(measured) | self._process(
-            measured, max((peak for peak in peaks if peak is not None), default=None)
+        anonymous, of_files = process_memory.resident_split()
+        return (
+            by_part(measured)
+            | self._process(measured, max((peak for peak in peaks if peak is not None), default=None))
+            | _known({"resident_anonymous_bytes": anonymous, "resident_file_bytes": of_files})
         )
 
     def _process(self, measured: dict[str, int], seen: int | None) -> dict[str, int]:
