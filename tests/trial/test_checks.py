@@ -132,3 +132,10 @@ def test_names() -> None:
 
 def test_a_base_model_may_go_round_in_circles() -> None:
     assert judge("no-repetition-loop", tokens=[1, 2] * 20) is None
+
+
+def test_a_text_of_a_few_tokens_says_nothing_of_the_model() -> None:
+    few = TextScore(
+        nats=900.0, tokens=2, text_bytes=9, compressed_bits_per_byte=3.0, uniform_bits_per_byte=4.0, window_tokens=8, stride_tokens=4, text="x",
+    )  # fmt: skip
+    assert judge("perplexity", text_score=few) is None

@@ -158,7 +158,9 @@ def _mapped(
     found = infer(root, limits, host_limit, _tied(spec))
     spilled = 0 if offload is not None or machine is None else _spilled(root, [*limits[:-1], free[-1]], _tied(spec))
     used = sorted(place for place in set(found.places.values()) if isinstance(place, int)) or [0]
-    found = msgspec.structs.replace(found, first=used[0])  # where nothing fits on the first device, modules run on the next
+    found = msgspec.structs.replace(
+        found, first=used[0]
+    )  # where nothing fits on the first device, modules run on the next
     return Division(
         shares=_shares(whole, root, found, used),
         warnings=tuple(_warnings(devices, used, spilled)),

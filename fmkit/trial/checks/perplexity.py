@@ -12,6 +12,8 @@ from fmkit.trial.checks.held_out_text import CHANCE_SHARE
 from fmkit.trial.evidence import Evidence, TextScore
 
 NAME = "perplexity"
+FEWEST_TOKENS = 16
+"""A mean over fewer tokens says little of the model and much of the text: the first ones stand after nothing."""
 
 
 def judge(seen: Evidence) -> Check:
@@ -21,6 +23,10 @@ def judge(seen: Evidence) -> Check:
     score = seen.text_score
     if score is None:
         return not_applicable(NAME, "no text was scored")
+    if score.tokens < FEWEST_TOKENS:
+        return not_applicable(
+            NAME, f"{score.text} has {score.tokens} tokens to score, of {FEWEST_TOKENS} that it takes"
+        )
     limit_bits_per_byte = min(score.compressed_bits_per_byte, CHANCE_SHARE * score.uniform_bits_per_byte)
     limit = math.exp(limit_bits_per_byte * math.log(2) * score.text_bytes / score.tokens)
     value = perplexity(score)

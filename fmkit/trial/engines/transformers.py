@@ -84,7 +84,9 @@ class TransformersEngine:
         self.task = self._task.name
         self.device = devices.described(request.device)
         if request.device in devices.NEVER_RUN:
-            self.warnings.append(f"no trial of ours has run on {request.device}: what it reports was held against nothing yet")
+            self.warnings.append(
+                f"no trial of ours has run on {request.device}: what it reports was held against nothing yet"
+            )
 
     @property
     def loaded(self) -> Loaded:
@@ -129,7 +131,9 @@ class TransformersEngine:
         del tiny, small
         _collect(self.request.device)
         if self.request.device in devices.WITH_PEAKS:
-            self._workspace_bytes = devices.over_all(self.request.device, "memory_allocated")  # cuBLAS keeps its workspace
+            self._workspace_bytes = devices.over_all(
+                self.request.device, "memory_allocated"
+            )  # cuBLAS keeps its workspace
 
     def load(self) -> None:
         """Random weights in place, or a folder's safetensors files."""
@@ -215,7 +219,9 @@ class TransformersEngine:
         _collect(self.request.device)
         return found
 
-    def _watching(self, weights: list[Any], ignored: Iterable[Any]) -> AbstractContextManager[LiveStorages | AllocatorPeak]:
+    def _watching(
+        self, weights: list[Any], ignored: Iterable[Any]
+    ) -> AbstractContextManager[LiveStorages | AllocatorPeak]:
         return watching(weights, ignored, device=self.request.device, workspace_bytes=self._workspace_bytes)
 
     def timing(self) -> Timing:
