@@ -10,7 +10,7 @@ from fmkit.report.trial_ranks import print_ranks
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -40,12 +40,8 @@ def print_trial(result: TrialResult, console: Console) -> None:
     console.print()
     _print_memory(result, console)
     print_ranks(result, console)
-    if result.unaccounted_bytes is not None:
-        say(console, unaccounted(result.unaccounted_bytes))
-    if held := resident(result.measured):
-        say(console, held)
-    if result.memory_limit is not None:
-        say(console, limit_line(result.memory_limit))
+    for line in memory_lines(result):
+        say(console, line)
     console.print()
     for line in speed_lines(result):
         say(console, line)
@@ -109,6 +105,16 @@ def resident(measured: dict[str, int]) -> str:
     if own is None or of_files is None:
         return ""
     return f"resident after decoding: {format_bytes(own)} anonymous, {format_bytes(of_files)} of files"
+
+
+def memory_lines(result: TrialResult) -> Iterator[str]:
+    """What is said below the table of memory."""
+    if result.unaccounted_bytes is not None:
+        yield unaccounted(result.unaccounted_bytes)
+    if held := resident(result.measured):
+        yield held
+    if result.memory_limit is not None:
+        yield limit_line(result.memory_limit)
 
 
 def unaccounted(missed_bytes: int) -> str:
