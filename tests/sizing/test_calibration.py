@@ -75,7 +75,7 @@ def test_five_trials_make_other_models_more_exact(seed: int) -> None:
     after = median(errors(calibrated(elsewhere(), "cpu", kept, when="2026-11-28"), others))
     assert after < 0.6 * wrong
     unharmed = median(errors(calibrated(engine(), "cpu", kept, when="2026-11-28"), others))
-    assert unharmed < right + 0.015
+    assert unharmed < right + 0.03  # five draws may mislead a little where what is stated was right
 
 
 def test_one_outlier_hardly_moves_it() -> None:
