@@ -29,7 +29,7 @@ def started(command: Sequence[str], **environment: str) -> subprocess.Popen[str]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_heed_signals,
+        preexec_fn=_heed_signals,  # noqa: PLW1509  no thread runs yet
     )
 
 
