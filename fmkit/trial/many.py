@@ -219,7 +219,7 @@ def part_rates(records: Sequence[Record], count: Callable[[Record], int | None])
 
     >>> record = lambda seconds: Record(line=1, input="", model="", precision="", seconds=seconds, output_tokens=10)
     >>> part_rates([record(1.0), record(2.0), record(5.0)], lambda one: one.output_tokens)
-    Sample(mean=5.666666666666667, sd=4.041451884327381, n=3)
+    Sample(mean=5.666666666666667, sd=4.041451884327381, n=3, outliers=0)
     """
     timed = [(count(record) or 0, record.seconds) for record in records if record.seconds > 0]
     if not any(number for number, _ in timed):
