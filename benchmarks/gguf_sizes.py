@@ -19,7 +19,8 @@ from fmkit.machine import Device, Machine
 from fmkit.model.architectures import read
 from fmkit.model.gguf_mix import mixed
 from fmkit.model.precision import Layout
-from fmkit.sizing.engines.llama_cpp_compute import compute_buffer
+from fmkit.sizing.engines.llama_cpp_cache import LlamaCppCache
+from fmkit.sizing.engines.llama_cpp_compute import ComputeBuffer
 from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.sizing.estimate import Workload
 from fmkit.units import GIB, MIB
@@ -81,7 +82,11 @@ def reported_buffers(file: str) -> list[Score]:
             workload = Workload(
                 context_tokens=int(row.get("context", 4096)), sequences=int(row.get("sequences", 1)), options=options
             )
-            predicted, _ = compute_buffer(load(row["config"]), workload, settings_from(options), on_cpu=True)
+            spec, settings = load(row["config"]), settings_from(options)
+            cache = LlamaCppCache(spec)
+            predicted, _ = ComputeBuffer(spec, cache, on_cpu=True).bytes(
+                cache.kept(workload, settings), workload, settings, devices=1
+            )
             error = predicted / (float(row["compute_mib"]) * MIB) - 1
             found.append(Score(f"{row['config']}, flash attention {row['flash_attention']}", "compute buffer", error))
     return found

@@ -45,9 +45,12 @@ def block(command: str) -> str:
 def labels(body: str) -> list[str]:
     """What each line is about: the plain words before its first figure or, in a line without one, before its colon.
 
-    True whatever was measured: names of processors, the model's own text and the rests of wrapped lines are left out.
+    True whatever was measured: names of processors, the model's own text, what else the machine was doing, and the rests of wrapped lines
+    are left out.
     """
-    outside_the_models_text = re.sub(r"^Output:\n(?:  .*\n|\n)*", "", body, flags=re.MULTILINE)
+    outside_the_models_text = re.sub(
+        r"^Output:\n(?:  .*\n|\n)*|^other programs used .*\n", "", body, flags=re.MULTILINE
+    )
     about = re.compile(r"([a-z][a-z :/-]*)[ ~<+-]*\d|([A-Za-z][a-z /-]*):")
     starts = (about.match(line.strip()) for line in outside_the_models_text.splitlines())
     return [" ".join((start[1] or start[2]).split()) for start in starts if start]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -75,11 +78,11 @@ def _snapshot(hub_id: str, folder: Path, size: int) -> LocalModel:
 
 
 def _bytes(folder: Path) -> int:
-    """Bytes of the regular files below, each once: snapshots are links to blobs."""
+    """Bytes of the regular files below, each once: snapshots are links to blobs. A download beside it may take files and folders away."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
-        except OSError:
-            continue
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                facts = os.lstat(os.path.join(parent, name))  # noqa: PTH118  a name of os.walk
+                total += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
     return total

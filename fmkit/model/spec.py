@@ -104,7 +104,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tower of blocks.
 
     `fixed_tokens` is its length where the input does not decide it (1500 for Whisper's encoder, patches + 1 for a
-    vision tower, 32 queries for a Q-Former); `implementation` the transformers model type whose code runs it, where
+    vision tower, 32 queries for a Q-Former); `tiles` how many such rows one image becomes, at the largest cut; `implementation` the transformers model type whose code runs it, where
     that is not the model's own (a Llama inside LLaVA). `order` is the number of the block that each layer is, where
     kinds alternate; empty where the blocks follow one another.
     """
@@ -113,6 +113,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hidden_dim: int
     blocks: tuple[Block, ...]
     fixed_tokens: int | None = None
+    tiles: int = 1
     max_tokens: int | None = None
     implementation: str | None = None
     order: tuple[int, ...] = ()

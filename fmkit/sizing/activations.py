@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.sizing.block_peaks import BlockPeaks
 from fmkit.sizing.drafts import Words
-from fmkit.sizing.forward import SOURCE, Moment, encoder_of, stack_tokens
+from fmkit.sizing.forward import SOURCE, Moment, encoder_of, stack_pass, stack_tokens
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
@@ -39,7 +39,7 @@ class Activations:
         reads `encoder_tokens`. `quantising_bytes` are what putting one layer's keys away takes, in the layer's attention.
         """
         moments = [
-            block.moment(tokens, run, quantising_bytes if stack.role == "decoder" else 0)
+            block.moment(tokens, stack_pass(self._spec, stack, run), quantising_bytes if stack.role == "decoder" else 0)
             for stack, blocks in self._stacks
             if (tokens := stack_tokens(self._spec, stack, run))
             for block in blocks
@@ -72,7 +72,7 @@ class Activations:
         """The most bytes of tokens x tokens matrices that attention holds at once, over all stacks; 0 where every call is fused."""
         return max(
             (
-                block.score_bytes(tokens, run)
+                block.score_bytes(tokens, stack_pass(self._spec, stack, run))
                 for stack, blocks in self._stacks
                 if (tokens := stack_tokens(self._spec, stack, run))
                 for block in blocks

@@ -71,7 +71,7 @@ def image_bytes(spec: ModelSpec, stack: Stack, kind: PassKind) -> int:
     vision = spec.stack("vision")
     if vision is None or vision is stack or vision.fixed_tokens is None:
         return 0
-    tower = vision.fixed_tokens * vision.hidden_dim * kind.element_bytes
+    tower = vision.fixed_tokens * vision.tiles * vision.hidden_dim * kind.element_bytes
     if spec.kind == "clip":
         return tower if stack.role == "encoder" else 0
     if stack.role != "decoder" or not spec.image_tokens:

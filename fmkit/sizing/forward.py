@@ -24,6 +24,10 @@ class PassKind(NamedTuple):
     attention: Attention
 
 
+TOWERS_OF_IMAGES = ("vision", "qformer")
+"""Stacks that run once for each tile of each image."""
+
+
 class Pass(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What all moments of one forward pass share: the work, the width of an element, and whether it runs on a CPU.
 
@@ -65,9 +69,9 @@ class Moment(NamedTuple):
 
 
 def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
-    """Tokens of one sequence that pass through a stack at once during prefill; 0 if the workload does not touch it."""
-    if stack.role in ("vision", "qformer"):
-        return (stack.fixed_tokens or 0) * images_per_sequence(spec, run.workload)
+    """Tokens of one row of the batch that pass through a stack during prefill; 0 if the workload does not touch it."""
+    if stack.role in TOWERS_OF_IMAGES:
+        return (stack.fixed_tokens or 0) if images_per_sequence(spec, run.workload) else 0
     if stack.fixed_tokens is not None:
         return stack.fixed_tokens
     if stack.role == "decoder":
@@ -77,6 +81,16 @@ def stack_tokens(spec: ModelSpec, stack: Stack, run: Pass) -> int:
         return run.encoder_tokens
     limit = stack.max_tokens or run.workload.context_tokens
     return min(limit, run.workload.context_tokens)
+
+
+def stack_pass(spec: ModelSpec, stack: Stack, run: Pass) -> Pass:
+    """The pass as a stack sees it: for a tower of images every tile of every image is a row of the batch."""
+    if stack.role not in TOWERS_OF_IMAGES:
+        return run
+    rows = run.sequences * stack.tiles * images_per_sequence(spec, run.workload)
+    if rows == run.sequences:
+        return run
+    return msgspec.structs.replace(run, workload=msgspec.structs.replace(run.workload, sequences=rows))
 
 
 def encoder_of(spec: ModelSpec) -> Stack | None:

@@ -71,7 +71,7 @@ def _passes(spec: ModelSpec, layout: Layout, reading: Reading) -> Iterator[Tower
         tokens = stack_tokens(spec, stack, reading)
         if tokens == 0:
             continue
-        runs = reading.sequences * (reading.images if stack.role in ("vision", "qformer") else 1)
+        runs = reading.sequences * (reading.images * stack.tiles if stack.role in ("vision", "qformer") else 1)
         memory_tokens = _memory_tokens(spec, stack, reading)
         yield TowerPass(
             role=stack.role,

@@ -45,14 +45,6 @@ class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
     copy_bytes_per_s: float
     host_to_device_bytes_per_s: float | None = None
 
-    def weight_bytes_per_s(self, dtype: str, tokens: int) -> float | None:
-        """Bytes of weights per second in `dtype` for `tokens` tokens at once; None where the type was not measured."""
-        return between(self.weight_bytes, dtype, tokens)
-
-    def operations_per_s(self, dtype: str, tokens: int) -> float | None:
-        """Floating-point operations per second of linear layers in `dtype` over `tokens` tokens."""
-        return between(self.operations, dtype, tokens)
-
     def attention_macs_per_s(self, dtype: str, tokens: int) -> float | None:
         """Multiply-adds per second of attention with `tokens` query tokens in `dtype`."""
         return between(self.attention_macs, dtype, tokens)

@@ -46,10 +46,3 @@ def missing_shards(folder: Path) -> list[str]:
     if outside:
         raise UnsafeInputError(f"the index names a file outside the folder: {outside[0]!r}", where=str(index))
     return sorted(name for name in names if not (folder / name).is_file())
-
-
-def has_all_weights(folder: Path) -> bool:
-    """Whether the folder holds the one weight file, or every file that its index names."""
-    if (folder / "model.safetensors").is_file():
-        return True
-    return (folder / INDEX).is_file() and not missing_shards(folder)

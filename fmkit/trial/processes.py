@@ -54,9 +54,10 @@ class ProcessFamily:
         while waiting:
             pid = waiting.pop()
             found.append(pid)
-            for children in (self._proc / str(pid) / "task").glob("*/children"):
-                with suppress(OSError, ValueError):  # it has ended
-                    waiting += [int(child) for child in children.read_text(encoding="ascii").split()]
+            with suppress(OSError):  # it has ended, also in the middle of listing its threads
+                for children in (self._proc / str(pid) / "task").glob("*/children"):
+                    with suppress(OSError, ValueError):
+                        waiting += [int(child) for child in children.read_text(encoding="ascii").split()]
         return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def downloading(tmp_path: Path) -> subprocess.Popen[str]:
 
 
 def parts(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "cache").rglob("*.incomplete"))
+    """Files of a download that are not whole; folders may come and go meanwhile, which rglob does not bear."""
+    walked = os.walk(tmp_path / "cache")
+    return [Path(parent) / name for parent, _, names in walked for name in names if name.endswith(".incomplete")]
 
 
 def check_it_goes_on(hub: StandIn, tmp_path: Path) -> None:

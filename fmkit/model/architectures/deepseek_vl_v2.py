@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit.model.architectures import timm_siglip
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.config import ConfigReader
@@ -30,7 +32,8 @@ def read(config: ConfigReader) -> ModelSpec:
     ratio = _projector(projector_config, tensors.at("projector.layers"), vision.hidden_dim, text.stack.hidden_dim)
     _separators(config, tensors, projector_config.size("n_embed", default=2048))
     head_tensors(tensors.at("language"), text)
-    tokens, note = _image_tokens(config, vision.fixed_tokens or 0, ratio)
+    tokens, tiles, note = _image_tokens(config, vision.fixed_tokens or 0, ratio)
+    vision = msgspec.structs.replace(vision, tiles=tiles)
     notes = (note,) if NOTE in text.notes else (NOTE, note)
     return multimodal_spec(config, tensors, text, (vision,), name=name, image_tokens=tokens, notes=notes)
 
@@ -57,14 +60,15 @@ def _separators(config: ConfigReader, tensors: Tensors, width: int) -> None:
     tensors.parameter("view_seperator", (width,), part="projector")
 
 
-def _image_tokens(config: ConfigReader, patches: int, ratio: int) -> tuple[int, str]:
-    """Tokens at the largest cut: an overview and n x m tiles of s x s tokens, one more at the end of each row, and one between.
+def _image_tokens(config: ConfigReader, patches: int, ratio: int) -> tuple[int, int, str]:
+    """Tokens and tiles at the largest cut: an overview and n x m tiles of s x s tokens, one more at the end of each row, and one between.
 
     s = ceil(27 / 2) = 14 for deepseek-vl2-tiny, whose largest cut is 9 x 1: 14 x 15 + 1 + 126 x 15 = 2,101.
     """
     side = ceil_div(round(patches**0.5), ratio)
     image = config.part("vision_config").size("image_size", default=384)
     cuts = config.pairs("candidate_resolutions") or ((image, image),)
-    tiles = [(max(1, height // image) * side, max(1, width // image) * side) for height, width in cuts]
-    largest = max(rows * (columns + 1) for rows, columns in tiles)
-    return side * (side + 1) + 1 + largest, "an image takes fewer tokens where its shape needs fewer tiles"
+    tiles = [(max(1, height // image), max(1, width // image)) for height, width in cuts]
+    largest = max(rows * side * (columns * side + 1) for rows, columns in tiles)
+    most = max(rows * columns for rows, columns in tiles)
+    return side * (side + 1) + 1 + largest, 1 + most, "an image takes fewer tokens where its shape needs fewer tiles"

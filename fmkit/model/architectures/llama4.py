@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.clip import patches
 from fmkit.model.architectures.decoder import (
@@ -50,6 +52,7 @@ def read(config: ConfigReader) -> ModelSpec:
     tensors.linear("multi_modal_projector.linear_1", text.stack.hidden_dim, features, part="projector")
     head_tensors(language, text)
     dtype, notes = config_dtype(config)
+    vision = msgspec.structs.replace(vision, tiles=MAX_TILES + 1)
     tokens = int(((vision.fixed_tokens or 1) - 1) * _shuffle(vision_config) ** 2)
     return ModelSpec(
         architecture=name,
@@ -62,7 +65,7 @@ def read(config: ConfigReader) -> ModelSpec:
         max_context_tokens=text.max_context_tokens,
         context_is_hard=False,
         tied_head=text.tied,
-        image_tokens=tokens * (MAX_TILES + 1),
+        image_tokens=tokens * vision.tiles,
         embedding_dim=text.stack.hidden_dim,
         notes=(*notes, f"an image of one tile takes {tokens} tokens; {MAX_TILES} tiles and the overview are counted"),
     )

@@ -48,7 +48,8 @@ def read(config: ConfigReader) -> ModelSpec:
         tensors.parameter("model.image_newline", (text.stack.hidden_dim,), part="projector")
     head_tensors(tensors, text)
     dtype, notes = config_dtype(config)
-    image_tokens, image_notes = _image_tokens(config, vision_config, vision)
+    image_tokens, tiles, image_notes = _image_tokens(config, vision_config, vision)
+    vision = msgspec.structs.replace(vision, tiles=tiles)
     return ModelSpec(
         architecture=name,
         model_type=str(config.model_type),
@@ -109,8 +110,8 @@ def _projector(config: ConfigReader, projector: Tensors, vision_dim: int, text_d
     projector.linear("linear_2", text_dim, text_dim, bias=bias, part="projector")
 
 
-def _image_tokens(config: ConfigReader, vision_config: ConfigReader, vision: Stack) -> tuple[int, tuple[str, ...]]:
-    """Tokens of one image: a token per patch; for LLaVA-NeXT also those of the tiles, at the largest cut.
+def _image_tokens(config: ConfigReader, vision_config: ConfigReader, vision: Stack) -> tuple[int, int, tuple[str, ...]]:
+    """Tokens of one image, the tiles it becomes, and a note: a token per patch; for LLaVA-NeXT also those of the tiles, at the largest cut.
 
     LLaVA-1.5: (336 / 14)^2 = 576. LLaVA-NeXT: 576 for the overview, and for a cut of n x m tiles 24n x 24m patches
     with one newline a row: 576 + 2304 + 48 = 2928 at 672 x 672 (arXiv:2310.03744, LLaVA-NeXT blog).
@@ -118,17 +119,18 @@ def _image_tokens(config: ConfigReader, vision_config: ConfigReader, vision: Sta
     full = config.optional_text("vision_feature_select_strategy") == "full"
     tokens = vision.fixed_tokens or 0
     if vision_config.model_type == PIXTRAL:
-        return tokens, (sized_note(tokens),)
+        return tokens, 1, (sized_note(tokens),)
     if vision_config.model_type != SIGLIP and not full:
         tokens -= 1
     if config.model_type != "llava_next":
-        return tokens, ()
+        return tokens, 1, ()
     size = vision_config.core("image_size", class_default=224)
     side = size // vision_config.core("patch_size", class_default=32)
     cuts = config.pairs("image_grid_pinpoints") or DEFAULT_GRIDS
     rows = [(height // size * side, width // size * side) for height, width in cuts]
     largest = max((high * wide + high for high, wide in rows), default=0)
-    return tokens + largest, ("an image takes fewer tokens where its shape needs fewer tiles",)
+    tiles = max((high * wide // side**2 for high, wide in rows), default=0)
+    return tokens + largest, 1 + tiles, ("an image takes fewer tokens where its shape needs fewer tiles",)
 
 
 def _original_notes(*, original: bool) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.decoder import head_tensors
 from fmkit.model.architectures.multimodal import checked_name, language_model, multimodal_spec
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec, Stack
 
 MODEL_TYPES = ("llava_onevision",)
+LARGEST_CUT = (2304, 2304)
+"""The largest of the default image_grid_pinpoints of LlavaOnevisionConfig, transformers 5.23."""
+
 DEFAULT_TILES = 9
 """Tiles beside the overview: the default "anyres_max_9" of LlavaOnevisionConfig, transformers 5.23."""
 
@@ -26,6 +31,7 @@ def read(config: ConfigReader) -> ModelSpec:
         raise config.unknown(f"image tower of type {str(vision_config.model_type)[:60]!r} is not understood")
     tensors = Tensors()
     vision = vision_tower(vision_config, tensors.at("model.vision_tower", part="vision"))
+    vision = msgspec.structs.replace(vision, tiles=_tiles(vision_config, config))
     text = language_model(config, tensors.at("model.language_model"), default_type="qwen2", tied=False)
     hidden = text.stack.hidden_dim
     tensors.parameter("model.image_newline", (hidden,), part="projector")
@@ -44,6 +50,16 @@ def read(config: ConfigReader) -> ModelSpec:
         image_tokens=_image_tokens(config, vision),
         notes=("an image takes fewer tokens where its shape needs fewer tiles",),
     )
+
+
+def _tiles(vision_config: ConfigReader, config: ConfigReader) -> int:
+    """Tiles of the largest cut, and the overview: all of them pass through the tower before they are scaled down to `anyres_max_N`.
+
+    36 + 1 for 2304 x 2304 at 384. Source: transformers 5.23 image_processing_llava_onevision.py, modeling_llava_onevision.py.
+    """
+    size = vision_config.size("image_size", default=224)
+    cuts = config.pairs("image_grid_pinpoints") or (LARGEST_CUT,)
+    return 1 + max((height // size) * (width // size) for height, width in cuts)
 
 
 def _image_tokens(config: ConfigReader, vision: Stack) -> int:

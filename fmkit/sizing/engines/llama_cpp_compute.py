@@ -105,16 +105,6 @@ class ComputeBuffer:
         )
 
 
-def compute_buffer(
-    spec: ModelSpec, workload: Workload, settings: Settings, *, on_cpu: bool, devices: int = 1
-) -> tuple[int, str]:
-    """`ComputeBuffer.bytes`, for one question about a model."""
-    cache = LlamaCppCache(spec)
-    return ComputeBuffer(spec, cache, on_cpu=on_cpu).bytes(
-        cache.kept(workload, settings), workload, settings, devices=devices
-    )
-
-
 def mask_rows(kept: list[Kept]) -> int:
     """Cells of all masks: one for each kind of attention."""
     cells = {each.name: each.cells for each in kept if each.name != RECURRENT_STATE}
