@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from fmkit import __version__
-from fmkit.api.recommend import recommend
+from fmkit.api.pool import PreparedModels, known, pool_for
 from fmkit.api.resolve import this_machine
+from fmkit.api.sizing import PreparedLayouts
 from fmkit.catalog.load import load_catalog
 from fmkit.results.overview import BestModel, OverviewResult
+from fmkit.selection.asking import build_request
+from fmkit.selection.explain import verdict
+from fmkit.selection.ranking import select
 from fmkit.selection.request import USABLE_TOKENS_PER_S
+from fmkit.selection.task_units import task_units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
-    from fmkit.results.recommend import Pick, RecommendResult
+    from fmkit.selection.ranking import Standing
+    from fmkit.speed.estimate import SpeedEstimate
 
 TASKS = ("chat", "code", "embedding", "transcription")
 
@@ -25,22 +32,19 @@ UNQUANTISED = frozenset({"fp32", "fp16"})
 """Precisions that run without an optional quantiser."""
 USABLE_TEXTS_PER_S = 1.0
 """A model that only reads is of use from about one input a second on (assumed)."""
-EVERYTHING = 10_000
 
 
 def overview() -> OverviewResult:
     """One recommendation per task, of models whose weights run here; nothing leaves this machine."""
-    machine = this_machine(load_catalog())
-    answers = {task: recommend(task, open_only=True, top=EVERYTHING) for task in TASKS}
-    quantises = can_quantise(machine)
+    catalog = load_catalog()
+    machine = this_machine(catalog)
+    prepared = PreparedModels(PreparedLayouts)
     return OverviewResult(
         fmkit=__version__,
-        catalog=answers[TASKS[0]].catalog,
+        catalog=catalog.date,
         machine=machine.name,
         usable_bytes=machine.usable_bytes,
-        models=tuple(
-            _best(task, answer, proposal(answer.picks, quantises=quantises)) for task, answer in answers.items()
-        ),
+        models=tuple(_best(task, machine, catalog, prepared) for task in TASKS),
     )
 
 
@@ -50,17 +54,36 @@ def can_quantise(machine: Machine) -> bool:
     return not on_cpu and find_spec("bitsandbytes") is not None
 
 
-def proposal(picks: Sequence[Pick], *, quantises: bool) -> Pick | None:
-    """The first pick whose speed is known and usable, of those that run without a quantiser unless there is one.
+class Proposal(Protocol):
+    """What is looked at of a model that passes."""
+
+    @property
+    def precision(self) -> str | None:
+        """The precision it would run at."""
+
+    @property
+    def speed(self) -> SpeedEstimate | None:
+        """How fast, where that is known."""
+
+    @property
+    def task_units(self) -> Mapping[str, object]:
+        """Speed in the task's own units."""
+
+
+Proposed = TypeVar("Proposed", bound=Proposal)
+
+
+def proposal(passing: Sequence[Proposed], *, quantises: bool) -> Proposed | None:
+    """The first whose speed is known and usable, of those that run without a quantiser unless there is one.
 
     Where no median is usable, a speed whose fast end is will do; an unknown one never does.
     """
-    plain = [pick for pick in picks if quantises or pick.precision in UNQUANTISED]
-    tries = ((plain, _usable), (plain, _perhaps_usable), (picks, _usable))
-    return next((pick for some, test in tries for pick in some if test(pick)), None)
+    plain = [one for one in passing if quantises or one.precision in UNQUANTISED]
+    tries = ((plain, _usable), (plain, _perhaps_usable), (passing, _usable))
+    return next((one for some, test in tries for one in some if test(one)), None)
 
 
-def _usable(pick: Pick) -> bool:
+def _usable(pick: Proposal) -> bool:
     speed = pick.speed
     if speed is None:
         return False
@@ -70,7 +93,7 @@ def _usable(pick: Pick) -> bool:
     return isinstance(texts_per_s, (int, float)) and texts_per_s >= USABLE_TEXTS_PER_S
 
 
-def _perhaps_usable(pick: Pick) -> bool:
+def _perhaps_usable(pick: Proposal) -> bool:
     speed = pick.speed
     if speed is None:
         return False
@@ -78,8 +101,30 @@ def _perhaps_usable(pick: Pick) -> bool:
     return speed.prefill_tokens_per_s is not None if rate is None else rate.high >= USABLE_TOKENS_PER_S
 
 
-def _best(task: str, answer: RecommendResult, pick: Pick | None) -> BestModel:
-    if pick is None:
+class _Passing(NamedTuple):
+    """A model that passes, as far as is looked at here."""
+
+    standing: Standing
+    precision: str | None
+    speed: SpeedEstimate | None
+    task_units: Mapping[str, object]
+
+
+def _best(task: str, machine: Machine, catalog: Catalog, prepared: PreparedModels) -> BestModel:
+    request = build_request(task, {"open_only": True}, known(catalog), hardware_named=False)
+    pool = pool_for(catalog.tasks[task], request, machine, catalog, prepared)
+    selection = select(request, pool)
+    passing = [
+        _Passing(
+            standing,
+            None if standing.sized is None else standing.sized.precision,
+            None if standing.sized is None else standing.sized.speed,
+            task_units(standing, pool.task.units),
+        )
+        for standing in selection.standings
+    ]
+    found = proposal(passing, quantises=can_quantise(machine))
+    if found is None:
         return BestModel(
             task=task,
             model=None,
@@ -88,16 +133,20 @@ def _best(task: str, answer: RecommendResult, pick: Pick | None) -> BestModel:
             decode_tokens_per_s=None,
             licence=None,
             next=f"fmkit recommend {task}",
-            reason=f"no model for {task} has a speed that is known and usable here" if answer.picks else answer.verdict,
+            reason=f"no model for {task} has a speed that is known and usable here"
+            if passing
+            else verdict(selection, request, pool),
         )
-    first = answer.picks[0].model == pick.model
+    model, sized = found.standing.id, found.standing.sized
     return BestModel(
         task=task,
-        model=pick.model,
-        precision=pick.precision,
-        peak_bytes=pick.memory.peak_bytes if pick.memory is not None else None,
-        decode_tokens_per_s=pick.speed.decode_tokens_per_s if pick.speed is not None else None,
-        licence=pick.licence.id,
-        next=f"fmkit try {pick.model} --precision {pick.precision}" if pick.precision else f"fmkit recommend {task}",
-        reason=answer.verdict if first else f"{pick.model}: the first for {task} whose speed here is known and usable",
+        model=model,
+        precision=found.precision,
+        peak_bytes=None if sized is None else sized.memory.peak_bytes,
+        decode_tokens_per_s=None if found.speed is None else found.speed.decode_tokens_per_s,
+        licence=pool.bound_licences[model].binding.id,
+        next=f"fmkit try {model} --precision {found.precision}" if found.precision else f"fmkit recommend {task}",
+        reason=verdict(selection, request, pool)
+        if found is passing[0]
+        else f"{model}: the first for {task} whose speed here is known and usable",
     )

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fmkit import __version__
 from fmkit.api.capabilities import estimated_evidence
+from fmkit.api.pool import families, known, pool_for, sizer_for
 from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import PreparedLayouts, estimate_for, layout_for, stores_quantised
-from fmkit.api.vram_precisions import losses_of_engine, points_lost_by
+from fmkit.api.sizing import layout_for
+from fmkit.api.vram_precisions import losses_of_engine
 from fmkit.catalog.load import load_catalog
-from fmkit.errors import ArchitectureUnknownError, UsageError
+from fmkit.errors import UsageError
 from fmkit.results import recommend as results
 from fmkit.results.vram import Estimate, MachineSummary
 from fmkit.selection import explain
-from fmkit.selection.asking import Known, build_request, unknown_name
+from fmkit.selection.asking import build_request, unknown_name
 from fmkit.selection.cautions import cautions
 from fmkit.selection.phrase import Phrase, device_spellings, is_phrase, known_task, parse_phrase
-from fmkit.selection.pool import Pool
 from fmkit.selection.ranking import Selection, Standing, assess, select, tied_with
 from fmkit.selection.request import context_need, weights_of
 from fmkit.selection.scoring import weights_that_count
-from fmkit.selection.sized import Sized, Sizer
 from fmkit.selection.task_units import task_units
 from fmkit.selection.whatif import relaxations, sensitivities
-from fmkit.sizing.estimate import Workload
 from fmkit.units import format_tokens, parse_size
 
 if TYPE_CHECKING:
@@ -38,9 +34,8 @@ if TYPE_CHECKING:
     from fmkit.api.search import Found
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
-    from fmkit.model.spec import ModelSpec
     from fmkit.selection.constraints import Exclusion
-    from fmkit.selection.facts import Task
+    from fmkit.selection.pool import Pool
     from fmkit.selection.request import Request
 
 DEFAULT_TOP = 5
@@ -111,8 +106,8 @@ def recommend(
     machine = msgspec.structs.replace(machine, uses_trials=trials)
     layout_for(engine, "fp16", catalog)
     named = any(asked.get(name) for name in ("gpu", "memory", "here"))
-    request = build_request(phrase.task, {**asked, "engine": engine}, _known(catalog), hardware_named=named)
-    pool = _pool(catalog.tasks[phrase.task], request, machine, catalog)
+    request = build_request(phrase.task, {**asked, "engine": engine}, known(catalog), hardware_named=named)
+    pool = pool_for(catalog.tasks[phrase.task], request, machine, catalog)
     selection = select(request, pool)
     rejected = _model_id(why_not, catalog) if why_not is not None else None
     result = _result(selection, request, pool, catalog, phrase, asked, top=top, why_not=rejected)
@@ -138,7 +133,7 @@ def _with_found(
     wider = replace(
         pool,
         candidates=(*pool.candidates, *found.candidates),
-        size=_sizer(pool.task, request, pool.machine, catalog, found.specs),
+        size=sizer_for(pool.task, request, pool.machine, catalog, specs=found.specs),
     )
     assessed = [assess(candidate, request, wider) for candidate in found.candidates]
     standings = [one for one in assessed if isinstance(one, Standing)]
@@ -167,7 +162,7 @@ def _excluded(found: Exclusion) -> results.Excluded:
 def _read_task(text: str, catalog: Catalog) -> Phrase:
     if is_phrase(text):
         devices = device_spellings(catalog.devices, catalog.device_aliases)
-        return parse_phrase(text, catalog.tasks, devices, _families(catalog))
+        return parse_phrase(text, catalog.tasks, devices, families(catalog))
     task = known_task(text, catalog.tasks)
     return Phrase(task=task, options={}, understood={"task": text.strip()}, not_understood=())
 
@@ -180,80 +175,6 @@ def _machine(asked: Mapping[str, Any], catalog: Catalog, *, both_given: bool) ->
     machine = resolve_machine(gpu, None, catalog)
     cap = min(parse_size(memory, where="TASK"), machine.usable_bytes)
     return msgspec.structs.replace(machine, usable_bytes=cap, reserve_reason=f"at most {memory} of it, as asked")
-
-
-def _known(catalog: Catalog) -> Known:
-    precisions = {alias.lower(): key for key, found in catalog.precisions.items() for alias in (key, *found.aliases)}
-    return Known(
-        licences=catalog.licences,
-        families=_families(catalog),
-        precisions=precisions,
-        engines={name: tuple(engine.layouts) for name, engine in catalog.engines.items()},
-        languages=tuple(sorted({code.partition("-")[0] for c in catalog.candidates() for code in c.languages})),
-    )
-
-
-def _families(catalog: Catalog) -> tuple[str, ...]:
-    return tuple(sorted({candidate.family for candidate in catalog.candidates()}))
-
-
-def _pool(task: Task, request: Request, machine: Machine, catalog: Catalog) -> Pool:
-    return Pool(
-        task=task,
-        candidates=catalog.candidates(),
-        licences=catalog.licences,
-        cloud_prices=catalog.cloud_prices,
-        precision_bits={key: precision.bits for key, precision in catalog.precisions.items()},
-        machine=machine,
-        size=_sizer(task, request, machine, catalog),
-        capability=catalog.capability,
-        abilities=catalog.abilities,
-        losses=points_lost_by(request.engine, catalog),
-    )
-
-
-def _sizer(
-    task: Task, request: Request, machine: Machine, catalog: Catalog, specs: Mapping[str, ModelSpec] | None = None
-) -> Sizer:
-    """Estimates of catalog models on the machine, each made once; and of models that `specs` has by their Hub id.
-
-    Where the task writes nothing, a decoder only reads too: it has no decode rate then.
-    """
-    prompt = request.prompt_tokens or task.prompt_tokens
-    writes = task.output_tokens > 0
-    found_specs = specs or {}
-
-    prepared: dict[str, PreparedLayouts] = defaultdict(PreparedLayouts)
-
-    @cache
-    def size(model: str, precision: str, context_tokens: int) -> Sized | None:
-        spec = found_specs[model] if model in found_specs else catalog.model(model).spec
-        if spec is None:
-            return None
-        on_cpu = machine.device is not None and machine.device.device_class == "cpu"
-        if precision == "stored" and (on_cpu or not stores_quantised(request.engine, catalog, spec)):
-            return None  # on a CPU such weights are unpacked to 16 bit
-        sees = "image" in task.inputs and spec.image_tokens is not None
-        workload = Workload(context_tokens=context_tokens, sequences=request.sequences, images=1 if sees else 0)
-        try:
-            found = estimate_for(
-                spec,
-                precision,
-                workload,
-                machine,
-                catalog,
-                engine=request.engine,
-                prompt_tokens=prompt,
-                prepared=prepared[model],
-            )
-        except ArchitectureUnknownError:
-            return None
-        if found.speed is not None and not writes:
-            reads = msgspec.structs.replace(found.speed, decode_tokens_per_s=None, throughput_tokens_per_s=None)
-            found = msgspec.structs.replace(found, speed=reads)
-        return Sized(precision=precision, memory=found, speed=found.speed)
-
-    return size
 
 
 def _model_id(name: str, catalog: Catalog) -> str:

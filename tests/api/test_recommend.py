@@ -267,7 +267,7 @@ def test_an_answer_sizes_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         sized.append((id(spec), precision, workload.context_tokens))
         return estimate_for(spec, precision, workload, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("fmkit.api.recommend.estimate_for", counted)
+    monkeypatch.setattr("fmkit.api.pool.estimate_for", counted)
     ask("chat", gpu="h100-sxm5-80gb")
     shared = {id(load_catalog().model(name).spec) for name in load_catalog().model_ids()}
     assert {spec for spec, _, _ in sized} <= shared
