@@ -133,18 +133,21 @@ class UnsafeInputError(FmkitError):
 
 
 def nearest(value: str, valid: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` valid names most like `value`, best first.
+    """The `count` valid names most like `value`, best first; those that begin with it come before all others, and twice as many.
 
     >>> nearest("lama-3.1-8b", ["gpt2", "llama-3.1-8b", "llama-3.1-70b"], count=2)
     ['llama-3.1-8b', 'llama-3.1-70b']
+    >>> nearest("rtx-3060", ["rtx-3070", "rtx-3060-12gb"])
+    ['rtx-3060-12gb', 'rtx-3070']
     """
     names = list(valid)
     wanted = value.casefold()
     by_folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(wanted, by_folded, n=count, cutoff=0.6)
     inside = sorted((folded for folded in by_folded if wanted and wanted in folded), key=len)
-    ordered = dict.fromkeys([*close, *inside])
-    return [by_folded[folded] for folded in ordered][:count]
+    longer = [folded for folded in inside if folded.startswith(f"{wanted}-")][: 2 * count]
+    ordered = dict.fromkeys([*longer, *close, *inside])
+    return [by_folded[folded] for folded in ordered][: max(count, len(longer))]
 
 
 def nearest_phrase(value: str, valid: Iterable[str]) -> str:

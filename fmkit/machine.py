@@ -112,8 +112,8 @@ def device_reserve(device: Device, nominal_bytes: int) -> Reserve:
     """What a device's driver or system keeps, before any program has a context.
 
     Held against the "total capacity" that PyTorch prints when it runs out of memory, as published in issues:
-    RTX 4090 23.61-23.68 of 24 GiB, RTX 5090 31.51 of 32, 8 GB GeForce cards 7.60-7.93 of 8, A100/H100 79.14-79.25 of 80,
-    T4 14.56-14.74 of 16, A10G and L4 22.03-22.15 of 24; Metal's recommended working set 11453 MB of 16 GiB,
+    RTX 4090 23.61-23.68 of 24 GiB, RTX 5090 31.37-31.51 of 32, 8 GB GeForce cards 7.60-7.93 of 8, A30 23.53 of 24,
+    A100/H100 39.39-39.59 of 40 and 79.14-79.25 of 80, T4 14.56-14.74 of 16, A10G and L4 22.03-22.15 of 24; Metal's recommended working set 11453 MB of 16 GiB,
     14302 MB of 18, 30151 MB of 36. Each rule keeps as much as the worst of its group.
     """
     if device.device_class == "cpu":
@@ -132,8 +132,12 @@ def device_reserve(device: Device, nominal_bytes: int) -> Reserve:
             "error correction and driver keep 9 % of a GDDR6 data-centre card (T4: 14.56 of 16 GiB, L4: 22.03 of 24)"
         )
         return Reserve(bytes=nominal_bytes * 9 // 100, reason=reason)
-    reason = "the driver keeps 2 %, at least 410 MiB (RTX 4090: 23.61 of 24 GiB, A100: 79.14 of 80)"
-    return Reserve(bytes=min(nominal_bytes, max(410 * MIB, nominal_bytes * 2 // 100)), reason=reason)
+    kept = max(410 * MIB, nominal_bytes * 2 // 100)
+    reason = "the driver keeps 2 %, at least 410 MiB (RTX 4090: 23.61 of 24 GiB, RTX 5090: 31.37 of 32)"
+    if device.device_class == "datacentre" and "hbm" in (device.memory_kind or "").lower():
+        kept = 300 * MIB + nominal_bytes * 8 // 1000
+        reason = "the driver keeps 300 MiB and 0.8 % of a card with HBM (A30: 23.53 of 24 GiB, A100: 39.39 of 40, 79.14 of 80)"
+    return Reserve(bytes=min(nominal_bytes, kept), reason=reason)
 
 
 def apple_reserve(nominal_bytes: int) -> Reserve:

@@ -42,7 +42,13 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 _LIMIT = (
     r"(?:under|below|less than|within|at most|up to|no more than|max(?:imum)?|over|at least|more than|min(?:imum)?)"
 )
-_NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+_NUMBER = r"(\d{1,3}(?: \d{3})+|\d[\d,]*(?:\.\d+)?)"
+_AT_ONCE = r"users?|people|requests?|chats?|conversations?|sessions?|sequences?|streams?"
+_EU_STATES = (
+    "austria|belgium|bulgaria|croatia|cyprus|czechia|denmark|estonia|finland|france|germany|greece|hungary|ireland|italy|latvia|lithuania|"
+    "luxembourg|malta|poland|portugal|romania|slovakia|slovenia|spain|sweden|(?:the )?netherlands|(?:the )?czech republic"
+)
+_COUNTS = {"two": 2, "dual": 2, "three": 3, "four": 4, "eight": 8, "sixteen": 16}
 
 
 def _pattern(option: str, words: str, value: Callable[[re.Match[str]], Any] | object) -> Pattern:
@@ -77,6 +83,9 @@ _PATTERNS: tuple[Pattern, ...] = (
              lambda m: _plain(m[1])),
     _pattern("requests_per_day", rf"{_NUMBER}\s*(k|thousand|m|million)?\s*requests?\s*(?:/|per|a)\s*day", _counted),
     _pattern("requests_per_s", rf"{_NUMBER}\s*requests?\s*(?:/|per|a)\s*s(?:ec(?:ond)?)?", lambda m: float(_plain(m[1]))),
+    _pattern("sequences", rf"{_NUMBER}\s*(?:concurrent|simultaneous|parallel)\s+(?:{_AT_ONCE})", lambda m: int(float(_plain(m[1])))),
+    _pattern("sequences", rf"{_NUMBER}\s*(?:{_AT_ONCE})\s+(?:at\s+once|at\s+a\s+time|at\s+the\s+same\s+time|concurrently|simultaneously|in\s+parallel)",
+             lambda m: int(float(_plain(m[1])))),
     _pattern("monthly_users", rf"{_NUMBER}\s*(k|thousand|m|million|billion)?\s*(?:monthly\s+)?users(?:\s+(?:a|per)\s+month)?",
              _counted),
     _pattern("memory", rf"(?:{_LIMIT}\s+|in\s+|with\s+|on\s+)?(?:an?\s+)?(\d+(?:\.\d+)?\s*[kmgt]i?b)(?:\s+(?:of\s+)?(?:vram|ram|memory|gpu|card))?",
@@ -98,6 +107,7 @@ _PATTERNS: tuple[Pattern, ...] = (
     _pattern("here", r"local(?:ly)?", value=True),
     _pattern("api_only", r"(?:by|via|from|through|over)?\s*(?:an?\s+|the\s+)?(?:hosted\s+|cloud\s+)?apis?(?:\s+only)?", value=True),
     _pattern("region", r"(?:in|for|within)\s+(?:the\s+)?(?:eu|europe|european union)", "EU"),
+    _pattern("region", rf"(?:in|for|within|from)\s+(?:{_EU_STATES})", "EU"),
     _pattern("region", r"(?:in|for|within)\s+(?:the\s+)?(?:uk|united kingdom|britain)", "UK"),
     _pattern("region", r"(?:in|for|within)\s+(?:the\s+)?(?:us|usa|united states)", "US"),
     _pattern("precision", r"(?:in\s+|at\s+)?(?:fp16|bf16|16[\s-]?bits?)", "fp16"),
@@ -285,9 +295,12 @@ def _find_device(text: str, devices: Mapping[str, str]) -> tuple[re.Match[str], 
         bare = spelling.split()[0].isdigit()  # "4090" alone may count anything: only "on a 4090" is a card
         before = r"(?:\b(?:on|with|for|using)\s+(?:(?:an?|my|the|one|this|our)\s+)?)" if bare else ""
         after = r"(?!\s*(?:[km]\b|tokens?|documents?|users?|requests?|context|gi?b\b))" if bare else ""
-        match = re.search(rf"{before}(?:(?<![\w.])(\d+)\s*x?\s+)?(?<![\w-]){loose}(?:s)?(?![\w-]){after}", text)
+        match = re.search(
+            rf"{before}(?:(?<![\w.])(\d+|{'|'.join(_COUNTS)})\s*x?\s+)?(?<![\w-]){loose}(?:s)?(?![\w-]){after}", text
+        )
         if match is not None and (best is None or (-len(spelling), device) < (-best[0], best[2].partition(":")[0])):
-            best = (len(spelling), match, device + (f":{match[1]}" if match[1] else ""))
+            count = _COUNTS.get(match[1], match[1])
+            best = (len(spelling), match, device if count is None else f"{device}:{count}")
     return None if best is None else (best[1], best[2])
 
 

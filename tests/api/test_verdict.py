@@ -16,7 +16,7 @@ def test_a_length_past_the_limit_is_not_called_the_limit() -> None:
     assert both.verdict.endswith("at FP16 up to 128k tokens, the model's limit.")
 
 
-@pytest.mark.parametrize(("setting", "offered"), [(None, "21.60 GiB"), ("gpu_memory_utilization=0.5", "12.00 GiB")])
+@pytest.mark.parametrize(("setting", "offered"), [(None, "21.17 GiB"), ("gpu_memory_utilization=0.5", "11.76 GiB")])
 def test_what_vllm_keeps_to_is_part_of_the_sum(setting: str | None, offered: str) -> None:
     asked = {"engine": "vllm", "engine_option": setting, "gpu": "rtx-4090", "context": "52k"}
     found = vram("llama-3.1-8b", precision="fp16", **asked)  # type: ignore[arg-type]

@@ -78,8 +78,10 @@ def test_class_of_a_card(name: str, expected: str) -> None:
 # (class, vendor, memory kind, nominal GiB, the least "total capacity" PyTorch reported for it)
 REPORTED = [
     ("consumer", "nvidia", "GDDR6X", 24, 23.61),
-    ("consumer", "nvidia", "GDDR7", 32, 31.51),
+    ("consumer", "nvidia", "GDDR7", 32, 31.37),
     ("consumer", "nvidia", "GDDR6", 8, 7.60),
+    ("datacentre", "nvidia", "HBM2", 24, 23.53),
+    ("datacentre", "nvidia", "HBM2", 40, 39.39),
     ("datacentre", "nvidia", "HBM3", 80, 79.14),
     ("datacentre", "nvidia", "GDDR6", 16, 14.56),
     ("datacentre", "nvidia", "GDDR6", 24, 22.03),

@@ -53,6 +53,9 @@ def tasks(build: Any) -> dict[str, Task]:
         ("chat at least 20 tokens per second", "chat", {"min_tokens_per_s": 20.0}),
         ("chat, first token within 300 ms", "chat", {"max_ttft": "300ms"}),
         ("chatbot for 2 million users", "chat", {"monthly_users": 2_000_000}),
+        ("chatbot for 20 000 users a month", "chat", {"monthly_users": 20_000}),
+        ("chat for 100 users at once on two H100", "chat", {"sequences": 100, "gpu": "h100-sxm5-80gb:2"}),
+        ("chat, 50 concurrent requests, for Germany", "chat", {"sequences": 50, "region": "EU"}),
         ("chat, 5k requests per day by API", "chat", {"requests_per_day": 5000, "api_only": True}),
         ("transcribe locally, fast", "transcription", {"here": True, "weight": ["latency=0.5"]}),
         (

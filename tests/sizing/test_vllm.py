@@ -18,7 +18,7 @@ from fmkit.model.layers import BlockSparseAttention, FullAttention, SlidingAtten
 from fmkit.model.recurrent import DeltaAttention, ShortConvolution
 from fmkit.model.spec import Block, ModelSpec, Stack
 from fmkit.sizing.engines.vllm_cache import groups_of
-from fmkit.sizing.engines.vllm_options import Options, read_options
+from fmkit.sizing.engines.vllm_options import Settings, settings_from
 from fmkit.sizing.estimate import MemoryEstimate, Workload
 from fmkit.sizing.memory import estimate
 from fmkit.units import GIB
@@ -121,7 +121,7 @@ def test_lfm2_pads_its_states_and_groups() -> None:
     # start-up log of LFM2.5-1.2B: "attention block size to 16", "Padding mamba page size by 300.00%", "Add 2 padding layers"
     attention = FullAttention(query_heads=32, kv_heads=8, key_dim=64, value_dim=64)
     spec = hybrid((10, ShortConvolution(hidden_dim=2048, conv_kernel=3)), (6, attention))
-    groups = {group.page.kind: group for group in groups_of(spec, Options(), 2048, 0)}
+    groups = {group.page.kind: group for group in groups_of(spec, Settings(), 2048, 0)}
     convolution = groups["convolution"]
     assert groups["full"].page.block_tokens == 16
     assert convolution.page.page_bytes == 4 * 2048 * 2 * 2
@@ -134,7 +134,7 @@ def test_a_state_lengthens_the_blocks_of_attention() -> None:
     delta = DeltaAttention(key_heads=16, value_heads=16, key_dim=128, value_dim=128, conv_kernel=4)
     full = next(
         group
-        for group in groups_of(hybrid((18, delta), (6, attention)), Options(), 2048, 0)
+        for group in groups_of(hybrid((18, delta), (6, attention)), Settings(), 2048, 0)
         if group.page.kind == "full"
     )
     assert full.page.block_tokens == 544
@@ -147,7 +147,7 @@ def test_the_keys_of_an_indexer_have_pages_of_their_own() -> None:
     full = FullAttention(**heads)
     chosen = BlockSparseAttention(**heads, index_dim=128, block_tokens=128, chosen_blocks=16)
     for cache_type, wide in (("auto", 2), ("fp8", 1)):
-        groups = groups_of(hybrid((3, full), (57, chosen)), Options(cache_type=cache_type), 4096, 0)
+        groups = groups_of(hybrid((3, full), (57, chosen)), Settings(cache_type=cache_type), 4096, 0)
         held = sum(group.slots * group.groups * group.blocks * group.page.page_bytes for group in groups)
         assert held == 4096 * (60 * 2 * 4 * 128 * wide + 57 * 128 * 2)
 
@@ -155,7 +155,7 @@ def test_the_keys_of_an_indexer_have_pages_of_their_own() -> None:
 def test_kinds_of_nearly_the_same_number_are_padded_up() -> None:
     full = FullAttention(query_heads=64, kv_heads=8, key_dim=64, value_dim=64)
     window = SlidingAttention(query_heads=64, kv_heads=8, key_dim=64, value_dim=64, window_tokens=128)
-    groups = groups_of(hybrid((13, full), (12, window)), Options(), 4096, 0)
+    groups = groups_of(hybrid((13, full), (12, window)), Settings(), 4096, 0)
     assert [(group.groups, group.slots, group.padding) for group in groups] == [(1, 13, 0), (1, 13, 1)]
 
 
@@ -170,11 +170,27 @@ def test_it_fills_its_share_of_the_card() -> None:
     card = h100()
     found = sized("llama-3.1-8b", machine=card)
     assert found.fits is True
-    assert found.budget_bytes == int(card.memory_bytes * 0.9)
+    assert found.budget_bytes == int(card.usable_bytes * 0.9)
     assert found.reserved_bytes == found.budget_bytes - found.peak_bytes
     half = sized("llama-3.1-8b", machine=card, gpu_memory_utilization="0.25")
     assert half.fits is False
     assert half.reserved_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "share_gib"),
+    [
+        (
+            "a10g",
+            19.86,
+        ),  # "total_gpu_memory (22.07GiB) x gpu_memory_utilization (0.90) = 19.86GiB", vllm-0.7-llama-3.1-8b.log
+        ("rtx-4090", 21.19),  # "(23.54GiB) x (0.90) = 21.19GiB", vllm-project/vllm issue 11550
+    ],
+)
+def test_the_share_is_of_what_the_driver_reports(device: str, share_gib: float) -> None:
+    found = sized("qwen2.5-7b", machine=catalog_machine(load_catalog().devices[device], 1))
+    assert found.budget_bytes is not None
+    assert share_gib * 0.985 < found.budget_bytes / GIB <= share_gib
 
 
 def test_graphs_can_be_left_out() -> None:
@@ -187,12 +203,12 @@ def test_graphs_can_be_left_out() -> None:
     ("options", "message"),
     [
         ({"max_num_sequences": "4"}, "max_num_seqs"), ({"kv_cache_dtype": "fp9"}, "fp8"), ({"gpu_memory_utilization": "90"}, "fraction"),
-        ({"block_size": "x"}, "length"), ({"enforce_eager": "yes"}, "enforce_eager"),
+        ({"block_size": "x"}, "length"), ({"enforce_eager": "maybe"}, "enforce_eager"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_options(options, "bfloat16", None)
+        settings_from(options, "bfloat16", None)
 
 
 @pytest.mark.parametrize("model", MODELS)
