@@ -13,6 +13,7 @@ from fmkit.errors import ModelNotFoundError, UsageError, nearest, nearest_phrase
 from fmkit.machine import Machine, catalog_machine, memory_machine
 from fmkit.model.spec import ModelSpec
 from fmkit.selection.facts import Candidate
+from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.units import parse_size
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     `engine` is set where the file is for one engine only (GGUF: llama.cpp). `spec` is None for a model that only an API
     offers, and for files without a config.json; `confidence` says how sure config.json is. `files` is set where files
     were looked at, `text` where they say something of tokenizer and positions; `variants` are the quantisations of a
-    repository of GGUF files, the smallest first.
+    repository of GGUF files, the smallest first. `hub_licence` and `gated` are what the Hub says of a model that it was asked about.
     """
 
     ref: str
@@ -57,6 +58,8 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     files: ModelFiles | None = None
     text: TextFacts | None = None
     variants: tuple[FileVariant, ...] = ()
+    hub_licence: str | None = None
+    gated: bool | None = None
 
 
 def resolve_model(
@@ -68,7 +71,7 @@ def resolve_model(
     is_base: bool = False,
     text_files: bool = False,
 ) -> ResolvedModel:
-    """The model that `ref` names: a path, a catalog id or alias, a Hub id the catalog has, or one to ask the Hub for.
+    """The model that `ref` names: the embedded one, a path, a catalog id or alias, a Hub id the catalog has, or one to ask the Hub for.
 
     `say` hears when the Hub is asked; `is_base` says that an adapter names the model as its base, which has to be no
     adapter itself; `text_files` asks the Hub for tokenizer, generation and chat template files too. Raises UsageError for an unknown name (with the nearest), ModelNotFoundError, NetworkNeededError,
@@ -76,6 +79,9 @@ def resolve_model(
     """
     if not text(ref, "MODEL").strip():
         raise UsageError("name a model: nothing was given", where="MODEL", next_command="fmkit catalog list")
+    if ref == EMBEDDED:
+        found_here = _from_path(str(MODEL_PATH), catalog, offline=True, say=say, is_base=is_base)
+        return msgspec.structs.replace(found_here, id=EMBEDDED, ref=EMBEDDED)
     ref = hub_reference(ref)
     if ref.startswith((".", "/", "~")) or ref.endswith((".json", ".gguf", ".safetensors")) or _is_folder(ref):
         return _from_path(ref, catalog, offline=offline, say=say, is_base=is_base)
@@ -215,6 +221,8 @@ def from_hub(
         candidate=None,
         confidence="verbatim",
         source=model.source,
+        hub_licence=model.licence,
+        gated=model.gated,
     )
     return resolved_files(found, model.files, None if is_base else _base_resolver(catalog, offline=offline, say=say))
 

@@ -74,7 +74,8 @@ def search_hub(
 
     Raises UsageError where neither words nor the Hub's own tags say what to look for, NetworkNeededError, UnsafeInputError.
     """
-    from fmkit.hub.client import HubClient, switched_off  # noqa: PLC0415  the network client only when the Hub is asked
+    from fmkit.hub.client import HubClient  # noqa: PLC0415  the network client only when the Hub is asked
+    from fmkit.hub.connection import switched_off  # noqa: PLC0415
     from fmkit.hub.live import facts_of  # noqa: PLC0415
     from fmkit.hub.search import search_models, sort_out  # noqa: PLC0415
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
 from fmkit.api.resolve import resolve_machine, resolve_model
 from fmkit.api.sizing import estimate_for
 from fmkit.catalog.load import load_catalog
-from fmkit.errors import NetworkNeededError, UsageError
+from fmkit.errors import UsageError
 from fmkit.results.catalog import VariantRow, VariantsResult
 from fmkit.sizing.estimate import Workload
 from fmkit.units import KIB
@@ -39,26 +40,18 @@ def variants(
 ) -> VariantsResult:
     """The quantised variants of `model` on the Hub, the smallest first within each publisher, judged for one machine.
 
-    What one needs is the size of its files and, at 4k tokens, cache and buffers of the engine that reads them. Raises
-    UsageError for a model that is not on the Hub, NetworkNeededError without a network.
+    Without a network the Hub's last answer counts, with its age. What one needs is the size of its files and, at 4k tokens, cache and buffers of the engine that reads them. Raises
+    UsageError for a model that is not on the Hub, NetworkNeededError without a network and an earlier answer.
     """
-    from fmkit.hub.client import switched_off  # noqa: PLC0415  the network client only when the Hub is asked
-    from fmkit.hub.variants import find_variants  # noqa: PLC0415
+    from fmkit.catalog.paths import cache_folder  # noqa: PLC0415
+    from fmkit.hub.variants import find_variants  # noqa: PLC0415  the network client only when the Hub is asked
 
     catalog = load_catalog()
     resolved = resolve_model(model, catalog, offline=offline, say=progress)
     machine = resolve_machine(gpu, memory, catalog)
     if resolved.hub_id is None:
         raise UsageError(f"{model} is not a model of the Hub", where="MODEL", next_command="fmkit catalog list")
-    if offline or switched_off():
-        raise NetworkNeededError(
-            "variants are looked for on the Hub, and the network is off",
-            where=resolved.hub_id,
-            next_command="leave out --offline (and HF_HUB_OFFLINE); fmkit catalog list --local shows what is on this disk",
-        )
-    if progress is not None:
-        progress(f"asking the Hub for variants of {resolved.hub_id} ...")
-    found = find_variants(resolved.hub_id, progress)
+    found = find_variants(resolved.hub_id, offline=offline, folder=cache_folder() / "hub", say=progress)
     beside = {
         method: _beside_weights(resolved, method, machine, catalog) for method in {row.method for row in found.rows}
     }
@@ -72,6 +65,7 @@ def variants(
         model=resolved.hub_id,
         machine=machine.name,
         usable_bytes=machine.usable_bytes,
+        asked_on=datetime.fromtimestamp(found.asked_at, UTC).date().isoformat(),
         context_tokens=CONTEXT_TOKENS,
         variants=tuple(_row(row, resolved.hub_id, beside[row.method], machine) for row in found.rows),
         notes=(*more, *found.notes),

@@ -15,7 +15,7 @@ def cached_file(hub_id: str, revision: str | None, name: str) -> tuple[Path, str
     Layout, as huggingface_hub writes it: models--org--name/refs/<revision> holds a commit, and
     models--org--name/snapshots/<commit>/ the files.
     """
-    repository = cache_folder() / f"models--{hub_id.replace('/', '--')}"
+    repository = repository_folder(hub_id)
     commit = _commit(repository, revision or "main")
     if commit is None:
         return None
@@ -29,7 +29,7 @@ def cached_snapshots(hub_id: str, revision: str | None) -> list[Path]:
     That is the one that the reference names. Where none is asked for and the reference leads nowhere, all snapshots count, the newest
     first: a download of a pinned commit writes no reference, and a mere look-up can move it to a commit that nobody downloaded.
     """
-    repository = cache_folder() / f"models--{hub_id.replace('/', '--')}" / "snapshots"
+    repository = repository_folder(hub_id) / "snapshots"
     commit = _commit(repository.parent, revision or "main")
     named = [repository / commit] if commit is not None and (repository / commit).is_dir() else []
     if revision is not None:
@@ -39,6 +39,11 @@ def cached_snapshots(hub_id: str, revision: str | None) -> list[Path]:
         return [*named, *sorted(others, key=lambda path: -path.stat().st_mtime)]
     except OSError:
         return named
+
+
+def repository_folder(hub_id: str) -> Path:
+    """Where the files of a repository are kept."""
+    return cache_folder() / f"models--{hub_id.replace('/', '--')}"
 
 
 def cache_folder() -> Path:

@@ -33,11 +33,22 @@ def parse_object(data: bytes, *, where: str) -> dict[str, Any]:
         raise UnsafeInputError("not UTF-8 text; expected a JSON object", where=where) from None
     except ValueError as error:
         raise UnsafeInputError(f"not JSON: {error}; expected a JSON object", where=where) from None
+    if b"\\u" in data and not _is_text(document):
+        raise UnsafeInputError("half a character, which no text has", where=where)
     if not isinstance(document, dict):
         raise UnsafeInputError(f"expected a JSON object, found a {_json_type(document)}", where=where)
     if _deeper_than(document, MAX_DEPTH):
         raise UnsafeInputError(f"nested deeper than {MAX_DEPTH} levels", where=where)
     return document
+
+
+def _is_text(document: object) -> bool:
+    """Whether all texts in it can be written out: escapes can stand for one half of a pair of surrogates."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json_type(value: object) -> str:

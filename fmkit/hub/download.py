@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -16,11 +17,11 @@ import msgspec
 from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UnsafeInputError, UsageError
 from fmkit.hub.cache import cache_folder, cached_file, cached_snapshots
 from fmkit.hub.client import HubClient
-from fmkit.hub.fetching import Fetched
+from fmkit.hub.fetching import Fetched, Order, Refused
 from fmkit.hub.local import read_folder
 from fmkit.hub.repository import Digest, check_name, fetch_repository
-from fmkit.hub.unfinished import came_bytes, remove_unfinished
-from fmkit.hub.verifying import verify
+from fmkit.hub.resuming import WantedFile
+from fmkit.hub.unfinished import Unfinished, begun_bytes, came_bytes, remove_unfinished
 from fmkit.units import format_bytes, format_seconds
 
 WANTED = (
@@ -28,13 +29,13 @@ WANTED = (
     "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "spiece.model", "sentencepiece*.model",
     "preprocessor_config.json", "processor_config.json", "image_processor*.json", "chat_template*", "normalizer.json",
 )  # fmt: skip
-"""Files a trial needs, in the repository's root. No .bin, .pt or .py: pickles and remote code stay where they are."""
+"""Files a trial needs, in the repository's root."""
+
+UNWANTED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py", ".so", ".sh", ".exe", ".dll")
+"""Whatever they are called: pickles and remote code stay where they are."""
 
 SPARE_BYTES = 256 * 1024**2
 """Room to leave on the disk beside a download."""
-
-LONG_TO_VERIFY_BYTES = 500_000_000
-"""From here on reading the files once more takes over a second, and is said."""
 
 FIRST_RATE_S = 5.0
 NEXT_RATE_S = 10.0
@@ -42,13 +43,17 @@ NEXT_RATE_S = 10.0
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a repository: the commit, and bytes and digests by file. `missing_bytes` are not on this disk yet."""
+    """What is wanted of a repository: the commit, and bytes and digests by file. `missing_bytes` are not on this disk yet.
+
+    `here` are files that are, `begun` bytes of others that came in an earlier run and are gone on with.
+    """
 
     hub_id: str
     commit: str
     files: dict[str, int]
     digests: dict[str, Digest] = {}
     here: tuple[str, ...] = ()
+    begun: dict[str, int] = {}
 
     @property
     def total_bytes(self) -> int:
@@ -57,8 +62,22 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes of the files that are not on this disk yet."""
-        return sum(size for name, size in self.files.items() if name not in self.here)
+        """Bytes that are not on this disk yet."""
+        return sum(size - self.begun.get(name, 0) for name, size in self.files.items() if name not in self.here)
+
+    def told(self) -> str | None:
+        """What came earlier, in one sentence; None where nothing did.
+
+        >>> Download(hub_id="acme/real", commit="", files={"a": 2**30}, begun={"a": 2**29}).told()
+        'an earlier download of acme/real did not end: it goes on after the 512.0 MiB of 1 file that had come'
+        """
+        if not self.begun:
+            return None
+        plural = "" if len(self.begun) == 1 else "s"
+        return (
+            f"an earlier download of {self.hub_id} did not end: it goes on after the {format_bytes(sum(self.begun.values()))} of "
+            f"{len(self.begun)} file{plural} that had come"
+        )
 
 
 def cached_snapshot(hub_id: str, revision: str | None) -> Path | None:
@@ -82,9 +101,7 @@ def plan_download(hub_id: str, revision: str | None) -> Download:
     check_name(hub_id, revision)
     repository = fetch_repository(HubClient(), hub_id, revision)
     sizes = repository.sizes
-    files = {
-        name: size for name, size in sizes.items() if "/" not in name and any(fnmatch(name, one) for one in WANTED)
-    }
+    files = {name: size for name, size in sizes.items() if _is_wanted(name)}
     if not any(name.endswith(".safetensors") for name in files):
         if any(name.endswith((".bin", ".pt", ".pth")) for name in sizes):
             raise UnsafeInputError(
@@ -95,7 +112,32 @@ def plan_download(hub_id: str, revision: str | None) -> Download:
         raise ModelNotFoundError(f"{hub_id} has no safetensors weights", where=hub_id)
     here = tuple(name for name, size in files.items() if _is_here(repository.hub_id, repository.commit, name, size))
     digests = {name: digest for name, digest in repository.digests.items() if name in files}
-    return Download(hub_id=repository.hub_id, commit=repository.commit, files=files, digests=digests, here=here)
+    begun = {
+        name: came
+        for name, digest in digests.items()
+        if name not in here and 0 < (came := begun_bytes(repository.hub_id, digest.value)) <= files[name]
+    }
+    return Download(
+        hub_id=repository.hub_id, commit=repository.commit, files=files, digests=digests, here=here, begun=begun
+    )
+
+
+def _is_wanted(name: str) -> bool:
+    """Whether a trial needs the file.
+
+    >>> _is_wanted("tokenizer.json"), _is_wanted("tokenizer.py"), _is_wanted("onnx/config.json")
+    (True, False, False)
+    """
+    return "/" not in name and any(fnmatch(name, one) for one in WANTED) and not name.lower().endswith(UNWANTED)
+
+
+def remove_useless(download: Download) -> Unfinished | None:
+    """Remove parts of files that this download does not go on with: of another commit, or of the Hub library's making."""
+    return remove_unfinished(download.hub_id, _digests(download))
+
+
+def _digests(download: Download) -> list[str]:
+    return [digest.value for digest in download.digests.values()]
 
 
 def _is_here(hub_id: str, commit: str, name: str, size: int) -> bool:
@@ -119,44 +161,64 @@ def check_disk(download: Download) -> None:
 
 
 def fetch(download: Download, *, say: Callable[[str], None] | None = None) -> Path:
-    """Download the files of the pinned commit into the Hub library's cache; the folder they lie in. Files that are whole are not fetched again.
+    """Download the files of the pinned commit into the Hub library's cache; the folder they lie in. What is on this disk is not fetched again.
 
-    `say` hears how far it is, after five seconds and then every ten, with the rate measured. An interrupt ends it at once. Raises
-    UnsafeInputError where a file that came has not the size and digest the Hub stated, and removes that file.
+    `say` hears how far it is, after five seconds and then every ten, with the rate measured. An interrupt ends it at once, and what came is
+    kept for the next run. Raises UnsafeInputError where a file that came has not the size and digest the Hub stated, and removes that file.
     """
-    command = [sys.executable, "-m", "fmkit.hub.fetching", download.hub_id, download.commit]
-    process = subprocess.Popen(  # noqa: S603  our own module, and no shell
-        [*command, msgspec.json.encode(list(download.files)).decode()],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmkit.hub.fetching"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=_environment(),
         start_new_session=True,  # an interrupt at the terminal reaches us, and we end it
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
+        with suppress(BrokenPipeError):  # it ended before it was told: its answer is empty
+            process.stdin.write(_order(download))
+            process.stdin.flush()
         _watch(process, download, say)
-        assert process.stdout is not None
         answer = process.stdout.read()
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-            remove_unfinished(download.hub_id)
+            remove_unfinished(download.hub_id, _digests(download))
         for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
+            with suppress(BrokenPipeError):
                 pipe.close()
     try:
         found = msgspec.json.decode(answer, type=Fetched)
     except msgspec.MsgspecError:
-        found = Fetched(error="broken-off", name=f"status {process.returncode}")
-    if found.folder is None:
-        raise _in_our_words(found, download.hub_id)
-    folder = Path(found.folder)
-    if say is not None and download.missing_bytes > LONG_TO_VERIFY_BYTES:
-        say(f"verifying {format_bytes(download.missing_bytes)} ...")
-    for name, size in download.files.items():
-        verify(folder, name, size, None if name in download.here else download.digests.get(name))
-    return folder
+        raise NetworkNeededError(
+            f"the download ended without an answer (status {process.returncode}); what came is kept",
+            where=download.hub_id,
+            next_command="try again: it goes on where it stopped",
+        ) from None
+    if found.refused is not None:
+        raise _error(found.refused)
+    assert found.folder is not None
+    return Path(found.folder)
+
+
+def _order(download: Download) -> bytes:
+    """What the process is told: one line."""
+    files = tuple(
+        WantedFile(name=name, bytes=size, digest=download.digests.get(name))
+        for name, size in download.files.items()
+        if name not in download.here
+    )
+    return msgspec.json.encode(Order(hub_id=download.hub_id, commit=download.commit, files=files)) + b"\n"
+
+
+def _error(refused: Refused) -> FmkitError:
+    """The error that the process met."""
+    kinds = (UsageError, ModelNotFoundError, NetworkNeededError, UnsafeInputError)
+    kind = next(kind for kind in kinds if kind.exit_code == refused.exit_code)
+    return kind(refused.message, where=refused.where, next_command=refused.next_command)
 
 
 def _environment() -> dict[str, str]:
@@ -191,21 +253,3 @@ def how_far(came_bytes: int, wanted_bytes: int, seconds: float) -> str:
     rate = came_bytes / seconds
     far = f"downloaded {format_bytes(came_bytes)} of {format_bytes(wanted_bytes)}, {format_bytes(round(rate))}/s"
     return f"{far}: about {format_seconds(max(0, wanted_bytes - came_bytes) / rate)} left" if came_bytes > 0 else far
-
-
-def _in_our_words(found: Fetched, hub_id: str) -> FmkitError:
-    if found.error == "gated":
-        return ModelNotFoundError(
-            f"{hub_id} is gated: its publisher grants access on request",
-            where=hub_id,
-            next_command="ask at the model's page on the Hub, then set HF_TOKEN",
-        )
-    if found.error == "missing":
-        return ModelNotFoundError(
-            f"the Hub shows no model {hub_id} at that revision: it does not exist, or needs a token", where=hub_id
-        )
-    return NetworkNeededError(
-        f"the download broke off ({found.name}); files that came whole are kept",
-        where=hub_id,
-        next_command="check the network or HF_ENDPOINT and try again: it goes on with the file it stopped at",
-    )

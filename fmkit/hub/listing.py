@@ -29,7 +29,7 @@ def list_models(client: HubClient, query: Mapping[str, str], where: str) -> list
         answer = client.get(plain, limit=MAX_LIST_BYTES, where=where)
     if answer.status != 200:
         raise refusal(answer, where, None, where)
-    if answer.body.count(b"{") > 200_000 or answer.body.count(b",") > 1_000_000:
+    if answer.body.count(b"{") > 200_000 or sum(answer.body.count(mark) for mark in (b",", b"[")) > 1_000_000:
         raise UnsafeInputError("the list of models is longer than any page of the Hub", where=where)
     try:
         rows = msgspec.json.decode(answer.body, type=list[Described])

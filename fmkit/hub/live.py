@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from fmkit.errors import FmkitError, NetworkNeededError, UnsafeInputError
 from fmkit.hub.cache import COMMIT
-from fmkit.hub.client import HubClient, endpoint, switched_off
+from fmkit.hub.client import HubClient
+from fmkit.hub.connection import endpoint, switched_off
 from fmkit.hub.refusals import refusal
 from fmkit.hub.repository import HUB_ID, check_name
 from fmkit.selection.facts import HubEvaluation, HubFacts
@@ -37,6 +38,9 @@ MOST_EVALUATIONS = 50
 REFRESH_DEADLINE_S = 120.0
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class _Base(msgspec.Struct, frozen=True):
     id: str
 
@@ -53,8 +57,8 @@ class Described(msgspec.Struct, frozen=True):
     sha: str | None = None
     gated: bool | str | None = None
     disabled: bool | None = None
-    downloads: int | None = None
-    likes: int | None = None
+    downloads: Count | None = None
+    likes: Count | None = None
     trendingScore: float | None = None  # noqa: N815  the Hub's name
     lastModified: str | None = None  # noqa: N815
     tags: list[str] | None = None

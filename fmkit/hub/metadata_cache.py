@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,17 +16,18 @@ import msgspec
 from fmkit.hub.files import ModelFiles
 from fmkit.whole_files import write_whole
 
-VERSION = 1
+VERSION = 2
 """Of the form of the files; those of another version are not read."""
 
 FRESH_S = 24 * 3600
 """How long an answer about a branch stands without asking again; one about a commit stands for ever."""
 
+_AGES = (("days", 24 * 3600), ("hours", 3600), ("minutes", 60))
 _MOST_BYTES = 64 * 1024**2
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer: the model's files at `commit`, asked for at `asked_at` (seconds since 1970, UTC)."""
+    """An answer: the model's files at `commit`, asked for at `asked_at` (seconds since 1970, UTC); `licence` in the publisher's words."""
 
     version: int
     endpoint: str
@@ -34,6 +36,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     asked_at: float
     files: ModelFiles
+    licence: str | None = None
+    gated: bool = False
 
     def is_fresh(self, now: float) -> bool:
         """Whether the answer stands without asking again."""
@@ -58,8 +62,24 @@ def load(
 def store(folder: Path, kept: Kept, asked_for: str, label: str | None, *, text_files: bool = False) -> None:
     """Keep an answer to a question about `asked_for`; a folder that can't be written to is no error."""
     file = _file(folder, kept.endpoint, asked_for, kept.revision, label, text_files=text_files)
-    with suppress(OSError):
+    with suppress(OSError, OverflowError):  # some config.json have numbers that MessagePack has no room for
         write_whole(file, msgspec.msgpack.encode(kept))
+
+
+def age(asked_at: float, now: float) -> tuple[str, str]:
+    """The date of an answer, and how long ago that was.
+
+    >>> age(1_800_000_000.0, 1_800_000_000.0 + 5 * 24 * 3600)
+    ('2027-01-15', '5 days ago')
+    """
+    age_s = max(0.0, now - asked_at)
+    unit, seconds = next((one for one in _AGES if age_s >= 2 * one[1]), _AGES[-1])
+    return datetime.fromtimestamp(asked_at, UTC).date().isoformat(), f"{age_s / seconds:.0f} {unit} ago"
+
+
+def age_note(asked_at: float, now: float) -> str:
+    """What to say of an answer that was not asked for now."""
+    return f"the Hub was asked on {', '.join(age(asked_at, now))}; what changed since is not known"
 
 
 def _file(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -12,23 +11,27 @@ import msgspec
 from fmkit.errors import FmkitError, NetworkNeededError
 from fmkit.hub import metadata_cache
 from fmkit.hub.cache import cached_file, cached_snapshots
-from fmkit.hub.client import HubClient, endpoint, switched_off
+from fmkit.hub.client import HubClient
+from fmkit.hub.connection import endpoint, switched_off
 from fmkit.hub.files import ModelFiles
 from fmkit.hub.local import CONFIG, read_folder
 from fmkit.hub.metadata_cache import Kept
 from fmkit.hub.remote import fetch_files
 from fmkit.hub.repository import check_name, fetch_repository
 
-_DAY_S = 24 * 3600
-
 
 class HubModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model of the Hub: its files at one commit, and where that is known from."""
+    """A model of the Hub: its files at one commit, and where that is known from.
+
+    `licence` in the publisher's words and `gated` are None where only files on this disk were looked at.
+    """
 
     hub_id: str
     commit: str
     files: ModelFiles
     source: str
+    licence: str | None = None
+    gated: bool | None = None
 
 
 def find_model(
@@ -106,27 +109,31 @@ def _ask(
         commit=repository.commit,
         asked_at=time.time(),
         files=files,
+        licence=repository.licence,
+        gated=repository.gated,
     )
     metadata_cache.store(folder, kept, hub_id, label, text_files=text_files)
-    return HubModel(
-        hub_id=kept.hub_id, commit=kept.commit, files=files, source=f"{kept.hub_id} at commit {kept.commit}, asked now"
-    )
+    return _from(kept, files, "asked now")
 
 
 def _from_kept(kept: Kept, now: float) -> HubModel:
     """An earlier answer, with its age."""
-    age_s = max(0.0, now - kept.asked_at)
-    date = datetime.fromtimestamp(kept.asked_at, UTC).date().isoformat()
-    age = f"{age_s / _DAY_S:.0f} days" if age_s >= 2 * _DAY_S else f"{age_s / 3600:.0f} hours"
     files = kept.files
     if not kept.is_fresh(now):
-        note = f"the Hub was asked on {date}, {age} ago; what changed since is not known"
+        note = metadata_cache.age_note(kept.asked_at, now)
         files = msgspec.structs.replace(files, notes=(*files.notes, note))
+    date, ago = metadata_cache.age(kept.asked_at, now)
+    return _from(kept, files, f"asked on {date} ({ago})")
+
+
+def _from(kept: Kept, files: ModelFiles, when: str) -> HubModel:
     return HubModel(
         hub_id=kept.hub_id,
         commit=kept.commit,
         files=files,
-        source=f"{kept.hub_id} at commit {kept.commit}, asked on {date} ({age} ago)",
+        source=f"{kept.hub_id} at commit {kept.commit}, {when}",
+        licence=kept.licence,
+        gated=kept.gated,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError
 
 if TYPE_CHECKING:
-    from fmkit.hub.client import Answer
+    from fmkit.hub.answer import Answer
 
 
 def refusal(answer: Answer, hub_id: str, revision: str | None, where: str) -> FmkitError:  # noqa: PLR0911  one per case of the Hub

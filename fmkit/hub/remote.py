@@ -6,6 +6,7 @@ pickled is never fetched, and no code is run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,8 @@ from urllib.parse import quote
 import msgspec
 
 from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UnsafeInputError, UsageError
-from fmkit.hub.client import Answer, HubClient, RangeIgnoredError
+from fmkit.hub.answer import Answer
+from fmkit.hub.client import HubClient, RangeIgnoredError
 from fmkit.hub.document import MAX_BYTES, parse_object
 from fmkit.hub.files import GgufFacts, Layout, ModelFiles
 from fmkit.hub.gguf import MAX_HEADER_BYTES as MAX_GGUF_BYTES
@@ -42,6 +44,9 @@ from fmkit.model.text import TextFacts
 from fmkit.units import format_bytes
 
 MAX_ALL_HEADERS_BYTES = 32_000_000
+MOST_COMBINED = 500
+"""Files whose headers are asked for in one answer; the most seen are 191."""
+
 MAX_ALL_TENSORS = 160_000
 """Tensors of all files together; the most seen are 140,000."""
 
@@ -199,7 +204,8 @@ class _Reader:
             if name.endswith("_Dense/model.safetensors")
         ]
         files = (*selected.files, *dense)
-        combined = self._all_headers(files) if self._on_main and len(files) > 1 and not dense else None
+        one_answer = self._on_main and 1 < len(files) <= MOST_COMBINED and not dense
+        combined = self._all_headers(files) if one_answer else None
         headers = combined or self._client.get_all(self._header, files, self.where)
         tensors = unique([tensor for header in headers for tensor in header], self.where)
         return StoredWeights(format="safetensors", files=files, tensors=tensors)
@@ -210,14 +216,14 @@ class _Reader:
         answer = self._client.get(path, limit=MAX_ALL_HEADERS_BYTES, where=self.where)
         if answer.status != 200:
             return None
-        try:
-            found = msgspec.json.decode(answer.body, type=_Combined).headers
-        except (ValueError, RecursionError):
-            return None
-        if any(file.name not in found for file in files):
+        found = _named_headers(answer.body, [file.name for file in files])
+        if found is None:
             return None
         try:
-            headers = [self._parsed(bytes(found[file.name]), None, f"{self.where}/{file.name}") for file in files]
+            headers = [
+                self._parsed(header, None, f"{self.where}/{file.name}")
+                for header, file in zip(found, files, strict=True)
+            ]
         except UnsafeInputError:  # a mirror may have another idea of this route; the files decide
             headers = []
         if not headers or any(not _plausible(header, file) for header, file in zip(headers, files, strict=True)):
@@ -294,10 +300,19 @@ class _Reader:
         raise refusal(answer, repository.hub_id, repository.commit, where)
 
 
-class _Combined(msgspec.Struct, frozen=True):
-    """All headers of a sharded model, each still JSON."""
+def _named_headers(body: bytes, names: Sequence[str]) -> list[bytes] | None:
+    """The headers of these files in an answer that has all of them, each still JSON; None where one is missing.
 
-    headers: dict[str, msgspec.Raw]
+    What else the answer names is stepped over: of a few bytes for each name, millions would fit into it.
+    """
+    fields = {f"file_{number}": name for number, name in enumerate(names)}
+    headers = msgspec.defstruct("Headers", [(field, msgspec.Raw) for field in fields], rename=fields)
+    combined = msgspec.defstruct("Combined", [("headers", headers)])
+    try:
+        found = msgspec.json.decode(body, type=combined).headers  # type: ignore[attr-defined]
+    except (ValueError, RecursionError):
+        return None
+    return [bytes(getattr(found, field)) for field in fields]
 
 
 def _sizes_note(read: GgufVariant, hub_id: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from fmkit.errors import UnsafeInputError, UsageError
 from fmkit.hub.cache import COMMIT
+from fmkit.hub.card import licence_words
 from fmkit.hub.client import HubClient
 from fmkit.hub.refusals import disabled, refusal
 from fmkit.hub.text_files import summary_facts
@@ -19,6 +20,13 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 MAX_INFO_BYTES = 24_000_000
 MAX_FILES = 100_000
+MAX_VALUES = 20 * MAX_FILES
+"""In the Hub's answer, counted before it is parsed; a file has seven."""
+
+MAX_FILE_BYTES = 2**44
+"""The Hub takes no file of more than 500 GB."""
+
+MAX_NAME = 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,6 +51,8 @@ class _Info(msgspec.Struct, frozen=True):
     siblings: list[_Sibling] | None = None
     config: Any = None
     gguf: Any = None
+    tags: Any = None
+    cardData: Any = None  # noqa: N815
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +63,15 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository at one commit: `hub_id` is the name the Hub answers with, `sizes` are bytes by file name, `text` the Hub's own summary."""
+    """A repository at one commit: `hub_id` is the name the Hub answers with, `sizes` are bytes by file name.
+
+    `text` is the Hub's own summary, `licence` in the publisher's words.
+    """
 
     hub_id: str
     commit: str
     gated: bool
+    licence: str | None = None
     sizes: dict[str, int]
     digests: dict[str, Digest] = {}
     text: TextFacts | None = None
@@ -94,12 +108,15 @@ def fetch_repository(client: HubClient, hub_id: str, revision: str | None) -> Re
         )
     if info.id != hub_id:
         notes.append(f"the Hub answers {hub_id} with {info.id}: it was renamed, or is written so")
+    if any((one.size or 0) > MAX_FILE_BYTES for one in names):
+        raise UnsafeInputError(f"the repository claims a file of more than {MAX_FILE_BYTES:,} bytes", where=where)
     if names and all(one.size is None for one in names):
         notes.append("this Hub gives no file sizes")
     return Repository(
         hub_id=info.id,
         commit=info.sha,
         gated=bool(info.gated),
+        licence=licence_words(info.tags, info.cardData),
         sizes={one.rfilename: one.size for one in names if one.size is not None and one.size >= 0},
         digests={one.rfilename: digest for one in names if (digest := _digest(one)) is not None},
         text=summary_facts(info.config, info.gguf, {one.rfilename for one in names}),
@@ -108,7 +125,7 @@ def fetch_repository(client: HubClient, hub_id: str, revision: str | None) -> Re
 
 
 def _info(body: bytes, where: str) -> _Info:
-    if body.count(b"{") > 2 * MAX_FILES or body.count(b",") > 20 * MAX_FILES:
+    if body.count(b"{") > 2 * MAX_FILES or sum(body.count(mark) for mark in (b",", b"[")) > MAX_VALUES:
         raise UnsafeInputError(f"the repository claims more than {MAX_FILES:,} files", where=where)
     try:
         info = msgspec.json.decode(body, type=_Info)
@@ -134,4 +151,9 @@ def _digest(file: _Sibling) -> Digest | None:
 def _is_plain(name: str) -> bool:
     """Whether a file name stays inside the repository and can be put into an address."""
     parts = name.split("/")
-    return bool(name) and name.isprintable() and "\\" not in name and not any(part in {"", ".", ".."} for part in parts)
+    return (
+        0 < len(name) <= MAX_NAME
+        and name.isprintable()
+        and "\\" not in name
+        and not any(part in {"", ".", ".."} for part in parts)
+    )

@@ -49,20 +49,22 @@ def _content(data: bytes, where: str) -> bytes:
 
 
 def summary_facts(config: object, gguf: object, there: Collection[str]) -> TextFacts | None:
-    """What the Hub's own summary of a repository says of its tokenizer, and the names of its files; None where neither says anything."""
+    """What the Hub's own summary of a repository says of its tokenizer, and which files would say more; None where there is neither."""
     whole = config if isinstance(config, dict) else {}
     tokenizer = whole.get("tokenizer_config")
     document: dict[str, Any] = tokenizer if isinstance(tokenizer, dict) else gguf if isinstance(gguf, dict) else {}
     named = templates_of(whole.get("chat_template_jinja") or document.get("chat_template"))
     special = _special(document)
     names = tuple(named) or (("default",) if TEMPLATE in there or "chat_template.json" in there else ())
-    if not names and not special:
+    unread = tuple(name for name in TEXT_FILES if name in there)
+    if not names and not special and not unread:
         return None
     return TextFacts(
         source="the Hub's summary of the repository",
         special_tokens=special,
         chat_template=next(iter(named.values()), None),
         chat_templates=names,
+        unread=unread,
     )
 
 

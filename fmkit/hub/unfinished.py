@@ -1,15 +1,20 @@
-"""Downloads that did not end: the Hub library writes each file beside its place under a name of its own, and never goes on with it."""
+"""Downloads that did not end: parts of files that the next run goes on with, and those that nobody can go on with.
+
+The Hub library writes each file beside its place under a name of its own, and never goes on with it. Ours is named after the digest of
+the whole.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from fmkit.hub.cache import cache_folder
+from fmkit.hub.cache import cache_folder, repository_folder
 from fmkit.units import format_bytes
 
 if sys.platform != "win32":
@@ -39,12 +44,33 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def remove_unfinished(hub_id: str) -> Unfinished | None:
-    """Remove the parts of a repository's files that no running program is downloading; None where there are none."""
-    name = f"models--{hub_id.replace('/', '--')}"
+def part_of(hub_id: str, digest: str) -> Path:
+    """Where what came of a file with that digest is kept."""
+    return repository_folder(hub_id) / "blobs" / f"{digest}.fmkit.incomplete"
+
+
+def lock_of(hub_id: str, digest: str) -> Path:
+    """What whoever downloads that file holds locked: the Hub library's own place."""
+    return cache_folder() / ".locks" / repository_folder(hub_id).name / f"{digest}.lock"
+
+
+def begun_bytes(hub_id: str, digest: str) -> int:
+    """How much of a file with that digest came in an earlier run."""
+    try:
+        return part_of(hub_id, digest).stat().st_size
+    except OSError:
+        return 0
+
+
+def remove_unfinished(hub_id: str, keep: Collection[str] = ()) -> Unfinished | None:
+    """Remove the parts of a repository's files that no running program is downloading; None where there are none.
+
+    Those of files with a digest among `keep` stay: they are gone on with.
+    """
     sizes = []
-    for part in (cache_folder() / name / "blobs").glob("*.incomplete"):
-        if _is_unused(part, cache_folder() / ".locks" / name / f"{part.name.partition('.')[0]}.lock"):
+    kept = {part_of(hub_id, digest) for digest in keep}
+    for part in (repository_folder(hub_id) / "blobs").glob("*.incomplete"):
+        if part not in kept and _is_unused(part, lock_of(hub_id, part.name.partition(".")[0])):
             with suppress(OSError):
                 size = disk_bytes(part)
                 part.unlink()
@@ -55,7 +81,7 @@ def remove_unfinished(hub_id: str) -> Unfinished | None:
 def came_bytes(hub_id: str) -> int:
     """Bytes of the repository on this disk, parts of files included."""
     total = 0
-    for path in (cache_folder() / f"models--{hub_id.replace('/', '--')}" / "blobs").glob("*"):
+    for path in (repository_folder(hub_id) / "blobs").glob("*"):
         with suppress(OSError):
             total += disk_bytes(path)
     return total

@@ -7,16 +7,20 @@ pages of the list are not asked for. The filter is case-sensitive: it needs the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from fmkit.errors import FmkitError, NetworkNeededError
-from fmkit.hub.client import HubClient, switched_off
+from fmkit.hub.client import HubClient
+from fmkit.hub.connection import switched_off
 from fmkit.hub.listing import list_models
 from fmkit.hub.live import REFRESH_DEADLINE_S, Described, kept_name, today
+from fmkit.hub.metadata_cache import age_note
 from fmkit.hub.repository import Repository, fetch_repository
 from fmkit.hub.weight_files import safetensors_of, variants_of
 from fmkit.model.stored import StoredFile
@@ -34,6 +38,8 @@ _METHODS = (
 )  # fmt: skip
 """Words of a repository's name and tags, and the method that they mean; the first that is found counts."""
 
+Kept = TypeVar("Kept", bound=msgspec.Struct)
+
 
 class HubVariant(msgspec.Struct, frozen=True, kw_only=True):
     """One quantisation in one repository: its files are what a download takes, `bytes` long together."""
@@ -50,8 +56,12 @@ class HubVariant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Variants(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found, by publisher and size; `listed` repositories name the model as their base, `looked_at` were opened."""
+    """What was found, by publisher and size; `listed` repositories name the model as their base, `looked_at` were opened.
 
+    `asked_at` is in seconds since 1970, UTC.
+    """
+
+    asked_at: float
     listed: int
     looked_at: int
     rows: tuple[HubVariant, ...]
@@ -65,8 +75,35 @@ class BestVariants(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[HubVariant, ...]
 
 
-def find_variants(hub_id: str, say: Callable[[str], None] | None = None) -> Variants:
-    """The quantised variants of `hub_id`, which has to be written as the Hub does. Raises NetworkNeededError, UnsafeInputError."""
+def find_variants(hub_id: str, *, offline: bool, folder: Path, say: Callable[[str], None] | None = None) -> Variants:
+    """The quantised variants of `hub_id`, which has to be written as the Hub does; kept in `folder`.
+
+    Offline, or where the Hub can't be reached, the last answer counts, with a note of its age. Raises NetworkNeededError where there is
+    none, UnsafeInputError.
+    """
+    file = folder / kept_name("all-variants", hub_id)
+    kept = _load(file, Variants)
+    if not (offline or switched_off()):
+        try:
+            found = _find(hub_id, say)
+        except NetworkNeededError:
+            if kept is None:
+                raise
+        else:
+            _store(file, found)
+            return found
+    if kept is None:
+        raise NetworkNeededError(
+            f"the Hub was never asked for variants of {hub_id}, and the network is off",
+            where=hub_id,
+            next_command="leave out --offline (and HF_HUB_OFFLINE); fmkit catalog list --local shows what is on this disk",
+        )
+    return msgspec.structs.replace(kept, notes=(*kept.notes, age_note(kept.asked_at, time.time())))
+
+
+def _find(hub_id: str, say: Callable[[str], None] | None) -> Variants:
+    if say is not None:
+        say(f"asking the Hub for variants of {hub_id} ...")
     client = HubClient(say=say)
     listed = list_models(client, {"filter": f"base_model:quantized:{hub_id}"}, hub_id)
     publisher = hub_id.partition("/")[0]
@@ -84,7 +121,7 @@ def find_variants(hub_id: str, say: Callable[[str], None] | None = None) -> Vari
         for one, error in zip(opened, found, strict=True)
         if isinstance(error, FmkitError)
     )
-    return Variants(listed=len(listed), looked_at=len(opened), rows=tuple(rows), notes=notes)
+    return Variants(asked_at=time.time(), listed=len(listed), looked_at=len(opened), rows=tuple(rows), notes=notes)
 
 
 def best_variants(
@@ -96,13 +133,12 @@ def best_variants(
     model's place, a lost network is raised.
     """
     if offline or switched_off():
-        return {hub_id: _load(folder, hub_id) for hub_id in hub_ids}
+        return {hub_id: _load(folder / kept_name("variants", hub_id), BestVariants) for hub_id in hub_ids}
     client = HubClient(REFRESH_DEADLINE_S, say)
     found = client.get_all(lambda hub_id: _best(client, hub_id), list(hub_ids), "the Hub")
     for hub_id, best in zip(hub_ids, found, strict=True):
         if isinstance(best, BestVariants):
-            with suppress(OSError):  # a folder that can't be written to costs time at the next call, and nothing else
-                write_whole(_file(folder, hub_id), msgspec.msgpack.encode(best))
+            _store(folder / kept_name("variants", hub_id), best)
     return dict(zip(hub_ids, found, strict=True))
 
 
@@ -134,15 +170,17 @@ def _one_per_method(listed: list[Described], publisher: str) -> list[Described]:
     return list(chosen.values())[:MOST_METHODS]
 
 
-def _load(folder: Path, hub_id: str) -> BestVariants | None:
+def _store(file: Path, answer: msgspec.Struct) -> None:
+    """Keep an answer; a folder that can't be written to costs time at the next call, and nothing else."""
+    with suppress(OSError):
+        write_whole(file, msgspec.msgpack.encode(answer))
+
+
+def _load(file: Path, kind: type[Kept]) -> Kept | None:
     try:
-        return msgspec.msgpack.decode(_file(folder, hub_id).read_bytes(), type=BestVariants)
+        return msgspec.msgpack.decode(file.read_bytes(), type=kind)
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def _file(folder: Path, hub_id: str) -> Path:
-    return folder / kept_name("variants", hub_id)
 
 
 def _opened(client: HubClient, one: Described) -> Repository | FmkitError:

@@ -24,8 +24,7 @@ def verify(folder: Path, name: str, size: int, digest: Digest | None) -> None:
     if found != size:
         raise _removed(file, f"{name} has {found:,} bytes, and the Hub stated {size:,}")
     if digest is not None and digest_of(file, digest.kind) != digest.value:
-        kind = "SHA-256" if digest.kind == "sha256" else "git's digest"
-        raise _removed(file, f"{name} is not the file that the Hub stated: its {kind} differs")
+        raise _removed(file, differs(name, digest))
 
 
 def digest_of(file: Path, kind: str) -> str:
@@ -36,14 +35,24 @@ def digest_of(file: Path, kind: str) -> str:
     ...     file = Path(folder, "empty"); _ = file.write_bytes(b""); digest_of(file, "blob")
     'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
     """
-    if kind == "sha256":
-        hasher = hashlib.sha256()
-    else:
-        hasher = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+    hasher = hasher_for(kind, file.stat().st_size)
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             hasher.update(chunk)
     return hasher.hexdigest()
+
+
+def hasher_for(kind: str, size: int) -> hashlib._Hash:
+    """What the content of a file of that size is fed to, for its digest."""
+    if kind == "sha256":
+        return hashlib.sha256()
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def differs(name: str, digest: Digest) -> str:
+    """What to say of content that is not what was stated."""
+    kind = "SHA-256" if digest.kind == "sha256" else "git's digest"
+    return f"{name} is not the file that the Hub stated: its {kind} differs"
 
 
 def _removed(file: Path, what: str) -> UnsafeInputError:

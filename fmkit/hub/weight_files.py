@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import msgspec
 
+from fmkit.errors import UnsafeInputError
 from fmkit.model.stored import StoredFile, StoredWeights
 
 INDEX = "model.safetensors.index.json"
@@ -17,6 +19,11 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _NOT_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|rng_state|tokenizer|/?\d+_Pooling")
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]")
 MAX_SHARDS = 10_000
+MAX_VARIANTS = 1000
+"""Quantisations of one repository; the most seen are about a hundred."""
+
+MAX_COMPONENTS = 100
+"""Models of one pipeline; the most seen are ten."""
 
 
 class Selected(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,32 +76,45 @@ def pickles_of(sizes: Mapping[str, int]) -> Selected | None:
 def variants_of(sizes: Mapping[str, int]) -> tuple[GgufVariant, ...]:
     """The quantisations of a repository of GGUF files, the smallest first; the parts of a split file are one.
 
+    UnsafeInputError for more than any repository has.
+
     >>> [v.label for v in variants_of({"m-Q8_0.gguf": 9, "m-UD-Q4_K_XL.gguf": 5, "mmproj-m-F16.gguf": 1})]
     ['UD-Q4_K_XL', 'Q8_0']
     """
-    names = sorted(name for name in sizes if name.endswith(".gguf") and not _NOT_A_MODEL.search(name))
-    stems = {name: found["stem"] if (found := _SHARD.fullmatch(name)) else name for name in names}
+    by_stem: dict[str, dict[str, int]] = {}
+    for name in sorted(name for name in sizes if name.endswith(".gguf") and not _NOT_A_MODEL.search(name)):
+        found = _SHARD.fullmatch(name)
+        by_stem.setdefault(found["stem"] if found else name, {})[name] = sizes[name]
+    _refuse_above(len(by_stem), MAX_VARIANTS, "quantisations")
     variants = []
-    for stem in dict.fromkeys(stems.values()):
-        first = next(name for name in names if stems[name] == stem)
-        selected = _shards(stem, ".gguf", sizes) or _present([first], sizes)
+    parts = 0
+    for stem, files in by_stem.items():
+        first = next(iter(files))
+        selected = _shards(stem, ".gguf", files) or _present([first], files)
+        parts += len(selected.files) + len(selected.missing)
+        _refuse_above(parts, MAX_SHARDS, "parts of GGUF files")
         variants.append(GgufVariant(label=_label(first), selected=selected))
     return tuple(sorted(_distinct(variants), key=lambda variant: variant.selected.bytes))
 
 
+def _refuse_above(count: int, most: int, noun: str) -> None:
+    if count > most:
+        raise UnsafeInputError(f"the repository claims more than {most:,} {noun}")
+
+
 def components_of(sizes: Mapping[str, int]) -> dict[str, Selected]:
-    """The weights of each folder of a diffusers repository: safetensors where there are any, without copies in other types."""
-    found: dict[str, Selected] = {}
-    for folder in sorted({name.partition("/")[0] for name in sizes if name.count("/") == 1}):
-        inside = {
-            name: size for name, size in sizes.items() if name.startswith(f"{folder}/") and not _VARIANT.search(name)
-        }
-        for suffix in (".safetensors", ".bin"):
-            names = sorted(name for name in inside if name.endswith(suffix))
-            if names:
-                found[folder] = _present(names, sizes)
-                break
-    return found
+    """The weights of each folder of a diffusers repository: safetensors where there are any, without copies in other types.
+
+    UnsafeInputError for more folders than any pipeline has.
+    """
+    by_folder: dict[str, dict[str, list[str]]] = {}
+    for name in sorted(sizes):
+        folder, inside, _ = name.partition("/")
+        suffix = name[name.rfind(".") :]
+        if inside and suffix in (".safetensors", ".bin") and not _VARIANT.search(name):
+            by_folder.setdefault(folder, {}).setdefault(suffix, []).append(name)
+    _refuse_above(len(by_folder), MAX_COMPONENTS, "models of a pipeline")
+    return {folder: _present(names.get(".safetensors") or names[".bin"], sizes) for folder, names in by_folder.items()}
 
 
 def _shards(stem: str, suffix: str, sizes: Mapping[str, int]) -> Selected | None:
@@ -143,10 +163,10 @@ def _label(name: str) -> str:
 
 def _distinct(variants: list[GgufVariant]) -> list[GgufVariant]:
     """Labels made unique: a repository can hold two models."""
-    labels = [variant.label for variant in variants]
+    labels = Counter(variant.label for variant in variants)
     return [
         variant
-        if labels.count(variant.label) == 1
+        if labels[variant.label] == 1
         else msgspec.structs.replace(variant, label=variant.selected.files[0].name.removesuffix(".gguf"))
         for variant in variants
     ]

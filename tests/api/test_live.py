@@ -94,6 +94,7 @@ def test_a_refusal_is_a_row_and_a_lost_network_an_error(hub: StandIn, monkeypatc
         b'{"id":3}',
         b'{"id":"a/b","downloads":"many"}',
         b'{"id":"a/b","tags":{}}',
+        b'{"id":"a/b","downloads":1000000000000000000000}',
         b'{"x":' + b"[" * 10**5,
     ],
     ids=str,

@@ -10,7 +10,7 @@ import pytest
 
 from fmkit.api.variants import variants
 from fmkit.errors import NetworkNeededError, UnsafeInputError, UsageError
-from tests.stand_in.content import Repository, literal
+from tests.stand_in.content import COMMIT, Repository, literal
 from tests.stand_in.routes import Reply
 from tests.stand_in.samples import gguf, samples
 from tests.stand_in.server import Fault, StandIn, stand_in
@@ -22,6 +22,7 @@ BASE = "base_model:quantized:acme/single"
 def hub(monkeypatch: pytest.MonkeyPatch, network: None, tmp_path: Path) -> Iterator[StandIn]:
     del network
     monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("fmkit.catalog.paths.cache_folder", lambda: tmp_path / "cache")
     with stand_in(samples()) as state:
         monkeypatch.setenv("HF_ENDPOINT", state.hub)
         yield state
@@ -71,7 +72,18 @@ def test_many_are_listed_and_the_first_looked_at(hub: StandIn) -> None:
     assert len([seen for seen in hub.seen if "blobs=true" in seen.path]) <= 13
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[3]", b"<html>", b'[{"id":3}]', b'[{"id":"a/b","tags":"x"}]', b"[" * 10**5])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[3]",
+        b"<html>",
+        b'[{"id":3}]',
+        b'[{"id":"a/b","tags":"x"}]',
+        b'[{"id":"a/b","downloads":1000000000000000000000}]',
+        b"[" * 10**5,
+    ],
+)
 def test_a_list_that_is_none(hub: StandIn, body: bytes) -> None:
     hub.faults.append(Fault(r"/api/models\?", reply=Reply(200, body)))
     with pytest.raises(UnsafeInputError, match="no list of models"):
@@ -89,5 +101,22 @@ def test_names_that_lead_elsewhere_are_not_asked_for(hub: StandIn) -> None:
 def test_what_cannot_be_asked() -> None:
     with pytest.raises(UsageError, match="not a model of the Hub"):
         variants("gpt-4o", memory="8GiB")
-    with pytest.raises(NetworkNeededError):
+    with pytest.raises(NetworkNeededError, match="never asked"):
         variants("llama-3.1-8b", memory="8GiB", offline=True)
+
+
+def test_without_a_network_the_last_answer_counts_with_its_age(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    asked = variants("acme/single", memory="8GiB")
+    assert (asked.asked_on, asked.notes) == ("2027-01-15", ())
+    monkeypatch.setattr("time.time", lambda: now + 3 * 24 * 3600)
+    hub.faults.append(Fault(".", "drop"))
+    monkeypatch.setattr("fmkit.hub.client._BACKOFF_S", 0.01)
+    offline = variants("acme/single", memory="8GiB", offline=True)
+    for later in (offline, variants("acme/single", memory="8GiB")):
+        assert later.variants == asked.variants
+        assert "2027-01-15, 3 days ago" in later.notes[-1]
+    assert {row.commit for row in offline.variants} == {COMMIT}
+    with pytest.raises(NetworkNeededError, match="can't reach"):
+        variants("acme/base", memory="8GiB")

@@ -87,7 +87,7 @@ TESTED: Mapping[str, tuple[str, ...]] = {
     "file names with .., absolute, backslash, control characters, right-to-left marks": (
         "test_repository.test_names_that_lead_elsewhere_are_left_out", "test_faults.test_names_are_printed_escaped",
     ),
-    "card data": ("test_faults.test_hostile_card_data_is_not_read",),
+    "card data": ("test_faults.test_hostile_card_data_is_printed_escaped",),
     "forms of an id": ("test_faults.test_forms_of_an_id", "test_repository.test_ids_that_are_none"),
     "code in a repository": (
         "test_repository.test_code_of_a_repository_is_neither_fetched_nor_run", "test_faults.test_code_asks_nothing_with_stdin_closed",
@@ -106,10 +106,23 @@ TESTED: Mapping[str, tuple[str, ...]] = {
     "cache: two writers, one killed": ("test_metadata_cache.test_two_writers_at_once_and_one_killed_in_the_middle",),
     "offline, warm and cold": ("test_metadata_cache.test_offline_with_and_without_an_earlier_answer",),
     "memory": ("test_memory.test_the_process_stays_small",),
-    "download: broken off, killed, other content": (
+    "download: broken off, killed, other content, other part, no ranges, 416, full disk, trickle": (
         "test_download.test_a_download_goes_on_where_it_broke_off", "test_killed.test_kill_9_in_a_download",
-        "test_download.test_another_content_of_the_same_size_is_removed_and_said",
+        "test_download.test_another_content_of_the_same_size_is_removed_and_said", "test_resuming.test_the_next_run_goes_on_where_this_one_stopped",
+        "test_resuming.STARTS_OVER: a part that somebody changed", "test_resuming.STARTS_OVER: a server that ignores ranges",
+        "test_resuming.STARTS_OVER: 416", "test_resuming.STARTS_OVER: another part than asked for", "test_resuming.ENDS: nothing but single bytes",
+        "test_resuming.test_a_file_that_changed_begins_anew", "test_resuming.test_a_full_disk_is_said_and_what_came_is_kept",
     ),
+    "sizes, counts and names that no repository has": tuple(
+        f"test_hostile.ANSWERS: {name}"
+        for name in ("a file of 10^30 bytes", "files of negative size", "50,000 models of a pipeline", "50,000 quantisations",
+                     "900 quantisations of 9,999 parts each", "a name of a million characters", "two million empty lists")
+    ),
+    "long headers, many headers, long waits": tuple(
+        f"test_hostile.ANSWERS: {name}"
+        for name in ("a header of a megabyte", "50,000 headers", "a wait of 5,000 digits", "a wait below zero")
+    ),
+    "a Hub below a path": ("test_hostile.test_a_mirror_below_a_path",),
     "certificates and proxies": (
         "test_stand_in.test_a_certificate_nobody_vouches_for_is_refused", "test_stand_in.test_fmkit_works_against_it_over_tls_and_without",
         "test_stand_in.test_a_proxy_is_asked_instead_of_the_hub",
@@ -242,12 +255,36 @@ def test_names_are_printed_escaped(hub: StandIn, capsys: pytest.CaptureFixture[s
             assert not set(answer.out + answer.err) & {"\x1b", "\u202e"}
 
 
-def test_hostile_card_data_is_not_read(hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_card_data_is_printed_escaped(hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     hub.repositories["acme/single"].extra = {
         "cardData": {"license": ["\x1b]0;x"], "base_model": {"a": [1] * 1000}, "language": 7}, "model-index": {"x": [[]]},
         "evalResults": "none", "spaces": {}, "config": 3, "gguf": [],
     }  # fmt: skip
-    assert size(capsys, "acme/single").code == 0
+    answer = size(capsys, "acme/single")
+    assert (answer.code, "\x1b" in answer.out + answer.err) == (0, False)
+    assert "]0;x (the Hub's page, not read)" in " ".join(answer.out.split())
+
+
+def test_licence_and_gate_are_said_in_the_hubs_words(hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.repositories["acme/gated"].extra = {"cardData": {"license": "other", "license_name": "acme-community"}}
+    for more in ((), ("--offline",)):
+        open_model = size(capsys, "acme/single", "--json", *more).json()["model"]
+        assert (open_model["licence"], open_model["gated"]) == ("apache-2.0", False)
+        assert open_model["licence_source"] == "the Hub's page, not read"
+        gated = size(capsys, "acme/gated", *more).out
+        assert (
+            "licence other (acme-community) (the Hub's page, not read), gated: its publisher grants access"
+            in " ".join(gated.split())
+        )
+    pipeline = here(capsys, "vram", "acme/pipeline", "--memory", "8GiB", "--json").json()["model"]
+    assert (pipeline["licence"], pipeline["licence_source"], pipeline["gated"]) == (None, None, False)
+
+
+@pytest.mark.usefixtures("hub")
+def test_files_that_only_detail_reads_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    files = "tokenizer_config.json, generation_config.json, chat_template.jinja"
+    assert f"not read: {files} (--detail reads them)" in " ".join(size(capsys, "acme/talks").out.split())
+    assert "not read" not in size(capsys, "acme/talks", "--detail").out
 
 
 def test_forms_of_an_id(hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:

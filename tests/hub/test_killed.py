@@ -45,7 +45,7 @@ def downloading(tmp_path: Path) -> subprocess.Popen[str]:
     """A download that has begun with the weights."""
     process = started(["-c", DOWNLOAD])
     until = time.monotonic() + 30
-    while not parts(tmp_path):
+    while not came_bytes(tmp_path):
         assert time.monotonic() < until
         assert process.poll() is None
         time.sleep(0.02)
@@ -58,19 +58,28 @@ def parts(tmp_path: Path) -> list[Path]:
     return [Path(parent) / name for parent, _, names in walked for name in names if name.endswith(".incomplete")]
 
 
+def came_bytes(tmp_path: Path) -> int:
+    """What came of the weights, whose digest is the only one of 64 digits."""
+    found = [part.stat().st_size for part in parts(tmp_path) if len(part.name.partition(".")[0]) == 64]
+    return found[0] if found else 0
+
+
 def check_it_goes_on(hub: StandIn, tmp_path: Path) -> None:
-    """The next download is whole, and fetches nothing that was whole before."""
+    """The next download is whole, and fetches nothing that had come before: no whole file, no byte of a part."""
     hub.faults.clear()
     hub.seen.clear()
     whole = {path.name for path in (tmp_path / "cache").rglob("snapshots/*/*")}
+    came = came_bytes(tmp_path)
     process = started(["-c", DOWNLOAD])
     out, error = process.communicate(timeout=60)
     assert process.returncode == 0, error
     place = Path(out.splitlines()[-1])
     assert (place / FILE).read_bytes() == (EMBEDDED / "model" / FILE).read_bytes()
     assert parts(tmp_path) == []
-    fetched = {seen.path.rpartition("/")[2].partition("?")[0] for seen in hub.seen if seen.method == "GET"}
+    fetched = {seen.path.rpartition("/")[2].partition("?")[0] for seen in hub.seen if seen.path.startswith("/acme/")}
     assert not whole & fetched
+    asked = [seen.range for seen in hub.seen if seen.origin == "cdn"]
+    assert asked == ([] if FILE in whole else [f"bytes={came}-" if came else None])
 
 
 def test_kill_9_in_a_download(hub: StandIn, tmp_path: Path) -> None:
@@ -80,24 +89,28 @@ def test_kill_9_in_a_download(hub: StandIn, tmp_path: Path) -> None:
     time.sleep(moments(1, 0.0, 0.5)[0])
     kill(process)
     assert all_end(pids)
-    assert parts(tmp_path)
+    assert came_bytes(tmp_path) > 0
+    check_it_goes_on(hub, tmp_path)
+
+
+@pytest.mark.usefixtures("hub")
+def test_what_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
+    kill(downloading(tmp_path))
     until = time.monotonic() + 5
     while (left := remove_unfinished("acme/real")) is None and time.monotonic() < until:
         time.sleep(0.02)  # threads of the killed process still hold its locks for a moment
     assert left is not None
     assert "an earlier download of acme/real did not end" in left.told()
-    check_it_goes_on(hub, tmp_path)
+    assert parts(tmp_path) == []
 
 
-@pytest.mark.usefixtures("hub")
-def test_an_interrupt_ends_a_download_at_once(tmp_path: Path) -> None:
+def test_an_interrupt_ends_a_download_at_once_and_keeps_what_came(hub: StandIn, tmp_path: Path) -> None:
     process = downloading(tmp_path)
     pids = children(process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=5)  # the trickle would take an hour
     assert all_end(pids)
-    assert parts(tmp_path) == []
-    assert remove_unfinished("acme/real") is None
+    check_it_goes_on(hub, tmp_path)
 
 
 @pytest.mark.full
@@ -108,7 +121,6 @@ def test_kill_9_in_a_download_at_many_moments(after_s: float, hub: StandIn, tmp_
     time.sleep(after_s)
     kill(process)
     time.sleep(0.2)
-    remove_unfinished("acme/real")
     check_it_goes_on(hub, tmp_path)
 
 

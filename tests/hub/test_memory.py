@@ -59,6 +59,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "a server that ignores ranges": lambda: (CONFIG | {"model.safetensors": File(b"", 512 * 10**6)}, [Fault(r"\.safetensors", "ignore-range")], 0),
     "a gzip bomb": lambda: ({"config.json": literal(b'{"a":"' + b"x" * 80_000_000 + b'"}')}, [Fault("config.json", "gzip")], 10),
     "an answer about files without end": lambda: (CONFIG, [Fault("/api/models", reply=Reply(200, b'{"siblings":[' + b'{"rfilename":"a"},' * 1_000_000))], 10),
+    "millions of names beside the headers asked for": lambda: (
+        CONFIG | shards(2, entries(10), 10),
+        [Fault("safetensors-metadata", reply=Reply(200, b'{"headers":{' + b",".join(b'"%d":0' % n for n in range(2_600_000)) + b"}}"))], 10,
+    ),
     "a GGUF header of small arrays": lambda: ({"m-Q4_K_M.gguf": literal(small_arrays())}, [], 8),
     "a GGUF header without end": lambda: ({"m-Q4_K_M.gguf": File(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + struct.pack("<Q", 60_000_000), 10**9)}, [], 10),
     "as many GGUF tensors as allowed": lambda: (

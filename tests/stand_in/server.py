@@ -47,12 +47,13 @@ class Seen:
 
 @dataclass
 class StandIn:
-    """The state that both origins share."""
+    """The state that both origins share; the Hub's addresses begin with the path `below`."""
 
     repositories: dict[str, Repository]
     redirecting: bool = True
     combined_headers: bool = True
     page_size: int = 1000
+    below: str = ""
     tokens: Mapping[str, str] = field(default_factory=lambda: {"hf_good": "granted", "hf_no_grant": "no-grant"})
     renames: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -150,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._trickle(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 500)
             return
         asked = None if fault is not None and fault.how == "ignore-range" else self.headers.get("range")
-        right = answer(state, self.side, self.command, self.path, token, asked, form)
+        path = self.path.removeprefix(state.below) if self.side == "hub" else self.path
+        right = answer(state, self.side, self.command, path, token, asked, form)
         reply = fault.reply if fault is not None and fault.how == "reply" else right
         self._send(reply, "" if fault is None else fault.how, body=body)
 
