@@ -22,13 +22,13 @@ from msgspec.structs import replace
 from benchmarks.abilities.cells import Table, table, vendor_offsets
 from benchmarks.abilities.validation import SCHEMES, Held, covered, fit_of, held_out, stem
 from fmkit.catalog.load import load_catalog
-from fmkit.selection.capability import abilities
+from fmkit.selection.capability import abilities_in_modes, answering
 from fmkit.selection.score_items import Area, item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from fmkit.selection.capability import VendorOffset
+    from fmkit.selection.capability import Answering, VendorOffset
     from fmkit.selection.facts import Candidate
 
 RESULT = Path(__file__).resolve().parent / "results" / "capability.json"
@@ -106,6 +106,8 @@ def classes(held: Sequence[Held], within: dict[int, bool], found: Table) -> list
             "held_out": held[0].scheme,
             "by": by,
             "class": name,
+            "models": len({held[n].model for n in places}),
+            "groups_of_kin": len({found.kin[held[n].model] for n in places}),
             **errors([held[n] for n in places], [within[n] for n in places]),
         }
         for (by, name), places in sorted(groups.items())
@@ -141,9 +143,9 @@ def hidden(found: Table, offsets: dict[str, VendorOffset]) -> list[dict[str, Any
         rest = [cell for cell in found.cells if stem(cell.item[0]) != name]
         fit = fit_of(found, rest, offsets)
         usual = np.average([item.loadings for item in fit.items], axis=0, weights=[item.scores for item in fit.items])
-        able = abilities([_without(c, name) for c in found.candidates.values()], fit)
+        able = abilities_in_modes([m for c in found.candidates.values() for m in _without(c, name)], fit)
         for item in [item for item in found.items if stem(item[0]) == name]:
-            cells = [c for c in found.cells if c.item == item and able[c.model].scores]
+            cells = [c for c in found.cells if c.item == item and able[c.member].scores]
             if len(cells) < HIDDEN_LEAST:
                 continue
             sized = [c for c in cells if found.candidates[c.model].params]
@@ -152,7 +154,7 @@ def hidden(found: Table, offsets: dict[str, VendorOffset]) -> list[dict[str, Any
                     "area": found.area,
                     "benchmark": ", ".join(filter(None, item)),
                     "models": len(cells),
-                    "rank_correlation": spearman([c.value for c in cells], [float(usual @ able[c.model].mean) for c in cells]),
+                    "rank_correlation": spearman([c.value for c in cells], [float(usual @ able[c.member].mean) for c in cells]),
                     "log_parameters": spearman(
                         [c.value for c in sized], [float(found.candidates[c.model].params or 0) for c in sized]
                     ),
@@ -161,9 +163,11 @@ def hidden(found: Table, offsets: dict[str, VendorOffset]) -> list[dict[str, Any
     return rows
 
 
-def _without(candidate: Candidate, name: str) -> Candidate:
-    kept = tuple(s for s in candidate.scores if (item := item_of(s)) is None or stem(item[0]) != name)
-    return replace(candidate, scores=kept)
+def _without(candidate: Candidate, name: str) -> list[Answering]:
+    return [
+        replace(m, scores=tuple(s for s in m.scores if (item := item_of(s)) is None or stem(item[0]) != name))
+        for m in answering(candidate)
+    ]
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
@@ -189,7 +193,11 @@ def print_classes(rows: Sequence[dict[str, Any]]) -> None:
     for scheme in SCHEMES:
         found = [row for row in rows if row["held_out"] == scheme]
         out = [row for row in found if not LOW <= row["coverage"] <= HIGH]
-        said = "; ".join(f"{row['by']} {row['class']} ({row['scores']}): {row['coverage']:.0%}" for row in out)
+        said = "; ".join(
+            f"{row['by']} {row['class']} ({row['scores']} of {row['models']} models, {row['groups_of_kin']} groups of kin): "
+            f"{row['coverage']:.0%}"
+            for row in out
+        )
         print(f"{scheme}: {len(found) - len(out)} of {len(found)} classes within 65 to 95 %. Outside: {said or 'none'}")
 
 

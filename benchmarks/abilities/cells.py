@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.selection.capability import VendorOffset, covariates, full_marks, logit, observations
+from fmkit.selection.capability import Key, VendorOffset, answering, covariates, full_marks, logit, observations
 from fmkit.selection.score_items import Area, area_of, item_of
 
 if TYPE_CHECKING:
@@ -22,12 +22,18 @@ ItemKey = tuple[str, str]
 
 
 class Cell(NamedTuple):
-    """One model on one item; `value` is a logit as an independent evaluator would report it, `extra_sd` what a vendor's report adds."""
+    """One model in one mode on one item; `value` is a logit as an independent evaluator would report it, `extra_sd` what a vendor's report adds."""
 
     model: str
+    thinks: bool | None
     item: ItemKey
     value: float
     extra_sd: float
+
+    @property
+    def member(self) -> Key:
+        """The model and its mode."""
+        return self.model, self.thinks
 
 
 class Table(NamedTuple):
@@ -35,7 +41,7 @@ class Table(NamedTuple):
 
     area: Area
     candidates: dict[str, Candidate]
-    covariates: dict[str, dict[str, float]]
+    covariates: dict[Key, dict[str, float]]
     kin: dict[str, str]
     items: tuple[ItemKey, ...]
     cells: tuple[Cell, ...]
@@ -70,16 +76,17 @@ def table(area: Area, candidates: Iterable[Candidate], offsets: dict[str, Vendor
     """The cells of one area; items with fewer than LEAST_SCORES models are left out."""
     chosen = {c.id: c for c in sorted(candidates, key=lambda c: c.id) if area_of(c) == area}
     cells = [
-        Cell(model, item, row.value, row.sd)
+        Cell(model, member.thinks, item, row.value, row.sd)
         for model, candidate in chosen.items()
-        for item, row in observations(candidate.scores, offsets).items()
+        for member in answering(candidate)
+        for item, row in observations(member.scores, offsets).items()
     ]
     counts = Counter(cell.item for cell in cells)
     items = tuple(sorted(item for item, count in counts.items() if count >= LEAST_SCORES))
     return Table(
         area=area,
         candidates=chosen,
-        covariates={model: covariates(candidate) for model, candidate in chosen.items()},
+        covariates={m.key: covariates(m.candidate, m.thinks) for c in chosen.values() for m in answering(c)},
         kin=kin(chosen),
         items=items,
         cells=tuple(cell for cell in cells if cell.item in set(items)),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.abilities.cells import Cell, ItemKey, Table
+    from fmkit.selection.capability import Key
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class Fit:
         self.factors = factors
         self._cells = cells
         self._item_index = {item: n for n, item in enumerate(table.items)}
-        self._models = sorted({cell.model for cell in cells})
+        self._models = sorted({cell.member for cell in cells}, key=str)
         self._names, self._centres, self._sds, self._design = _design(table, self._models)
         self._missing = [tuple(name not in table.covariates[m] for name in self._names) for m in self._models]
         self._by_family = _by_family(table, cells)
@@ -77,7 +78,7 @@ class Fit:
         self._maximise_prior(means, families)
         self._maximise_items(means, covariances)
 
-    def _expect(self) -> tuple[dict[str, Floats], dict[str, Floats], list[tuple[Floats, Floats, list[str]]]]:
+    def _expect(self) -> tuple[dict[Key, Floats], dict[Key, Floats], list[tuple[Floats, Floats, list[Key]]]]:
         """Posterior mean and covariance of every ability, and by family of (shared, own...) deviations."""
         k = self.factors
         means, covariances, families = {}, {}, []
@@ -120,7 +121,7 @@ class Fit:
         found: Floats = rows.T @ rows
         return found
 
-    def _maximise_prior(self, means: dict[str, Floats], families: list[tuple[Floats, Floats, list[str]]]) -> None:
+    def _maximise_prior(self, means: dict[Key, Floats], families: list[tuple[Floats, Floats, list[Key]]]) -> None:
         k = self.factors
         shared, own = np.eye(k) * 0.2, np.eye(k) * 0.2
         place = {model: n for n, model in enumerate(self._models)}
@@ -148,7 +149,7 @@ class Fit:
             right += design.T @ block @ target / len(self._models)
         self.coefficients = np.asarray(np.linalg.solve(left, right), dtype=np.float64)
 
-    def _maximise_items(self, means: dict[str, Floats], covariances: dict[str, Floats]) -> None:
+    def _maximise_items(self, means: dict[Key, Floats], covariances: dict[Key, Floats]) -> None:
         k = self.factors
         usual = np.zeros(k)
         usual[0] = np.average(self.loadings[:, 0], weights=self.scores + 1e-9)
@@ -199,7 +200,7 @@ def _rounded(row: Floats) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in row)
 
 
-def _design(table: Table, models: Sequence[str]) -> tuple[list[str], dict[str, float], Floats, Floats]:
+def _design(table: Table, models: Sequence[Key]) -> tuple[list[str], dict[str, float], Floats, Floats]:
     """Names, means and standard deviations of covariates, and a row for each model less the means; 0 where unknown."""
     names = sorted({name for model in models for name in table.covariates[model]})
     known: Callable[[str], list[float]] = lambda name: [  # noqa: E731
@@ -210,19 +211,19 @@ def _design(table: Table, models: Sequence[str]) -> tuple[list[str], dict[str, f
     return names, centres, np.array([np.std(known(name)) for name in names]), np.array(rows)
 
 
-def _by_family(table: Table, cells: Sequence[Cell]) -> dict[str, dict[str, list[Cell]]]:
-    found: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+def _by_family(table: Table, cells: Sequence[Cell]) -> dict[str, dict[Key, list[Cell]]]:
+    found: dict[str, dict[Key, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
-        found[table.candidates[cell.model].family][cell.model].append(cell)
+        found[table.candidates[cell.model].family][cell.member].append(cell)
     return found
 
 
-def _by_item(cells: Sequence[Cell], index: dict[ItemKey, int]) -> dict[int, tuple[list[str], Floats, Floats]]:
+def _by_item(cells: Sequence[Cell], index: dict[ItemKey, int]) -> dict[int, tuple[list[Key], Floats, Floats]]:
     """Models, values and variances of reports by item."""
     found: dict[int, list[Cell]] = defaultdict(list)
     for cell in cells:
         found[index[cell.item]].append(cell)
     return {
-        item: ([c.model for c in rows], np.array([c.value for c in rows]), np.array([c.extra_sd**2 for c in rows]))
+        item: ([c.member for c in rows], np.array([c.value for c in rows]), np.array([c.extra_sd**2 for c in rows]))
         for item, rows in found.items()
     }

@@ -21,11 +21,12 @@ from fmkit.selection.capability import (
     BASES,
     INTERVAL_Z,
     NO_FIT,
+    Answering,
     CapabilityFit,
     VendorOffset,
-    abilities,
+    abilities_in_modes,
+    answering,
     basis_of,
-    covariates,
     from_logit,
     logit,
     predictive,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.abilities.cells import Cell, ItemKey, Table
-    from fmkit.selection.facts import Candidate
 
 Scheme = Literal["kin", "model", "benchmark"]
 SCHEMES: tuple[Scheme, ...] = ("kin", "model", "benchmark")
@@ -100,12 +100,12 @@ def held_out(table: Table, scheme: Scheme, offsets: dict[str, VendorOffset], fac
         train = [cell for cell in table.cells if fold_of(cell) != fold]
         fit = fit_of(table, train, offsets, factors)
         items = {(item.benchmark, item.variant): item for item in fit.items}
-        able = abilities(_without(table, test), fit)
+        able = abilities_in_modes(_without(table, test), fit)
         simple = SimplePredictions(table, train)
         for cell in test:
             if cell.item not in items:
                 continue
-            centre, sd = predictive(able[cell.model], items[cell.item])
+            centre, sd = predictive(able[cell.member], items[cell.item])
             found.append(
                 Held(
                     area=table.area,
@@ -113,7 +113,7 @@ def held_out(table: Table, scheme: Scheme, offsets: dict[str, VendorOffset], fac
                     fold=fold,
                     model=cell.model,
                     item=cell.item,
-                    basis=basis_of(able[cell.model].scores),
+                    basis=basis_of(able[cell.member].scores),
                     actual=100 * from_logit(cell.value),
                     centre=centre,
                     sd=sd,
@@ -152,12 +152,13 @@ def stem(benchmark: str) -> str:
     return _NEAR_COPY.sub(r"\1", benchmark)
 
 
-def _without(table: Table, test: Iterable[Cell]) -> list[Candidate]:
+def _without(table: Table, test: Iterable[Cell]) -> list[Answering]:
     """The models without the scores that are held out."""
-    hidden = {(cell.model, cell.item) for cell in test}
+    hidden = {(*cell.member, cell.item) for cell in test}
     return [
-        replace(c, scores=tuple(score for score in c.scores if (c.id, item_of(score)) not in hidden))
-        for c in table.candidates.values()
+        replace(m, scores=tuple(score for score in m.scores if (*m.key, item_of(score)) not in hidden))
+        for candidate in table.candidates.values()
+        for m in answering(candidate)
     ]
 
 
@@ -178,7 +179,7 @@ class SimplePredictions:
                 self._points[cell.item].append((size, points))
 
     def _size(self, cell: Cell) -> float | None:
-        return covariates(self._table.candidates[cell.model]).get("log10 parameters")
+        return self._table.covariates[cell.member].get("log10 parameters")
 
     def family_mean(self, cell: Cell) -> float:
         """The mean of the siblings known on the item; of all models where none is."""

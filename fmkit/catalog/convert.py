@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.machine import Device
-from fmkit.selection.facts import ApiTerms, Candidate, Licence, Score
+from fmkit.selection.facts import ApiTerms, Candidate, Licence, LicenceTerms, Score
 from fmkit.units import parse_size
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def licence(licence_id: str, entry: LicenceEntry) -> Licence:
         for topic, sentence in condition.items() if isinstance(condition, dict) else ():
             clauses.setdefault(topic, []).append(sentence)
         sentences += [condition] if isinstance(condition, str) else condition.values()
-    facts = {key: getattr(entry, key) for key in entry.__struct_fields__ if key != "conditions"}
+    terms = {name: getattr(entry, name) for name in LicenceTerms.__struct_fields__}
     by_topic = {topic: tuple(found) for topic, found in clauses.items()}
-    return Licence(id=licence_id, conditions=tuple(sentences), clauses=by_topic, **facts)
+    return Licence(id=licence_id, conditions=tuple(sentences), clauses=by_topic, **terms)
 
 
 def score(benchmark: str, row: ScoreRow) -> Score:
@@ -154,6 +154,7 @@ def api_candidate(
             data_policy=api.data_policy,
         ),
         thinks=entry.thinks,
+        may_think=entry.may_think,
         embedding_dim=entry.embedding_dim,
         notes=entry.notes,
         sources={**api.sources, **entry.sources},

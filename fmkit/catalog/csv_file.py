@@ -11,7 +11,6 @@ import msgspec
 from fmkit.catalog.faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -32,12 +31,17 @@ def read_csv(path: Path, name: str, kind: type[T], faults: list[Fault]) -> list[
             if wrong_header:
                 faults.append(Fault(name, "line 1", wrong_header))
                 return []
+            columns = {field.name: field for field in fields}
             for cells in reader:
                 line = reader.line_num
-                wrong, record = _record(cells, header, {field.name: field for field in fields})
-                faults += [Fault(name, f"line {line}{place}", message) for place, message in wrong]
+                wrong, record = _record(cells, header, columns)
+                try:
+                    row = msgspec.convert(record, kind, strict=False)
+                except msgspec.ValidationError:  # names the first fault only
+                    wrong += _cell_faults(record, columns)
                 if not wrong:
-                    rows.append((line, msgspec.convert(record, kind, strict=False)))
+                    rows.append((line, row))
+                faults += [Fault(name, f"line {line}{place}", message) for place, message in wrong]
         except (csv.Error, UnicodeDecodeError) as error:
             faults.append(Fault(name, f"line {reader.line_num}", f"not CSV: {error}"))
     return rows
@@ -65,7 +69,6 @@ def _record(
         field = fields[column]
         if cell:
             record[column] = cell
-            wrong += [(f", {column}", message) for message in _cell_faults(cell, field.type)]
         elif type(None) in typing.get_args(field.type):
             record[column] = None
         elif field.required:
@@ -73,8 +76,11 @@ def _record(
     return wrong, record
 
 
-def _cell_faults(cell: str, kind: object) -> Iterator[str]:
-    try:
-        msgspec.convert(cell, kind, strict=False)
-    except msgspec.ValidationError as error:
-        yield f"{error}; the cell holds {cell!r}"
+def _cell_faults(record: dict[str, str | None], fields: dict[str, msgspec.structs.FieldInfo]) -> list[tuple[str, str]]:
+    wrong: list[tuple[str, str]] = []
+    for column, cell in record.items():
+        try:
+            msgspec.convert(cell, fields[column].type, strict=False)
+        except msgspec.ValidationError as error:
+            wrong.append((f", {column}", f"{error}; the cell holds {cell!r}"))
+    return wrong

@@ -16,14 +16,13 @@ import msgspec
 
 from fmkit.model.precision import Layout, Precision
 from fmkit.selection.facts import (
-    LicenceClass,
+    LicenceTerms,
     LicenceTopic,
     Modality,
     ReportedBy,
     SizeClass,
     Task,
     Tuning,
-    Verification,
 )
 from fmkit.sizing.engine import EngineSpec
 from fmkit.speed.efficiency import CoreRates, Part, Phase, Quantity
@@ -92,7 +91,8 @@ class FamilyFile(Entry, frozen=True, kw_only=True):
 class ApiModelEntry(Entry, frozen=True, kw_only=True):
     """One closed model as its provider's API sells it; prices are USD per 1,000,000 tokens, None where unknown.
 
-    `tuning` defaults to `reasoning` for a model that thinks before it answers, else to `instruct`.
+    `tuning` defaults to `reasoning` for a model that thinks before it answers, else to `instruct`. `may_think` is for one that can, and
+    of which nothing says that it does unless it is asked to.
     """
 
     name: str
@@ -110,6 +110,7 @@ class ApiModelEntry(Entry, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ("text",)
     tasks: tuple[str, ...] | None = None
     thinks: bool = False
+    may_think: bool = False
     embedding_dim: int | None = None
     aliases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -158,27 +159,13 @@ class HardwareFile(Entry, frozen=True, kw_only=True):
     devices: dict[str, DeviceEntry]
 
 
-class LicenceEntry(Entry, frozen=True, kw_only=True):
-    """One licence; the keys mean what they mean in selection.facts.Licence.
+class LicenceEntry(LicenceTerms, frozen=True, kw_only=True):
+    """One licence.
 
     A condition is a sentence, or `topic: sentence` where it answers a question: `users: A separate licence is needed above ...`.
     """
 
-    name: str
-    licence_class: LicenceClass
-    commercial: Literal["yes", "no", "conditional", "unknown"]
     conditions: tuple[str | dict[LicenceTopic, str], ...]
-    verification: Verification
-    source: str
-    source_date: str | None = None
-    user_cap: int | None = None
-    revenue_cap_usd_per_year: int | None = None
-    above_caps: Literal["separate-licence", "duty"] = "separate-licence"
-    excluded_regions: tuple[str, ...] = ()
-    excluded_regions_modalities: tuple[str, ...] = ()
-    trains_on_outputs: Literal["yes", "no", "conditional", "unknown"] = "unknown"
-    naming: str | None = None
-    aliases: tuple[str, ...] = ()
 
 
 class LicenceFile(Entry, frozen=True, kw_only=True):
@@ -257,14 +244,17 @@ class EffectRow(Entry, frozen=True, kw_only=True):
 
 
 class SpreadRow(Entry, frozen=True, kw_only=True):
-    """One line of speed/spreads.csv: 80 % of `points` held-out speeds lay between `low` and `high` times the prediction."""
+    """One line of speed/spreads.csv: 80 % of `points` held-out speeds lay between `low` and `high` times the prediction.
+
+    A line with a scope has a width in their place, by which errors in that scope are wider or narrower than others of the basis.
+    """
 
     quantity: Quantity
     basis: SpeedBasis
-    engine: str = ""
-    kind: str = ""
-    low: float
-    high: float
+    scope: str = ""
+    low: float | None = None
+    high: float | None = None
+    width: float = 1.0
     points: int
 
 

@@ -43,12 +43,13 @@ def read_speed(folder: Path, faults: list[Fault]) -> SpeedFit:
     for _, row in read_csv(folder / "speed" / "effects.csv", "speed/effects.csv", EffectRow, faults):
         effects.setdefault(f"{row.phase} {row.part}", {})[row.scope] = row.effect
         measured[f"{row.phase} {row.scope}"] = max(row.points, measured.get(f"{row.phase} {row.scope}", 0))
-    spreads = {
-        " ".join(filter(None, (row.quantity, row.basis, row.engine, row.kind))): Spread(
-            low=row.low, high=row.high, points=row.points
-        )
-        for _, row in read_csv(folder / "speed" / "spreads.csv", "speed/spreads.csv", SpreadRow, faults)
-    }
+    spreads: dict[str, Spread] = {}
+    widths: dict[str, float] = {}
+    for _, found in read_csv(folder / "speed" / "spreads.csv", "speed/spreads.csv", SpreadRow, faults):
+        if found.low is not None and found.high is not None:
+            spreads[f"{found.quantity} {found.basis}"] = Spread(low=found.low, high=found.high, points=found.points)
+        else:
+            widths[f"{found.quantity} {found.basis}, {found.scope}"] = found.width
     if head is None:
         return NO_FIT
     return SpeedFit(
@@ -58,4 +59,5 @@ def read_speed(folder: Path, faults: list[Fault]) -> SpeedFit:
         effects=effects,
         measured=measured,
         spreads=spreads,
+        widths=widths,
     )

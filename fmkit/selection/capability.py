@@ -1,9 +1,9 @@
 """A model's ability from all its published scores: what estimates a score that nobody published.
 
 logit(score of model i on item j) = mean_j + loadings_j . ability_i + error_j
-ability_i = what parameters, date and tuning say + what its family shares + its own
+ability_i = what parameters, date, tuning and mode say + what its family shares + its own
 
-An item is a benchmark in one comparable set-up. A few numbers per model (the factors) explain most benchmarks. Means, loadings,
+An item is a benchmark in one comparable set-up; a model that can think is a sibling of itself without thoughts. A few numbers per model (the factors) explain most benchmarks. Means, loadings,
 errors, the coefficients and both covariances are fitted (benchmarks/fit_capability.py) and shipped in catalog/capability/; what
 a model's own scores and its siblings' say is worked out here, exactly, when the catalog is compiled: it is never out of step.
 """
@@ -15,9 +15,10 @@ from math import exp, log, log10, sqrt
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from fmkit.selection import small_matrices as sm
-from fmkit.selection.score_items import Area, area_of, item_of, matches, spellings
+from fmkit.selection.score_items import Area, area_of, item_of, matches, mode_of, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ INTERVAL_Z = 1.2816
 LEAST_SHARE, MOST_SHARE = 0.01, 0.99
 """A score is held this far from 0 and 1, where its logit would be infinite."""
 REPORTER_ORDER = ("independent", "vendor", "other-vendor")
+MIDDLE_YEAR = 2024.5
+"""Products with the date are taken from here, so that they say nothing of a model of that day."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,25 +181,68 @@ def full_marks(unit: str) -> float:
     return {"score/10": 10.0, "score/1000": 1000.0}.get(unit, 100.0)
 
 
-def covariates(candidate: Candidate) -> dict[str, float]:
-    """What is known of a model beside its scores: logarithms of parameters and training tokens, date, tuning.
+def covariates(candidate: Candidate, thinks: bool | None) -> dict[str, float]:
+    """What is known of a model beside its scores: logarithms of parameters, training tokens and context, date, tuning, mode.
 
-    What is not known is absent, and counts as average.
+    What is not known is absent, and counts as average. Recipes of tuning, and closed models of unknown size, have a progress of
+    their own (`tuned x year`, `provider api x year`).
     """
-    found = {
-        "provider api": float(candidate.api is not None),
-        "tuned": float(candidate.tuning not in ("base", "embedding")),
-        "thinks": float(candidate.thinks or candidate.tuning == "reasoning"),
-    }
+    api, tuned = float(candidate.api is not None), float(candidate.tuning not in ("base", "embedding"))
+    found = {"provider api": api, "tuned": tuned, "reads images": float("image" in candidate.inputs)}
+    if thinks is not None:
+        found["thinks"] = float(thinks)
     if candidate.params:
         found["log10 parameters"] = log10(candidate.params)
     if candidate.params and candidate.active_params:
         found["log10 active share"] = log10(candidate.active_params / candidate.params)
     if candidate.training_tokens:
         found["log10 training tokens"] = log10(candidate.training_tokens)
+    if candidate.context_tokens:
+        found["log10 context"] = log10(candidate.context_tokens)
     if candidate.released:
-        found["year"] = year_of(candidate.released)
+        year = year_of(candidate.released)
+        found |= {
+            "year": year,
+            "tuned x year": tuned * (year - MIDDLE_YEAR),
+            "provider api x year": api * (year - MIDDLE_YEAR),
+        }
     return found
+
+
+Key = tuple[str, bool | None]
+"""A model's id and mode."""
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in one mode: with thoughts, without, or None where nothing says which; and its scores in that mode."""
+
+    candidate: Candidate
+    thinks: bool | None
+    scores: tuple[Score, ...]
+
+    @property
+    def key(self) -> Key:
+        """Its id and mode."""
+        return self.candidate.id, self.thinks
+
+
+def usual_mode(candidate: Candidate) -> bool | None:
+    """Whether a model thinks unless it is told otherwise; None where it can, and nothing says that it does."""
+    if candidate.thinks or candidate.tuning == "reasoning":
+        return True
+    return None if candidate.may_think else False
+
+
+def answering(candidate: Candidate) -> tuple[Answering, ...]:
+    """The model in its usual mode first, then in each other mode that it has scores in.
+
+    A score whose source names no mode is of the usual one.
+    """
+    usual = usual_mode(candidate)
+    groups: dict[bool | None, list[Score]] = {usual: []}
+    for score in candidate.scores:
+        groups.setdefault(mode_of(score.variant, usual), []).append(score)
+    return tuple(Answering(candidate=candidate, thinks=mode, scores=tuple(found)) for mode, found in groups.items())
 
 
 def year_of(date: str) -> float:
@@ -210,45 +256,59 @@ def year_of(date: str) -> float:
 
 
 def abilities(candidates: Iterable[Candidate], fit: CapabilityFit) -> dict[str, Ability]:
-    """The abilities of all models, by id; those of an area that was not fitted are absent."""
-    families: dict[tuple[Area, str], list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        area = area_of(candidate)
+    """The abilities of all models in their usual mode, by id; those of an area that was not fitted are absent.
+
+    Scores in another mode are a sibling's evidence, and count as the model's own.
+    """
+    modes = {candidate.id: answering(candidate) for candidate in candidates}
+    found = abilities_in_modes([member for members in modes.values() for member in members], fit)
+    return {
+        model: replace(found[members[0].key], scores=sum(found[member.key].scores for member in members))
+        for model, members in modes.items()
+        if members[0].key in found
+    }
+
+
+def abilities_in_modes(members: Iterable[Answering], fit: CapabilityFit) -> dict[Key, Ability]:
+    """The ability of every model in every mode it was tried in."""
+    families: dict[tuple[Area, str], list[Answering]] = defaultdict(list)
+    for member in members:
+        area = area_of(member.candidate)
         if area is not None and area in fit.priors:
-            families[area, candidate.family].append(candidate)
+            families[area, member.candidate.family].append(member)
     items = {(item.area, item.benchmark, item.variant): item for item in fit.items}
-    found: dict[str, Ability] = {}
-    for (area, _), members in families.items():
-        found |= _family_abilities(area, members, fit, items)
+    found: dict[Key, Ability] = {}
+    for (area, _), kin in families.items():
+        found |= _family_abilities(area, kin, fit, items)
     return found
 
 
 def _family_abilities(
-    area: Area, members: Sequence[Candidate], fit: CapabilityFit, items: Mapping[tuple[Area, str, str], Item]
-) -> dict[str, Ability]:
+    area: Area, members: Sequence[Answering], fit: CapabilityFit, items: Mapping[tuple[Area, str, str], Item]
+) -> dict[Key, Ability]:
     """The posterior of ability = expected + shared + own, for the members of one family at once.
 
     Each member tells the family's share what its scores say of it (its own part integrated out); each then hears what the
     others told. All matrices are as small as there are factors.
     """
     prior = fit.priors[area]
-    own = {member.id: _own_covariance(member, prior) for member in members}
-    told: dict[str, tuple[sm.Matrix, sm.Vector]] = {}
-    evidence: dict[str, tuple[sm.Matrix, sm.Vector]] = {}
-    counts: dict[str, int] = {}
+    own = {member.key: _own_covariance(member, prior) for member in members}
+    told: dict[Key, tuple[sm.Matrix, sm.Vector]] = {}
+    evidence: dict[Key, tuple[sm.Matrix, sm.Vector]] = {}
+    counts: dict[Key, int] = {}
     for member in members:
         rows = [
             (items[area, *row.item], row)
             for row in observations(member.scores, fit.offsets).values()
             if (area, *row.item) in items
         ]
-        counts[member.id] = len(rows)
+        counts[member.key] = len(rows)
         precision, pull = _evidence(rows, _expected(member, prior))
-        evidence[member.id] = precision, pull
+        evidence[member.key] = precision, pull
         if rows:
             # own part integrated out: P - P (S^-1 + P)^-1 P, and the same of the pull
-            gain = sm.product(precision, sm.inverse(sm.total(sm.inverse(own[member.id]), precision)))
-            told[member.id] = (
+            gain = sm.product(precision, sm.inverse(sm.total(sm.inverse(own[member.key]), precision)))
+            told[member.key] = (
                 sm.difference(precision, sm.product(gain, precision)),
                 sm.difference_of_vectors(pull, sm.applied(gain, pull)),
             )
@@ -257,19 +317,19 @@ def _family_abilities(
     for member in members:
         precision, pull = shared_inverse, (0.0,) * len(shared_inverse)
         for other, (matrix, vector) in told.items():
-            if other != member.id:
+            if other != member.key:
                 precision, pull = sm.total(precision, matrix), sm.sum_of_vectors(pull, vector)
         shared = sm.inverse(precision)
-        before = sm.inverse(sm.total(shared, own[member.id]))
-        own_precision, own_pull = evidence[member.id]
+        before = sm.inverse(sm.total(shared, own[member.key]))
+        own_precision, own_pull = evidence[member.key]
         covariance = sm.inverse(sm.total(before, own_precision))
         total_pull = sm.sum_of_vectors(sm.applied(before, sm.applied(shared, pull)), own_pull)
         deviation = sm.applied(covariance, total_pull)
-        found[member.id] = Ability(
+        found[member.key] = Ability(
             area=area,
             mean=sm.sum_of_vectors(_expected(member, prior), deviation),
             covariance=covariance,
-            scores=counts[member.id],
+            scores=counts[member.key],
         )
     return found
 
@@ -289,9 +349,9 @@ def _evidence(rows: Iterable[tuple[Item, Observation]], expected: sm.Vector) -> 
     return tuple(tuple(row) for row in precision), tuple(pull)
 
 
-def _expected(candidate: Candidate, prior: Prior) -> sm.Vector:
+def _expected(member: Answering, prior: Prior) -> sm.Vector:
     total = [0.0] * len(prior.own_covariance)
-    known = covariates(candidate)
+    known = covariates(member.candidate, member.thinks)
     for name, coefficients in prior.coefficients.items():
         value = known.get(name)
         if value is not None:
@@ -300,8 +360,8 @@ def _expected(candidate: Candidate, prior: Prior) -> sm.Vector:
     return tuple(total)
 
 
-def _own_covariance(candidate: Candidate, prior: Prior) -> sm.Matrix:
-    known = covariates(candidate)
+def _own_covariance(member: Answering, prior: Prior) -> sm.Matrix:
+    known = covariates(member.candidate, member.thinks)
     total = prior.own_covariance
     for name, coefficients in prior.coefficients.items():
         if name not in known:

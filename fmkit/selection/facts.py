@@ -27,24 +27,20 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A record of the catalog: frozen, and strict about its keys. `id` is the file name or key, filled in by the loader."""
 
 
-class Licence(Fact, frozen=True, kw_only=True):
-    """What a licence allows and asks. `commercial`: yes, no, or conditional with the binding `conditions`.
+class LicenceTerms(Fact, frozen=True, kw_only=True):
+    """What a licence allows. `commercial`: yes, no, or conditional with the binding conditions.
 
-    `clauses` are those conditions that answer a question, by what they are about. `user_cap` and `revenue_cap_usd_per_year`
-    are thresholds above which a separate licence is needed or, where `above_caps` says so, a duty applies;
-    `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other models.
-    `verification` says whether the text was read; a recalled row shows as unverified.
+    `user_cap` and `revenue_cap_usd_per_year` are thresholds above which a separate licence is needed or, where `above_caps`
+    says so, a duty applies; `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other
+    models. `verification` says whether the text was read; a recalled row shows as unverified.
     """
 
-    id: str = ""
     name: str
     licence_class: LicenceClass
     commercial: Literal["yes", "no", "conditional", "unknown"]
-    conditions: tuple[str, ...]
     verification: Verification
     source: str
     source_date: str | None = None
-    clauses: dict[LicenceTopic, tuple[str, ...]] = {}
     user_cap: int | None = None
     revenue_cap_usd_per_year: int | None = None
     above_caps: Literal["separate-licence", "duty"] = "separate-licence"
@@ -53,6 +49,14 @@ class Licence(Fact, frozen=True, kw_only=True):
     trains_on_outputs: Literal["yes", "no", "conditional", "unknown"] = "unknown"
     naming: str | None = None
     aliases: tuple[str, ...] = ()
+
+
+class Licence(LicenceTerms, frozen=True, kw_only=True):
+    """A licence with its `conditions` as sentences; `clauses` are those that answer a question, by what they are about."""
+
+    id: str = ""
+    conditions: tuple[str, ...]
+    clauses: dict[LicenceTopic, tuple[str, ...]] = {}
 
 
 class TaskBenchmark(Fact, frozen=True, kw_only=True):
@@ -215,7 +219,8 @@ class Candidate(Fact, frozen=True, kw_only=True):
     """One model that may be proposed: open weights (`api` is None) or an API model (`hub_id` is None).
 
     `sources` maps a field to where it was read; `spec_kind` is the architecture's kind (`decoder`, `encoder`, ... or `api`).
-    `quantised` are known Hub repositories of the same weights in a quantised layout.
+    `quantised` are known Hub repositories of the same weights in a quantised layout. `may_think`: it can, and nothing says that it
+    does unless it is asked to.
     """
 
     id: str
@@ -243,6 +248,7 @@ class Candidate(Fact, frozen=True, kw_only=True):
     gated: bool | None = None
     needs_fine_tune: bool = False
     thinks: bool = False
+    may_think: bool = False
     embedding_dim: int | None = None
     quantised: tuple[str, ...] = ()
     traits: Traits | None = None

@@ -14,6 +14,7 @@ Area = Literal["language", "embedding"]
 
 _EMBEDDING_PREFIX = "mteb"
 _SAME = frozenset({"no tools", "direct", "thinking", "thinking off", "mode not stated"})
+_MODES = {"thinking": True, "thinking off": False, "direct": False}
 _NOT_SHARES = frozenset({"tokens", "WER %", "seconds of audio per second", "ROUGE F1"})
 """Units whose figures are no share of full marks, and have no logit."""
 
@@ -44,6 +45,15 @@ def set_up(variant: str) -> str:
     ('2024-08 to 2025-02', '', 'chain of thought', '5-shot')
     """
     return ", ".join(part for part in variant.split(", ") if part not in _SAME)
+
+
+def mode_of(variant: str, usual: bool | None) -> bool | None:
+    """Whether a score is of a model that thought before it answered; `usual` where the variant does not say.
+
+    >>> mode_of("thinking, 2024-08 to 2025-02", usual=False), mode_of("direct", usual=True), mode_of("5-shot", usual=None)
+    (True, False, None)
+    """
+    return next((_MODES[part] for part in variant.split(", ") if part in _MODES), usual)
 
 
 def is_embedding_benchmark(benchmark: str) -> bool:

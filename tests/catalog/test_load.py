@@ -219,12 +219,15 @@ def test_candidates_are_all_models_in_order() -> None:
     [
         ("l40s", 48 * GIB, 864e9, 362.1e12),  # nominal, as its neighbours
         ("arc-a770-16gb", 16 * GIB, 560e9, 157.3e12),  # 512 is the 8 GB card
-        ("h200-nvl-141gb", 141 * GIB, 4800e9, None),
+        ("h200-nvl-141gb", 141 * GIB, 4800e9, 835e12),
         ("a10g", 24 * GIB, 600.2e9, 70e12),  # dense; 140 is with sparsity
         ("mi250x", 64 * GIB, 1638.4e9, 191.5e12),  # one of a card's two devices
         ("b300-sxm", 288 * 10**9, 7750e9, 2250e12),  # decimal gigabytes
         ("cpu-desktop-ddr5-dual", None, 89.6e9, None),
         ("h100-sxm5-80gb", 80 * GIB, 3350e9, 989e12),  # dense; 1979 is with sparsity
+        ("ryzen-ai-max-395", 128 * GIB, 256e9, 59.4e12),  # of the matrix units; the vector rate is half
+        ("apple-m3-max-36gb", 36 * GIB, 300e9, 10.65e12),  # this size comes with the smaller GPU only
+        ("apple-m4-max-36gb", 36 * GIB, 410e9, 14.7e12),
     ],
 )  # fmt: skip
 def test_known_faults_of_the_gathered_data_are_corrected(

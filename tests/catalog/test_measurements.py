@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from fmkit.catalog.check_measurements import measurement_faults
 from fmkit.catalog.links import link
+from fmkit.catalog.measurements import shipped_measurements
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.sources import read_sources
 
@@ -58,3 +60,24 @@ def test_names_that_lead_nowhere(folder: Path) -> None:
     found = faults(folder)
     assert len(found) == 3
     assert all(any(name in fault for fault in found) for name in ("a/b", "M9", "nothing"))
+
+
+PRINTED_UNITS = {
+    "QwenLM/Qwen2.5": ("GB", 2**30), "QwenLM/Qwen3": ("MB", 2**20), "casper-hansen/AutoAWQ": ("GB", 2**30),
+    "ml-explore/mlx-lm": ("GB", 10**9), "premAI-io/benchmarks": ("MB", 2**20), "openvinotoolkit/openvino": ("MB", 10**6),
+    "github issue vllm-project/vllm#15676": ("GB", 2**30), "github pull vllm-project/vllm#3120": ("MB", 2**20),
+}  # fmt: skip
+"""What a source prints, and what it means by it: PyTorch divides by 1024 and calls it GB or MB, Apple's MLX and OpenVINO by 1000."""
+
+
+@pytest.mark.parametrize("source", PRINTED_UNITS)
+def test_printed_sizes_are_the_bytes_that_their_source_means(source: str) -> None:
+    name, unit_bytes = PRINTED_UNITS[source]
+    checked = 0
+    for row in shipped_measurements().memory:
+        printed = re.search(rf"(\d+(?:\.\d+)?) ?{name}\b", row.reported) if row.source.startswith(source) else None
+        held = row.peak_total_bytes or row.weights_bytes
+        if printed and held:
+            checked += 1
+            assert held == pytest.approx(float(printed[1]) * unit_bytes, rel=1e-6)
+    assert checked

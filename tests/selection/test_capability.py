@@ -16,6 +16,7 @@ from fmkit.selection.capability import (
     Prior,
     VendorOffset,
     abilities,
+    answering,
     estimated_score,
     logit,
     predictive,
@@ -49,6 +50,31 @@ def made_up_fit(**changes: Any) -> CapabilityFit:
     }  # fmt: skip
     base: dict[str, Any] = {"date": "", "scores": 90, "models": 30, "offsets": {}, "spreads": {}}
     return CapabilityFit(**(base | facts | changes))
+
+
+def test_scores_with_and_without_thoughts_are_of_siblings(build: Any) -> None:
+    thinking, off, unsaid = (
+        build.score("A", v, variant=mode)
+        for v, mode in ((80, "thinking, 5-shot"), (20, "thinking off, 5-shot"), (60, "5-shot"))
+    )
+    one = build.candidate("x-1", thinks=True, scores=(thinking, off, unsaid))
+    assert [(m.thinks, [s.score for s in m.scores]) for m in answering(one)] == [(True, [80, 60]), (False, [20])]
+    asked = build.candidate("x-1", may_think=True, scores=(unsaid, thinking))
+    assert [(m.thinks, [s.score for s in m.scores]) for m in answering(asked)] == [(None, [60]), (True, [80])]
+
+    # a score without thoughts counts as the model's, says less of it with thoughts than one with them, but something
+    fit = made_up_fit()
+    able = {
+        name: abilities([build.candidate("x-1", thinks=True, scores=scores)], fit)["x-1"]
+        for name, scores in {
+            "none": (),
+            "off": (off,),
+            "on": (build.score("A", 20, variant="thinking, 5-shot"),),
+        }.items()
+    }
+    assert [able[name].scores for name in ("none", "off", "on")] == [0, 1, 1]
+    expected = {name: predictive(found, fit.items[0])[0] for name, found in able.items()}
+    assert expected["on"] < expected["off"] < expected["none"]
 
 
 def test_abilities_are_those_of_the_joint_distribution(build: Any) -> None:

@@ -106,7 +106,7 @@ def _layers(group_name: str, templates: dict[str, set[int] | None], means: Match
     layers: set[int] = set()
     for template, named in templates.items():
         if template.startswith("re:") and "*" in group_name:
-            hit = {layer for layer in range(depth) if _means(template, group_name, means, layer)}
+            hit = _layers_matched(template, group_name, means, depth)
         elif not _means(template, group_name, means, 0):
             continue
         elif named is None or "*" not in group_name:
@@ -115,6 +115,21 @@ def _layers(group_name: str, templates: dict[str, set[int] | None], means: Match
             hit = {layer for layer in named if layer < depth}
         layers |= hit
     return EVERY if "*" in group_name and len(layers) == depth else len(layers)
+
+
+def _layers_matched(pattern: str, group_name: str, means: Matcher, depth: int) -> set[int]:
+    """The layers that a regular expression means.
+
+    One without digits or character classes can't tell digits apart: the first layer with as many digits answers for the others.
+    """
+    if any(char.isdigit() or char == "[" for char in pattern):
+        return {layer for layer in range(depth) if _means(pattern, group_name, means, layer)}
+    answers: dict[int, bool] = {}
+    for layer in range(depth):
+        digits = len(str(layer))
+        if digits not in answers:
+            answers[digits] = _means(pattern, group_name, means, layer)
+    return {layer for layer in range(depth) if answers[len(str(layer))]}
 
 
 def _means(pattern: str, group_name: str, means: Matcher, layer: int) -> bool:
