@@ -175,6 +175,15 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def format_percent(fraction: float, *, digits: int = 1, sign: bool = False) -> str:
+    """A fraction in percent for people.
+
+    >>> format_percent(0.0314), format_percent(0.25, digits=0), format_percent(-0.02, sign=True)
+    ('3.1 %', '25 %', '-2.0 %')
+    """
+    return f"{100 * fraction:{'+' if sign else ''}.{digits}f} %"
+
+
 def ceil_div(amount: int, step: int) -> int:
     """The number of steps that hold `amount`.
 

@@ -8,11 +8,11 @@ from fmkit import __version__
 from fmkit.api.asked import text, tokens
 from fmkit.api.capabilities import capabilities
 from fmkit.api.resolve import resolve_machine
+from fmkit.api.summaries import licence_facts
 from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.results.compare import ComparedModel, CompareResult, SharedScore
-from fmkit.results.recommend import LicenceFacts
 from fmkit.selection.capability import REPORTER_ORDER
 from fmkit.selection.cost import cheapest_hourly
 from fmkit.selection.evidence import effective_context, evidence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
     from fmkit.results.capability import TaskCapability
+    from fmkit.results.recommend import LicenceFacts
     from fmkit.results.vram import Estimate, VramResult
     from fmkit.selection.facts import Candidate, CloudPrice, Score
 
@@ -112,17 +113,7 @@ def _length(candidate: Candidate | None, asked: int) -> int:
 def _licences(facts: Mapping[str, Candidate], catalog: Catalog) -> dict[str, LicenceFacts]:
     by_id = {candidate.id: candidate for candidate in catalog.candidates()}
     bound = {name: bound_licence(candidate, by_id, catalog.licences) for name, candidate in facts.items()}
-    return {
-        name: LicenceFacts(
-            id=found.binding.id,
-            licence_class=found.binding.licence_class,
-            commercial=found.binding.commercial,
-            conditions=found.conditions,
-            source=found.binding.source,
-            verified=all(licence.verification != "recalled" for licence in found.licences),
-        )
-        for name, found in bound.items()
-    }
+    return {name: licence_facts(found) for name, found in bound.items()}
 
 
 def _compared(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fmkit import __version__
-from fmkit.api.trial_result import predicted_parts
+from fmkit.api.trial_result import machine_of, predicted_parts
 from fmkit.results.trial import EngineVersion, TrialResult, TrialSpeed, sample
+from fmkit.results.trial_setting import UNKNOWN, TrialMachine, TrialWorkload
 
 if TYPE_CHECKING:
     from fmkit.api.endpoint_prediction import Prediction
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 MOST_CACHED = 0.2
 """A chat template is the same in every prompt, and may come from the server's cache; a larger share is said."""
-
-UNKNOWN = "unknown"
 
 
 def notes_on(cell: EndpointCell, found: EndpointMeasured, server: EndpointServer) -> list[str]:
@@ -75,8 +74,8 @@ def endpoint_result(
         model=ref,
         hub_id=None if known is None else known.candidate.hub_id,
         engine=EngineVersion(name=server.kind, version=server.version or UNKNOWN),
-        machine=_machine_facts(machine, server),
-        workload=_workload_facts(cell, found),
+        machine=_machine(machine, server),
+        workload=_workload(cell, found),
         precision=UNKNOWN if prediction is None else prediction.precision,
         predicted=predicted,
         measured={},  # a server says what its files hold, not what it holds
@@ -102,35 +101,19 @@ def endpoint_result(
     )
 
 
-def _machine_facts(machine: Machine | None, server: EndpointServer) -> dict[str, Any]:
+def _machine(machine: Machine | None, server: EndpointServer) -> TrialMachine:
     """The machine behind the server; only its address where it is not known."""
     if machine is None:
-        return {"name": f"behind {server.address}", "origin": UNKNOWN, "device": UNKNOWN, "device_id": None, "count": 1}
-    return {
-        "name": machine.name,
-        "origin": machine.origin,
-        "device": machine.name,
-        "device_id": None if machine.device is None else machine.device.id,
-        "count": machine.count,
-        "memory_bytes": machine.memory_bytes,
-        "usable_bytes": machine.usable_bytes,
-        "free_bytes": machine.free_bytes,
-        "cpu_cores": machine.cpu_cores,
-    }
+        return TrialMachine(name=f"behind {server.address}")
+    return machine_of(machine, device=machine.name)
 
 
-def _workload_facts(cell: EndpointCell, found: EndpointMeasured) -> dict[str, Any]:
-    return {
-        "task": "text generation",
-        "kind": "decoder",
-        "context_tokens": cell.context_tokens,
-        "encoder_tokens": 0,
-        "sequences": cell.sequences,
-        "image_tokens": None,
-        "timed_prompt_tokens": None if found.prompt_tokens is None else round(found.prompt_tokens),
-        "timed_decode_tokens": round(found.output_tokens),
-        "dtype": UNKNOWN,
-        "quantiser": None,
-        "device": UNKNOWN,
-        "layers": None,
-    }
+def _workload(cell: EndpointCell, found: EndpointMeasured) -> TrialWorkload:
+    return TrialWorkload(
+        task="text generation",
+        kind="decoder",
+        context_tokens=cell.context_tokens,
+        sequences=cell.sequences,
+        timed_prompt_tokens=None if found.prompt_tokens is None else round(found.prompt_tokens),
+        timed_decode_tokens=round(found.output_tokens),
+    )

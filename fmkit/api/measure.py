@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fmkit import __version__
-from fmkit.api.kept_rates import forget_read
+from fmkit.api.kept_rates import forget_read, kept_here
 from fmkit.errors import FmkitError, UsageError
 from fmkit.results.hardware import MeasureResult
-from fmkit.speed.rates import MachineRates
+from fmkit.speed.rates import LlamaCppRates, MachineRates
 from fmkit.trial.paths import data_folder
 
 if TYPE_CHECKING:
@@ -25,15 +29,20 @@ TORCH_BUDGET_S = 8.0
 DOUBTFUL_SPREAD = 0.25
 """Middle half of a rate's repeats, over its median, above which the rate is doubtful: an idle machine stays below 0.1 (assumed)."""
 
+LARGE_DRIFT = 0.15
+"""Change of the speed of the same call that is told."""
+
+MOST_LLAMA_CPP_S = 180.0
+
 Say = Callable[[str], None]
 
 
 def measure_hardware(
     *, light: bool = False, device: str | None = None, keep: bool = True, say: Say | None = None
 ) -> MeasureResult:
-    """Measure this machine in about 10 seconds per device, and keep the rates for later estimates.
+    """Measure this machine in about 20 seconds per device, and keep the rates for later estimates.
 
-    Without torch, or with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
+    Where xllamacpp is installed, llama.cpp's own kernels are timed on the processor too (about 15 seconds). Without torch, or with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
     to the accelerator (`cuda`, `mps`, `xpu`). `say` hears what is going on.
     """
     from fmkit.hardware import detect  # noqa: PLC0415  looks at the machine only when it is asked to
@@ -52,6 +61,8 @@ def measure_hardware(
     disk = disk_read_bytes_per_s(models_folder())
     torch = () if light else _torch_rates(device, tell, warnings)
     warnings += [warning for rates in torch if (warning := _spread_warning(rates)) is not None]
+    warnings += _drift_warnings(machine, torch)
+    llama_cpp = None if light or device not in (None, "cpu") else _llama_cpp_rates(tell, warnings)
     rates = MachineRates(
         machine=machine.name,
         date=datetime.now(UTC).date().isoformat(),
@@ -62,6 +73,7 @@ def measure_hardware(
         torch=torch,
         warnings=tuple(warnings),
         disk_read_bytes_per_s=disk,
+        llama_cpp=llama_cpp,
     )
     return MeasureResult(
         fmkit=__version__,
@@ -95,6 +107,56 @@ def _torch_rates(device: str | None, say: Say, warnings: list[str]) -> tuple[Tor
     if device is not None and device not in devices:
         raise UsageError.unknown("device of torch", device, devices, where="--device")
     return tuple(measure_torch(one, TORCH_BUDGET_S, say) for one in devices if device in (None, one))
+
+
+def _drift_warnings(machine: Machine, torch: tuple[TorchRates, ...]) -> list[str]:
+    """Whether the processor's speed changed while it was measured, and whether it is far from what is kept from before."""
+    now = next((rates for rates in torch if rates.device == "cpu" and rates.calls), None)
+    if now is None:
+        return []
+    from fmkit.trial.drift import drift_from  # noqa: PLC0415  imports torch
+
+    found = []
+    change = drift_from(now, "float32")
+    if abs(change.decode - 1) > LARGE_DRIFT or abs(change.prefill - 1) > LARGE_DRIFT:
+        found.append(
+            f"the processor's speed changed while it was measured: calls now take {change.decode:.2f} (memory) and {change.prefill:.2f} "
+            "(matrices) times as long; on a shared machine estimates are off by as much"
+        )
+    earlier = kept_here(machine)
+    before = earlier.on(cpu=True) if earlier is not None else None
+    if earlier is not None and before is not None and before.calls and before.threads == now.threads:
+        since = drift_from(before, "float32")
+        if since.decode > 1 + LARGE_DRIFT or since.prefill > 1 + LARGE_DRIFT:
+            found.append(
+                f"this machine is slow at the moment: calls take {since.decode:.2f} (memory) and {since.prefill:.2f} (matrices) times as long "
+                f"as on {earlier.date}; measure again later"
+            )
+    return found
+
+
+def _llama_cpp_rates(say: Say, warnings: list[str]) -> LlamaCppRates | None:
+    """Rates of llama.cpp's kernels on the processor, timed in a process of their own; None without xllamacpp, or where that fails."""
+    if find_spec("xllamacpp") is None:
+        return None
+    say("llama.cpp's kernels on the processor")
+    command = [sys.executable, "-m", "fmkit.trial.llama_cpp_rates"]
+    # its stdin stays open until it has answered: it ends when this process does
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:  # noqa: S603  fmkit itself
+        try:
+            answer = _answer(child)
+            return msgspec.json.decode(answer, type=LlamaCppRates)
+        except (subprocess.TimeoutExpired, msgspec.MsgspecError):
+            child.kill()
+    warnings.append("llama.cpp's kernels could not be timed: its speed is estimated from published measurements")
+    return None
+
+
+def _answer(child: subprocess.Popen[bytes]) -> bytes:
+    """What the child prints, once it is done; TimeoutExpired for one that takes too long."""
+    child.wait(MOST_LLAMA_CPP_S)
+    assert child.stdout is not None
+    return child.stdout.read()
 
 
 def _spread_warning(rates: TorchRates) -> str | None:

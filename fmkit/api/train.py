@@ -9,7 +9,7 @@ import msgspec
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.next_commands import again
 from fmkit.api.sizing import ModelSizer, find_inverse
-from fmkit.api.training_options import TrainingOptions
+from fmkit.api.training_options import MOST_BATCH, MOST_RANK, TrainingOptions
 from fmkit.api.verdict import verdict
 from fmkit.errors import UsageError
 from fmkit.results.vram import Estimate
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Cut, Fit, MemoryEstimate, Workload
 
 DEFAULT_CONTEXTS = (1 * KIB, 4 * KIB, 16 * KIB)
-MOST_RANK = 65_536
 BITS = {"fp32": 32, "mixed": 31, "fp16": 16, "int4": 4}
 """Order of the number types from the best down: mixed precision holds float32 weights and computes in 16 bit."""
 
@@ -211,7 +210,7 @@ def _contexts(asked: Sequence[str | int], limit: int | None) -> tuple[int, ...]:
 
 def _batches(options: TrainingOptions) -> tuple[int, ...]:
     asked = one_or_many(options.train_batch, "--train-batch") or (1,)
-    return tuple(dict.fromkeys(whole(count, "--train-batch", at_most=65_536) for count in asked))
+    return tuple(dict.fromkeys(whole(count, "--train-batch", at_most=MOST_BATCH) for count in asked))
 
 
 def _machine_warnings(machine: Machine, estimates: Sequence[Estimate]) -> tuple[str, ...]:

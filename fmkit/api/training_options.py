@@ -12,6 +12,9 @@ from fmkit.sizing.training.recipe import METHODS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_RANK = 65_536
+MOST_BATCH = 65_536
+
 
 class TrainingOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of training as they were given; None where they were not."""

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fmkit.results.trial import Sample, TrialResult
+    from fmkit.results.trial_setting import TrialWorkload
 
 CUT_WEIGHT = 0.5
 """What the memory of a model cut to its first layers counts for: its runtime is that of the whole, its scratch less so (assumed)."""
 BUSY_SHARE, BUSY_WEIGHT = 0.25, 0.25
-"""Share of the processors that others used before a trial, above which its speed counts for a quarter (assumed)."""
+"""Share of the processors that others used while a trial was timed, above which its speed counts for a quarter (assumed)."""
 FAR_APART = 0.25
 """Deviation of a rate's repeats over their mean, above which it says nothing (assumed)."""
 MOST_OFF, MOST_BYTES = 1e4, 2**50
@@ -30,33 +31,16 @@ NEEDED_MEASURED = {"process_peak_bytes", "allocated_peak_bytes", "weights"}
 NEEDED_PREDICTED = {"process_peak_bytes", "allocated_peak_bytes", "runtime"}
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What of a trial's machine and workload matters here, by type: a record may come from anywhere."""
-
-    key: str = ""
-    device: str = ""
-    busy_share: float | None = None
-    layout: str = ""
-    cache_dtype: str = ""
-    layers: int | None = None
-    tensor_parallel: int | None = None
-    offload: object = None
-    gpu_layers: object = None
-
-
-def _facts(trial: TrialResult) -> Facts:
-    """The facts of a trial; none of them where one has another type."""
-    try:
-        return msgspec.convert({**trial.workload, **trial.machine}, Facts)
-    except msgspec.ValidationError:
-        return Facts()
+def was_busy(trial: TrialResult) -> bool:
+    """Whether other programs used so much of the processors that its times are not what the machine can do; its memory is its own."""
+    return (trial.machine.busy_share or 0.0) > BUSY_SHARE
 
 
 def of_this_setting(trials: Sequence[TrialResult], key: str) -> tuple[list[TrialResult], Counter[str]]:
     """The trials on this machine with what was used last, the newest first, and how many are not."""
-    here = [one for one in trials if _facts(one).key == key]
+    here = [one for one in trials if one.machine.key == key]
     current = [one for one in here if _setting(one) == _setting(here[0])]
-    mine = [one for one in current if not _is_divided(_facts(one))]
+    mine = [one for one in current if not _is_divided(one.workload)]
     left_out = Counter(
         {
             "of other machines": len(trials) - len(here),
@@ -69,12 +53,12 @@ def of_this_setting(trials: Sequence[TrialResult], key: str) -> tuple[list[Trial
 
 def _setting(trial: TrialResult) -> tuple[str | None, ...]:
     """What changes memory or speed without changing the machine: versions, and the device as the engine names it, with its threads."""
-    return trial.engine.version, trial.engine.libraries.get("torch"), _facts(trial).device
+    return trial.engine.version, trial.engine.libraries.get("torch"), trial.machine.device
 
 
-def _is_divided(facts: Facts) -> bool:
+def _is_divided(work: TrialWorkload) -> bool:
     """Whether other processes, or weights outside of the device, had a part in it."""
-    return (facts.tensor_parallel or 1) != 1 or bool(facts.offload) or facts.gpu_layers is not None
+    return work.tensor_parallel != 1 or work.offload or work.gpu_layers is not None
 
 
 def memory_trials(trials: Sequence[TrialResult]) -> tuple[tuple[MemoryTrial, ...], Counter[str]]:
@@ -93,7 +77,7 @@ def memory_trials(trials: Sequence[TrialResult]) -> tuple[tuple[MemoryTrial, ...
         if not 0 < runtime < MOST_BYTES or not 0 <= beside < MOST_BYTES or allocated <= 0:
             left_out["with a process smaller than its tensors"] += 1
             continue
-        weight = CUT_WEIGHT if _facts(trial).layers else 1.0
+        weight = CUT_WEIGHT if trial.workload.layers else 1.0
         found.append(
             MemoryTrial(
                 id=trial.id,
@@ -114,21 +98,20 @@ def rate_trials(
     found: dict[tuple[str, str, str], list[RateTrial]] = {}
     left_out: Counter[str] = Counter()
     for trial in trials:
-        facts, said = _facts(trial), predicted_speed(trial)
-        if said is None or not facts.layout:
+        work, said = trial.workload, predicted_speed(trial)
+        if said is None or not work.layout:
             left_out["without a predicted speed"] += 1
             continue
         basis = said.basis if said.calibration is None else said.calibration.without
         current = (trial.fmkit, trial.catalog) == (__version__, catalog_date)
-        if facts.layers:
+        if work.layers:
             left_out["of models cut short"] += 1
         elif not current or (basis == "measured-here" and trial.date < since):
             left_out["predicted from older figures"] += 1
         else:
-            busy = (facts.busy_share or 0.0) > BUSY_SHARE
-            rates = list(_rates(trial, said, BUSY_WEIGHT if busy else 1.0))
+            rates = list(_rates(trial, said, BUSY_WEIGHT if was_busy(trial) else 1.0))
             left_out["with repeats far apart"] += not rates
-            found.setdefault((facts.layout, facts.cache_dtype, basis), []).extend(rates)
+            found.setdefault((work.layout, work.cache_dtype, basis), []).extend(rates)
     return {key: tuple(rates) for key, rates in found.items()}, left_out
 
 

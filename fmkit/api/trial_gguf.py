@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmkit.api.asked import one_or_many
-from fmkit.api.vram import engine_options
+from fmkit.api.vram_request import engine_options
 from fmkit.errors import UsageError
 from fmkit.model.ggml import FILE_TYPE_NAMES
 from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from

@@ -63,16 +63,20 @@ def check_inputs(kind: str, options: TrialOptions, checks: Sequence[str]) -> Non
 
 def input_fields(kind: str, options: TrialOptions) -> dict[str, Any]:
     """The fields of a TrialRequest that say what to work on."""
-    given = options.input
-    text = given is not None and Path(given).suffix.lower() in TEXT_SUFFIXES
-    reference = options.reference or (given if text else None)
     return {
-        "input_path": _absolute(given),
+        "input_path": _absolute(options.input),
         "output_path": _absolute(options.output),
         "output_tokens": output_tokens(kind, options),
         "transcript": None if options.transcript is None else _text(options.transcript, "--transcript"),
-        "reference_path": _absolute(reference),
+        "reference_path": reference_of(options),
     }
+
+
+def reference_of(options: TrialOptions) -> str | None:
+    """The text to score: the one named for it, else the input where that is a text."""
+    given = options.input
+    is_text = given is not None and Path(given).suffix.lower() in TEXT_SUFFIXES
+    return _absolute(options.reference or (given if is_text else None))
 
 
 def output_tokens(kind: str, options: TrialOptions) -> int:

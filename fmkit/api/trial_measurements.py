@@ -6,6 +6,8 @@ import csv
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from fmkit.results.trial_setting import UNKNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -42,12 +44,14 @@ def memory_csv(trials: Sequence[TrialResult]) -> str:
     Left out are trials whose memory is unknown (at a server), of models divided or off-loaded, and of those cut short, which have no name
     of their own.
     """
-    return _csv(MEMORY_COLUMNS, (row for one in trials if one.measured and _is_whole(one) for row in _memory(one)))
+    return _csv(
+        MEMORY_COLUMNS, (row for one in trials if one.measured and one.workload.is_whole for row in _memory(one))
+    )
 
 
 def latency_csv(trials: Sequence[TrialResult]) -> str:
     """A row for each trial of a whole model that was timed: the rate of reading all prompts, and of writing one sequence."""
-    return _csv(LATENCY_COLUMNS, (row for one in trials if _is_whole(one) for row in _latency(one)))
+    return _csv(LATENCY_COLUMNS, (row for one in trials if one.workload.is_whole for row in _latency(one)))
 
 
 def _csv(columns: Sequence[str], rows: Iterable[dict[str, object]]) -> str:
@@ -58,22 +62,15 @@ def _csv(columns: Sequence[str], rows: Iterable[dict[str, object]]) -> str:
     return out.getvalue()
 
 
-def _is_whole(trial: TrialResult) -> bool:
-    """Whether all of the model was in one place: the columns have none for a cut, a division, or what lay elsewhere."""
-    work = trial.workload
-    cut = work.get("layers") or (work.get("tensor_parallel") or 1) != 1
-    return not cut and not work.get("offload") and work.get("gpu_layers") is None
-
-
 def _about(trial: TrialResult) -> dict[str, object]:
     work = trial.workload
-    dtype = str(work.get("dtype") or "")
+    dtype = "" if work.dtype == UNKNOWN else work.dtype
     in_file = trial.engine.name == "llama.cpp"  # the type is that of a GGUF file, and the cache has its own
-    device = "cpu" if work.get("device") == "cpu" else trial.machine.get("device_id") or ""
+    device = "cpu" if work.device == "cpu" else trial.machine.device_id or ""
     notes = [f"fmkit {trial.fmkit} try", *(["random weights"] if trial.random_weights else [])]
     return {
         "measurement_id": f"T{trial.id}",
-        "split_group": f"{trial.model} @ {device or trial.machine.get('name', '')}",
+        "split_group": f"{trial.model} @ {device or trial.machine.name}",
         "hub_id": trial.hub_id or "",
         "model_name": trial.model,
         "quant": f"GGUF {dtype}" if in_file else QUANT_OF.get(trial.precision, {}).get(dtype, trial.precision),
@@ -81,13 +78,13 @@ def _about(trial: TrialResult) -> dict[str, object]:
         "engine": trial.engine.name,
         "engine_version": trial.engine.version,
         "accelerator_id": device,
-        "accelerator_name": trial.machine.get("name", ""),
-        "count": trial.machine.get("count", 1),
+        "accelerator_name": trial.machine.name,
+        "count": trial.machine.count,
         "tp": 1,
         "pp": 1,
-        "context_tokens": work["context_tokens"],
-        "batch": work["sequences"],
-        "prompt_tokens": work["context_tokens"],
+        "context_tokens": work.context_tokens,
+        "batch": work.sequences,
+        "prompt_tokens": work.context_tokens,
         "gen_tokens": 1,
         "trust": "A",
         "source": f"{SOURCE} {trial.id}",
@@ -121,14 +118,14 @@ def _memory(trial: TrialResult) -> Iterator[dict[str, object]]:
 def _latency(trial: TrialResult) -> Iterator[dict[str, object]]:
     speed, work = trial.speed, trial.workload
     wait, rate = speed.ttft_s, speed.decode_tokens_per_s
-    prompt = work.get("timed_prompt_tokens") if rate is not None else work["context_tokens"]
+    prompt = work.timed_prompt_tokens if rate is not None else work.context_tokens
     if wait is None or wait.mean <= 0 or not prompt or trial.server is not None:
         return
     yield _about(trial) | {
         "measures": "prefill" if rate is None else "prefill+decode",
         "prompt_tokens": prompt,
-        "gen_tokens": 0 if rate is None else work.get("timed_decode_tokens", 1),
-        "prefill_tok_s": round(prompt * work["sequences"] / wait.mean, 3),
+        "gen_tokens": 0 if rate is None else work.timed_decode_tokens,
+        "prefill_tok_s": round(prompt * work.sequences / wait.mean, 3),
         "ttft_ms": round(1000 * wait.mean, 3),
         "decode_tok_s_per_seq": "" if rate is None else round(rate.mean, 3),
     }

@@ -12,7 +12,7 @@ from fmkit.trial.out_of_memory import OutOfMemoryError
 from fmkit.units import MIB, format_bytes, parse_size
 
 if TYPE_CHECKING:
-    from fmkit.api.trial_run import Plan
+    from fmkit.api.trial_plan import Plan
     from fmkit.machine import Machine
     from fmkit.trial.request import TrialFailure
 

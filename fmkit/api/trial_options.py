@@ -10,6 +10,8 @@ from fmkit.api.trial_request import Confirm
 from fmkit.errors import UsageError
 
 ENGINES = ("transformers", "llama.cpp")
+SERVERS = ("vllm", "sglang", "tgi", "ollama")
+"""What fmkit measures at its address, and does not start."""
 MOST_REPEATS = 100
 
 
@@ -24,6 +26,7 @@ class TrialOptions(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     transcript: str | None = None
     reference: str | None = None
+    against: str | None = None
     random_weights: bool = False
     layers: int | None = None
     checks: Sequence[str] | None = None
@@ -49,6 +52,12 @@ def check_options(options: TrialOptions, model: str | None) -> None:
     """Refuse what makes no sense whatever the model is."""
     engine, layers, repeat = options.engine, options.layers, options.repeat
     if engine not in ENGINES:
+        if engine in SERVERS:
+            raise UsageError(
+                f"{engine} is measured as a server: start it, and give its address",
+                where="--engine",
+                next_command="fmkit try --engine http://localhost:8000/v1",
+            )
         raise UsageError.unknown("engine", engine, ENGINES, where="--engine")
     if layers is not None and not options.random_weights:
         raise UsageError(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fmkit.api.sizing import ModelSizer, find_inverse
 from fmkit.errors import DoesNotFitError, FmkitError
 from fmkit.model.architectures import read
-from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.trial.shorten import with_layers
 from fmkit.units import format_bytes, format_tokens
 
@@ -46,7 +45,7 @@ def refuse_if_too_large(
         f"{format_bytes(estimate.per_device_bytes)}, and {machine.name} offers {format_bytes(machine.usable_bytes)}{reason}: "
         f"{format_bytes(short)} short; nothing was loaded. {what_fits(estimate, config, spec, workload, machine, catalog)}",
         where=model,
-        next_command=f"fmkit vram {MODEL_PATH if model == EMBEDDED else model} --fit",
+        next_command=f"fmkit vram {model} --fit",
     )
 
 

@@ -12,7 +12,7 @@ from fmkit.api.asked import whole
 from fmkit.api.quantisers import NOT_ON_CPU, QUANTISERS
 from fmkit.api.resolve import ResolvedModel
 from fmkit.api.sizing import layout_for
-from fmkit.api.vram import context_limit
+from fmkit.api.summaries import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.weights import weight_bytes
@@ -122,9 +122,9 @@ def weights_folder(
     resolved: ResolvedModel, *, offline: bool, yes: bool, confirm: Confirm | None, say: Callable[[str], None] | None
 ) -> Path:
     """The folder of the real weights: the one given, one downloaded before, or a download that the user agrees to."""
-    from fmkit.api.trial_plan import download_time  # noqa: PLC0415  which names the types of trial_run
+    from fmkit.api.trial_words import download_time  # noqa: PLC0415  needed for a download only
     from fmkit.hub import download  # noqa: PLC0415
-    from fmkit.hub.unfinished import remove_unfinished  # noqa: PLC0415
+    from fmkit.hub.connection import switched_off  # noqa: PLC0415
     from fmkit.trial.folder import require_safetensors  # noqa: PLC0415
 
     if resolved.path is not None:
@@ -135,18 +135,20 @@ def weights_folder(
     if cached is not None:
         return cached
     random = f"fmkit try {resolved.ref} --random-weights"
-    if offline:
+    if offline or switched_off():
         from fmkit.errors import NetworkNeededError  # noqa: PLC0415
 
         raise NetworkNeededError(
             f"the weights of {resolved.hub_id} are not on this disk, and the network is off",
-            where="--offline",
+            where="--offline" if offline else "HF_HUB_OFFLINE",
             next_command=random,
         )
     plan = download.plan_download(resolved.hub_id, resolved.revision)
-    unfinished = remove_unfinished(plan.hub_id)
-    if unfinished is not None and say is not None:
-        say(unfinished.told())
+    useless = download.remove_useless(plan)
+    if say is not None:
+        for told in (useless.told() if useless is not None else None, plan.told()):
+            if told is not None:
+                say(told)
     download.check_disk(plan)
     what = (
         f"{len(plan.files) - len(plan.here)} files, {format_bytes(plan.missing_bytes)}, of {plan.hub_id} at {plan.commit[:12]}, "

@@ -5,15 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fmkit import __version__
 from fmkit.hardware.kept import machine_key
 from fmkit.results.trial import RankResult, TrialResult, TrialSpeed, sample
-from fmkit.sizing.engines.transformers_devices import BROUGHT_IN, ON_DISK
-from fmkit.trial.embedded import EMBEDDED
+from fmkit.results.trial_setting import TrialMachine, TrialWorkload
+from fmkit.sizing.engines.transformers_shares import BROUGHT_IN, ON_DISK
 from fmkit.trial.memory_limit import limit_as_held
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def trial_result(
 ) -> TrialResult:
     """The answer for one workload: `request` is the trial at it, `cell` what was measured there, `outcome` what all share.
 
-    `busy_share` is what others used of the processors before it.
+    `busy_share` is what others used of the processors before it; what they used while times were taken counts instead where it is known.
     """
     predicted = predicted_parts(estimate)
     return TrialResult(
@@ -50,8 +50,13 @@ def trial_result(
         model=resolved.ref,
         hub_id=resolved.hub_id,
         engine=outcome.engine,
-        machine=_machine_facts(machine, outcome, busy_share),
-        workload=_workload_facts(request, outcome, estimate, layers),
+        machine=machine_of(
+            machine,
+            device=outcome.device,
+            key=machine_key(machine),
+            busy_share=busy_share if cell.timing.others_share is None else cell.timing.others_share,
+        ),
+        workload=_workload(request, outcome, estimate, layers),
         precision=estimate.precision,
         predicted=predicted,
         measured=cell.measured,
@@ -71,7 +76,7 @@ def trial_result(
         random_weights=request.random_weights,
         ranks=rank_results(cell.ranks, predicted),
         warnings=(*warnings, *outcome.warnings),
-        next=() if resolved.ref == EMBEDDED else (f"fmkit vram {resolved.ref} --fit",),
+        next=(f"fmkit vram {resolved.ref} --fit",),
         memory_limit=limit_as_held(request, outcome),
     )
 
@@ -137,43 +142,42 @@ def rank_results(ranks: Sequence[RankOutcome], predicted: dict[str, int]) -> tup
     )
 
 
-def _machine_facts(machine: Machine, outcome: TrialOutcome, busy_share: float | None) -> dict[str, Any]:
-    return {
-        "key": machine_key(machine),
-        "busy_share": busy_share,
-        "name": machine.name,
-        "origin": machine.origin,
-        "device": outcome.device,
-        "device_id": machine.device.id if machine.device is not None else None,
-        "count": machine.count,
-        "memory_bytes": machine.memory_bytes,
-        "usable_bytes": machine.usable_bytes,
-        "free_bytes": machine.free_bytes,
-        "cpu_cores": machine.cpu_cores,
-    }
+def machine_of(machine: Machine, *, device: str, key: str = "", busy_share: float | None = None) -> TrialMachine:
+    """The machine of a trial, with the device as the engine names it."""
+    return TrialMachine(
+        key=key,
+        busy_share=busy_share,
+        name=machine.name,
+        origin=machine.origin,
+        device=device,
+        device_id=machine.device.id if machine.device is not None else None,
+        count=machine.count,
+        memory_bytes=machine.memory_bytes,
+        usable_bytes=machine.usable_bytes,
+        free_bytes=machine.free_bytes,
+        cpu_cores=machine.cpu_cores,
+    )
 
 
-def _workload_facts(
-    request: TrialRequest, outcome: TrialOutcome, estimate: Estimate, layers: int | None
-) -> dict[str, Any]:
-    return {
-        "task": outcome.task,
-        "kind": request.kind,
-        "context_tokens": request.context_tokens,
-        "encoder_tokens": request.encoder_tokens,
-        "sequences": request.sequences,
-        "image_tokens": request.image_tokens,
-        "timed_prompt_tokens": max(1, request.context_tokens - request.decode_steps),
-        "timed_decode_tokens": request.decode_steps,
-        "dtype": request.dtype,
-        "layout": estimate.layout,
-        "cache_dtype": estimate.cache_dtype,
-        "quantiser": request.quantiser,
-        "device": request.device,
-        "offload": request.offload,
-        "max_memory_bytes": request.max_memory_bytes,
-        "gpu_layers": request.gpu_layers,
-        "layers": layers,
-        "tensor_parallel": estimate.tensor_parallel,
-        "hosts": 1 if request.ranks is None else request.ranks.hosts,
-    }
+def _workload(request: TrialRequest, outcome: TrialOutcome, estimate: Estimate, layers: int | None) -> TrialWorkload:
+    return TrialWorkload(
+        task=outcome.task,
+        kind=request.kind,
+        context_tokens=request.context_tokens,
+        encoder_tokens=request.encoder_tokens,
+        sequences=request.sequences,
+        image_tokens=request.image_tokens,
+        timed_prompt_tokens=max(1, request.context_tokens - request.decode_steps),
+        timed_decode_tokens=request.decode_steps,
+        dtype=request.dtype,
+        layout=estimate.layout,
+        cache_dtype=estimate.cache_dtype,
+        quantiser=request.quantiser,
+        device=request.device,
+        offload=request.offload,
+        max_memory_bytes=request.max_memory_bytes,
+        gpu_layers=request.gpu_layers,
+        layers=layers,
+        tensor_parallel=estimate.tensor_parallel,
+        hosts=1 if request.ranks is None else request.ranks.hosts,
+    )

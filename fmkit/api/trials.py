@@ -16,7 +16,6 @@ from fmkit.units import MIB, format_bytes
 
 MOST_IMPORT_BYTES = 256 * MIB
 MOST_IMPORT_LINES = 100_000
-MOST_TOKENS = 2**40
 SCHEMA = "fmkit.trial/1"
 LEAST_PREFIX = 4
 """Characters of an id that are enough to name a trial, where no other begins so."""
@@ -25,7 +24,8 @@ LEAST_PREFIX = 4
 def list_trials(model: str | None = None) -> TrialList:
     """The kept trials, of one model where it is named (as it was typed when it was tried)."""
     store = TrialStore()
-    return TrialList(path=str(store.path), trials=tuple(_line(one) for one in store.all(model)))
+    lines = tuple(_line(one) for one in store.all(model))
+    return TrialList(path=str(store.path), trials=lines, unreadable=store.unreadable())
 
 
 def show_trial(trial_id: str) -> TrialResult:
@@ -81,10 +81,6 @@ def _read(line: bytes, where: str) -> TrialResult:
         ) from error
     if trial.schema != SCHEMA:
         raise UnsafeInputError(f"schema {trial.schema!r}, and this fmkit reads {SCHEMA}", where=where)
-    for name in ("context_tokens", "sequences"):
-        number = trial.workload.get(name)
-        if not isinstance(number, int) or not 0 < number < MOST_TOKENS:
-            raise UnsafeInputError(f"the workload has no number for {name}", where=where)
     if trial.speed.predicted and predicted_speed(trial) is None:
         raise UnsafeInputError("the predicted speed is none", where=where)
     return trial
@@ -99,9 +95,9 @@ def _line(trial: TrialResult) -> TrialLine:
         precision=trial.precision,
         engine=trial.engine.name,
         engine_version=trial.engine.version,
-        machine=str(trial.machine.get("name", "unknown")),
-        context_tokens=trial.workload["context_tokens"],
-        sequences=trial.workload["sequences"],
+        machine=trial.machine.name,
+        context_tokens=trial.workload.context_tokens,
+        sequences=trial.workload.sequences,
         random_weights=trial.random_weights,
         allocated_peak_bytes=trial.measured.get("allocated_peak_bytes"),
         error=trial.error.get("allocated_peak_bytes"),

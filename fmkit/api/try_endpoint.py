@@ -11,14 +11,15 @@ import msgspec
 from fmkit.api.asked import precision_id, whole
 from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.endpoint_prediction import estimate_beside, known_model, machine_behind, prediction_for
-from fmkit.api.endpoint_result import UNKNOWN, endpoint_result, notes_on
-from fmkit.api.trial_inputs import check_inputs, check_resumption, many_items
+from fmkit.api.endpoint_result import endpoint_result, notes_on
+from fmkit.api.trial_inputs import check_inputs, check_resumption, many_items, reference_of
 from fmkit.api.trial_options import MOST_REPEATS
 from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS
 from fmkit.api.trial_run import kept
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import NetworkNeededError, UsageError
 from fmkit.results.trial import TrialResult, Unmeasured
+from fmkit.results.trial_setting import UNKNOWN
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import HELD_OUT_PATH
 from fmkit.trial.endpoint.address import is_address, parse_address
@@ -71,6 +72,7 @@ def try_endpoint(
         tuned = None if known is None else known.candidate.tuning in TUNED
         request = EndpointRequest(
             prompt=prompt, cells=cells, repeat=options.repeat, checks=names, instruction_tuned=tuned, held_out_path=str(HELD_OUT_PATH),
+            reference_path=reference_of(options), vocabulary=None if known is None or known.spec is None else known.spec.vocab_size,
             items=many_items(options), output_path=options.output, output_tokens=options.output_tokens,
         )  # fmt: skip
         check_resumption(options, "decoder", served.id, client.address.origin)
@@ -118,6 +120,8 @@ def _check_options(options: TrialOptions, precision: Sequence[str | None]) -> No
         raise UsageError("the memory is the server's, which fmkit did not start", where="--limit-memory")
     if options.offload or options.max_memory is not None:
         raise UsageError("the server has placed its weights itself", where="--offload")
+    if options.against is not None:
+        raise UsageError("a server has one model loaded: there is nothing to compare it with", where="--against")
     if options.engine_option is not None:
         raise UsageError("the server was started with its own settings", where="--engine-option")
     if len(precision) > 1:

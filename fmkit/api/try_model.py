@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from fmkit import __version__
 from fmkit.api.trial_options import TrialOptions
-from fmkit.api.trial_run import plan_trial, run_plan
+from fmkit.api.trial_plan import plan_trial
+from fmkit.api.trial_run import run_plan
 from fmkit.api.try_endpoint import is_address, try_endpoint
 from fmkit.errors import DoesNotFitError, TrialFailedError
 from fmkit.results.trial import SweepResult, TrialResult, Unmeasured
 
 if TYPE_CHECKING:
+    from fmkit.api.trial_plan import Plan
     from fmkit.api.trial_request import Confirm
-    from fmkit.api.trial_run import Plan
     from fmkit.trial.request import TrialFailure
 
 
@@ -33,6 +34,7 @@ def try_model(
     output_tokens: int | None = None,
     transcript: str | None = None,
     reference: str | None = None,
+    against: str | None = None,
     random_weights: bool = False,
     layers: int | None = None,
     checks: Sequence[str] | None = None,
@@ -60,7 +62,7 @@ def try_model(
     is downloaded. `limit_memory` (`8GiB`, or bytes) is what the trial's process may hold, on a GPU what PyTorch may allocate on each;
     `timeout_s` what one phase may take. With `offload` weights without room on the device lie in main memory, and on disk; `max_memory` is
     the room for them on the first device, on a CPU in main memory. `engine_option` (`gpu_layers=20`) is how many layers of a GGUF file
-    lie on the GPU, by default all. `tensor_parallel` processes share the model, on
+    lie on the GPU, by default all; `against` is an unquantised GGUF file to compare one with. `tensor_parallel` processes share the model, on
     `hosts` computers that meet at `rendezvous` (host:port), of which this is `host_rank`. `progress` hears one line per phase. Raises FmkitError subclasses: DoesNotFitError before loading,
     TrialFailedError when the trial fails.
     """
@@ -73,6 +75,7 @@ def try_model(
         output_tokens=output_tokens,
         transcript=transcript,
         reference=reference,
+        against=against,
         random_weights=random_weights,
         layers=layers,
         checks=checks,

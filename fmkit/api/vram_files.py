@@ -8,6 +8,7 @@ import msgspec
 
 from fmkit import __version__
 from fmkit.api.sizing import ModelSizer, estimate_for
+from fmkit.api.summaries import LICENCE_SOURCE
 from fmkit.errors import UsageError
 from fmkit.model.stored_parts import match
 from fmkit.results.vram import ModelSummary, StoredFiles, StoredVariant, VramResult
@@ -130,7 +131,9 @@ def files_answer(resolved: ResolvedModel, catalog: Catalog, machine: MachineSumm
             params=None,
             active_params=None,
             max_context_tokens=None,
-            licence=None,
+            licence=resolved.hub_licence,
+            licence_source=LICENCE_SOURCE if resolved.hub_licence is not None else None,
+            gated=resolved.gated,
             config_source=resolved.source,
         ),
         machine=machine,

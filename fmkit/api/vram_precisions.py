@@ -8,6 +8,7 @@ from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.quality import PointsLost, loss_in_words, loss_of, points_lost
 from fmkit.model.quantised.loading import unpacks
 from fmkit.results.vram import PrecisionLoss
+from fmkit.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +66,7 @@ def _untouched(spec: ModelSpec, precision: str, layout: Layout) -> Iterator[str]
     if sum(wide.values()) <= total / 2:
         return
     experts = sum(elements for group, elements in wide.items() if group.part == "experts")
-    share = f"{sum(wide.values()) / total:.0%} of the weights in {rest}"
+    share = f"{format_percent(sum(wide.values()) / total, digits=0)} of the weights in {rest}"
     why = f"it quantises {', '.join(layout.modules)} only"
     if experts > total / 2 and "parameter" not in layout.modules:
         why += ", and fused experts are parameters of three dimensions"

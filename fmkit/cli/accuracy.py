@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from fmkit.api.accuracy.answer import accuracy
 from fmkit.cli.options import CsvOption, JsonOption, MarkdownOption, OfflineOption, QuietOption, one_output
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.output import emit, note
 from fmkit.report.accuracy import csv_table, markdown_text, print_accuracy
 
 
@@ -34,7 +35,9 @@ def accuracy_command(
     one_output(as_json=as_json, csv=csv, markdown=markdown)
     note("scoring the measurements ...", quiet=quiet)
     result = accuracy(measurements)
-    if csv or markdown:
-        write(csv_table(result) if csv else markdown_text(result))
-    else:
-        emit(result, lambda found, console: print_accuracy(found, console, detail=detail), as_json=as_json)
+    emit(
+        result,
+        partial(print_accuracy, detail=detail),
+        as_json=as_json,
+        as_text=csv_table if csv else markdown_text if markdown else None,
+    )

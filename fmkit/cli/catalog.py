@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -13,17 +14,20 @@ from fmkit.api.live import refresh
 from fmkit.api.sizes import DEFAULT_CONTEXT, sizes
 from fmkit.api.variants import variants
 from fmkit.cli.options import (
+    CatalogModelArgument,
     CsvOption,
     EngineOption,
     GpuOption,
     JsonOption,
     MemoryOption,
+    MonthlyUsersOption,
     OfflineOption,
     QuietOption,
+    RegionOption,
     SourcesOption,
     one_output,
 )
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.output import emit, note
 from fmkit.errors import UsageError
 from fmkit.report.catalog import (
     local_csv,
@@ -43,7 +47,7 @@ from fmkit.report.sizes import print_sizes, sizes_csv
 app = typer.Typer(help="List, show or check the models fmkit knows.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("list")
+@app.command("list", short_help="List the models of the catalog.")
 def list_command(
     search: Annotated[
         str | None,
@@ -78,31 +82,17 @@ def list_command(
     if local:
         if any(value is not None for value in (search, task, family, kind, tuning, licence_, language, since)):
             raise UsageError("--local lists what is on this disk: leave out the filters", where="--local")
-        on_disk = list_local()
-        if csv:
-            write(local_csv(on_disk))
-        else:
-            emit(on_disk, print_local, as_json=as_json)
+        emit(list_local(), print_local, as_json=as_json, as_text=local_csv if csv else None)
         return
     result = list_models(
-        search=search,
-        task=task,
-        family=family,
-        kind=kind,
-        tuning=tuning,
-        licence=licence_,
-        language=language,
-        since=since,
-    )
-    if csv:
-        write(models_csv(result))
-    else:
-        emit(result, print_models, as_json=as_json)
+        search=search, task=task, family=family, kind=kind, tuning=tuning, licence=licence_, language=language, since=since
+    )  # fmt: skip
+    emit(result, print_models, as_json=as_json, as_text=models_csv if csv else None)
 
 
-@app.command("show")
+@app.command("show", short_help="Everything known of one model.")
 def show_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Catalog id, alias or Hub id.", show_default=False)],
+    model: CatalogModelArgument,
     *,
     sources: SourcesOption = False,
     as_json: JsonOption = False,
@@ -111,10 +101,10 @@ def show_command(
 ) -> None:
     """Show everything known of one model: facts, licence, capability, scores."""
     del offline, quiet
-    emit(show_model(model), lambda found, console: print_model(found, console, sources=sources), as_json=as_json)
+    emit(show_model(model), partial(print_model, sources=sources), as_json=as_json)
 
 
-@app.command("changes")
+@app.command("changes", short_help="What happened since a date.")
 def changes_command(
     *,
     since: Annotated[
@@ -129,7 +119,7 @@ def changes_command(
     emit(changes(since=since), print_changes, as_json=as_json)
 
 
-@app.command("sizes")
+@app.command("sizes", short_help="Classes of size, and what holds each.")
 def sizes_command(
     *,
     context: Annotated[
@@ -147,25 +137,18 @@ def sizes_command(
     del offline, quiet
     one_output(as_json=as_json, csv=csv, markdown=False)
     result = sizes(context=context, engine=engine, gpu=gpu, memory=memory)
-    if csv:
-        write(sizes_csv(result))
-    else:
-        emit(result, print_sizes, as_json=as_json)
+    emit(result, print_sizes, as_json=as_json, as_text=sizes_csv if csv else None)
 
 
-@app.command("licence")
+@app.command("licence", short_help="Whether a model may be used so.")
 def licence_command(
     name: Annotated[
         str, typer.Argument(metavar="MODEL|LICENCE", help="A model or a licence of the catalog.", show_default=False)
     ],
     *,
     use: Annotated[str, typer.Option("--use", metavar="USE", help="commercial or research.")] = "commercial",
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="CODE", help="Where it is used: ISO country code, EU or UK.")
-    ] = None,
-    monthly_users: Annotated[
-        str | None, typer.Option("--monthly-users", metavar="N", help="Users per month, such as 250000 or 1M.")
-    ] = None,
+    region: RegionOption = None,
+    monthly_users: MonthlyUsersOption = None,
     train_on_outputs: Annotated[
         bool, typer.Option("--train-on-outputs", help="Ask whether its outputs may train other models.")
     ] = False,
@@ -175,15 +158,13 @@ def licence_command(
 ) -> None:
     """Say whether a model may be used so: each licence that binds it, its clauses, and their source. No legal advice."""
     del offline, quiet
-    result = licence(
-        name, use=use, region=region, monthly_users=monthly_users, train_on_outputs=train_on_outputs
-    )  # fmt: skip
+    result = licence(name, use=use, region=region, monthly_users=monthly_users, train_on_outputs=train_on_outputs)
     emit(result, print_licence, as_json=as_json)
 
 
-@app.command("variants")
+@app.command("variants", short_help="Quantised variants on the Hub.")
 def variants_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Catalog id, alias or Hub id.", show_default=False)],
+    model: CatalogModelArgument,
     *,
     gpu: GpuOption = None,
     memory: MemoryOption = None,
@@ -195,13 +176,10 @@ def variants_command(
     """Ask the Hub for quantised variants of a model: files, sizes, what fits, how to fetch one."""
     one_output(as_json=as_json, csv=csv, markdown=False)
     result = variants(model, gpu=gpu, memory=memory, offline=offline, progress=None if quiet else note)
-    if csv:
-        write(variants_csv(result))
-    else:
-        emit(result, print_variants, as_json=as_json)
+    emit(result, print_variants, as_json=as_json, as_text=variants_csv if csv else None)
 
 
-@app.command("refresh")
+@app.command("refresh", short_help="Ask the Hub about the catalog's models.")
 def refresh_command(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Default: all with open weights.")
@@ -218,7 +196,7 @@ def refresh_command(
     emit(refresh(models or (), progress=None if quiet else note), print_refresh, as_json=as_json)
 
 
-@app.command("check")
+@app.command("check", short_help="Check the catalog's files.")
 def check_command(*, as_json: JsonOption = False, offline: OfflineOption = False, quiet: QuietOption = False) -> None:
     """Check the catalog's files: every fault with its file and place (exit code 6)."""
     del offline, quiet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ from fmkit.cli.options import (
     one_output,
     split_values,
 )
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.output import emit, note
 from fmkit.report.compare import csv_table, markdown_text, print_comparison
 
 
@@ -54,7 +55,9 @@ def compare_command(
         *models, gpu=gpu, memory=memory, context=context, precision=split_values(precision, where="--precision"), engine=engine,
         offline=offline, progress=None if quiet else note,
     )  # fmt: skip
-    if csv or markdown:
-        write((csv_table if csv else markdown_text)(result, sources=sources))
-    else:
-        emit(result, lambda found, console: print_comparison(found, console, sources=sources), as_json=as_json)
+    emit(
+        result,
+        partial(print_comparison, sources=sources),
+        as_json=as_json,
+        as_text=partial(csv_table if csv else markdown_text, sources=sources) if csv or markdown else None,
+    )

@@ -9,7 +9,7 @@ import typer
 from fmkit.api.hardware import list_devices, show_hardware
 from fmkit.api.measure import measure_hardware
 from fmkit.cli.options import CsvOption, JsonOption, OfflineOption, QuietOption, one_output
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.output import emit, note
 from fmkit.report.hardware import devices_csv, print_devices, print_hardware
 from fmkit.report.measure import print_measured
 
@@ -20,14 +20,14 @@ app = typer.Typer(
 )
 
 
-@app.command("show")
+@app.command("show", short_help="This machine, and what a model can use.")
 def show_command(*, as_json: JsonOption = False, offline: OfflineOption = False, quiet: QuietOption = False) -> None:
     """Show this machine: accelerator, memory, cores, and what of it a model can use."""
     del offline, quiet  # detection uses no network and says nothing beside the answer
     emit(show_hardware(), print_hardware, as_json=as_json)
 
 
-@app.command("list")
+@app.command("list", short_help="The devices that --gpu takes.")
 def list_command(
     *,
     vendor: Annotated[
@@ -41,14 +41,10 @@ def list_command(
     """List the devices that --gpu takes."""
     del offline, quiet
     one_output(as_json=as_json, csv=csv, markdown=False)
-    result = list_devices(vendor)
-    if csv:
-        write(devices_csv(result))
-    else:
-        emit(result, print_devices, as_json=as_json)
+    emit(list_devices(vendor), print_devices, as_json=as_json, as_text=devices_csv if csv else None)
 
 
-@app.command("measure")
+@app.command("measure", short_help="Measure what this machine reaches.")
 def measure_command(
     *,
     device: Annotated[
@@ -63,7 +59,7 @@ def measure_command(
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure what this machine reaches, about 10 seconds per device; later estimates for it use the result."""
+    """Measure what this machine reaches, about 20 seconds per device; later estimates for it use the result."""
     del offline
     result = measure_hardware(
         light=light, device=device, keep=keep, say=lambda text: note(f"measuring: {text} ...", quiet=quiet)

@@ -17,17 +17,17 @@ from fmkit.cli.options import JsonOption, OfflineOption, QuietOption
 from fmkit.cli.output import note
 from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UsageError
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "recommend": ("fmkit.cli.recommend", "recommend_command"),
-    "vram": ("fmkit.cli.vram", "vram_command"),
-    "compare": ("fmkit.cli.compare", "compare_command"),
-    "try": ("fmkit.cli.try_", "try_command"),
-    "trials": ("fmkit.cli.trials", "app"),
-    "catalog": ("fmkit.cli.catalog", "app"),
-    "hardware": ("fmkit.cli.hardware", "app"),
-    "accuracy": ("fmkit.cli.accuracy", "accuracy_command"),
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "recommend": ("fmkit.cli.recommend", "recommend_command", "Which model to use for a task."),
+    "vram": ("fmkit.cli.vram", "vram_command", "What hardware a model needs."),
+    "try": ("fmkit.cli.try_", "try_command", "Run a model: is the estimate true here?"),
+    "compare": ("fmkit.cli.compare", "compare_command", "Models side by side."),
+    "accuracy": ("fmkit.cli.accuracy", "accuracy_command", "Predictions against measurements."),
+    "trials": ("fmkit.cli.trials", "app", "The trials kept here."),
+    "catalog": ("fmkit.cli.catalog", "app", "What fmkit knows of models and licences."),
+    "hardware": ("fmkit.cli.hardware", "app", "This machine, and the devices of --gpu."),
 }
-"""Each command, where it is written, and the function or group of commands to register."""
+"""Each command: where it is written, the function or group to register, and its line in the help, whole at 60 columns."""
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -73,12 +73,12 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_without_command)
     for name in names:
-        module, attribute = COMMANDS[name]
+        module, attribute, summary = COMMANDS[name]
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, short_help=summary)
         else:
-            app.command(name, context_settings=CONTEXT_SETTINGS)(command)
+            app.command(name, context_settings=CONTEXT_SETTINGS, short_help=summary)(command)
     return app
 
 

@@ -26,6 +26,9 @@ OptionalModelArgument = Annotated[
         show_default=False,
     ),
 ]
+CatalogModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Catalog id, alias or Hub id.", show_default=False)
+]
 GpuOption = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +61,16 @@ ContextOption = Annotated[
 SequencesOption = Annotated[
     list[str] | None,
     typer.Option("--sequences", "-s", metavar="N", help="Sequences held at once; comma-separated. Default: 1."),
+]
+
+RegionOption = Annotated[
+    str | None, typer.Option("--region", metavar="CODE", help="Where it is used: ISO country code, EU or UK.")
+]
+MonthlyUsersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--monthly-users", metavar="N", help="Users per month, such as 250000 or 1M, for licences with a cap."
+    ),
 ]
 
 
@@ -94,6 +107,12 @@ def whole_numbers(values: Sequence[str] | None, *, where: str, at_most: int = 2*
     """Whole numbers of an option that may be repeated or comma-separated; None when it was not given."""
     parts = split_values(values, where=where)
     return None if parts is None else [whole_number(part, where=where, at_most=at_most) for part in parts]
+
+
+def was_given(parameter: str, invocation: typer.Context) -> bool:
+    """Whether a parameter of the command was typed, be it with the value it has by default."""
+    source = invocation.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def one_output(*, as_json: bool, csv: bool, markdown: bool) -> None:

@@ -40,13 +40,24 @@ class OutputError(FmkitError):
     """Stdout takes no more: the disk is full, say. This can be told on stderr only."""
 
 
-def emit(result: Result, render: Callable[[Result, Console], None], *, as_json: bool) -> None:
-    """Print a result on stdout: as one JSON object, or as `render` draws it for people (then rich is imported)."""
+def emit(
+    result: Result,
+    render: Callable[[Result, Console], None],
+    *,
+    as_json: bool,
+    as_text: Callable[[Result], str] | None = None,
+) -> None:
+    """Print a result on stdout: as one JSON object, as the CSV or Markdown that `as_text` makes of it, or as `render` draws it.
+
+    Only what is drawn for people imports rich.
+    """
     warn_of_age(getattr(result, "catalog", None))
     if as_json:
         write(json_text(result))
-        return
-    write(rendered(lambda console: render(result, console)))
+    elif as_text is not None:
+        write(as_text(result))
+    else:
+        write(rendered(lambda console: render(result, console)))
 
 
 def warn_of_age(catalog: str | None) -> None:

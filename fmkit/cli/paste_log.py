@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.cli.options import split_values
-from fmkit.cli.output import emit, write
+import typer
+
+from fmkit.cli.options import split_values, was_given
+from fmkit.cli.output import emit
 from fmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,12 +15,22 @@ if TYPE_CHECKING:
 
     from fmkit.results.paste_log import PasteLogResult
 
+BESIDE_LOG = frozenset({
+    "model", "precision", "gpu", "memory", "trials", "detail", "paste_log", "as_json", "csv", "markdown", "offline", "quiet",
+})  # fmt: skip
+"""Parameters of `fmkit vram` that a log leaves open, or that are about the answer."""
 
-def refuse_beside_log(options: Sequence[str]) -> None:
-    """Options whose values the log itself says."""
-    if options:
+
+def refuse_beside_log(invocation: typer.Context) -> None:
+    """UsageError for options whose values the log itself says."""
+    told = [
+        option.opts[0]
+        for option in invocation.command.params
+        if option.name not in BESIDE_LOG and was_given(option.name or "", invocation)
+    ]
+    if told:
         raise UsageError(
-            f"--paste-log takes the settings from the log: leave out {', '.join(options)}", where="--paste-log"
+            f"--paste-log takes the settings from the log: leave out {', '.join(told)}", where="--paste-log"
         )
 
 
@@ -43,7 +55,4 @@ def emit_log(result: PasteLogResult, *, as_json: bool, csv: bool, markdown: bool
     """Print the answer in the form asked for."""
     from fmkit.report.paste_log import csv_table, markdown_text, print_log  # noqa: PLC0415 - as above
 
-    if csv or markdown:
-        write(csv_table(result) if csv else markdown_text(result))
-    else:
-        emit(result, print_log, as_json=as_json)
+    emit(result, print_log, as_json=as_json, as_text=csv_table if csv else markdown_text if markdown else None)

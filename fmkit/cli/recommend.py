@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,15 +17,19 @@ from fmkit.cli.options import (
     JsonOption,
     MarkdownOption,
     MemoryOption,
+    MonthlyUsersOption,
     OfflineOption,
     PrecisionOption,
     QuietOption,
+    RegionOption,
     TrialsOption,
     one_output,
 )
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.output import emit, note
 from fmkit.errors import ExitCode, UsageError
-from fmkit.report.recommend import csv_table, markdown_table, print_recommendation
+from fmkit.report.recommend import print_recommendation
+from fmkit.report.recommend_table import csv_table, markdown_text
+from fmkit.units import parse_count
 
 TaskArgument = Annotated[
     str,
@@ -56,13 +61,8 @@ def recommend_command(
         ),
     ] = None,
     use: Annotated[str | None, typer.Option("--use", metavar="USE", help="commercial or research.")] = None,
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="CODE", help="Where it is used: ISO country code, EU or UK.")
-    ] = None,
-    monthly_users: Annotated[
-        int | None,
-        typer.Option("--monthly-users", metavar="N", min=1, help="Users per month, for licences with a cap."),
-    ] = None,
+    region: RegionOption = None,
+    monthly_users: MonthlyUsersOption = None,
     train_on_outputs: Annotated[
         bool, typer.Option("--train-on-outputs", help="The licence must allow training on outputs.")
     ] = False,
@@ -140,12 +140,18 @@ def recommend_command(
 ) -> None:
     """Recommend models for a task: ranked under your constraints, each with its evidence, each exclusion with its reason."""
     one_output(as_json=as_json, csv=csv, markdown=markdown)
-    _refuse_later_options({"--interactive": interactive})
+    if interactive:
+        raise UsageError(
+            "this version asks no questions: give the constraints as options, or a phrase",
+            where="--interactive",
+            next_command="fmkit recommend --help",
+        )
     if copies and search is None:
         raise UsageError("--copies is about what a search finds: add --search WORDS", where="--copies")
+    users = None if monthly_users is None else parse_count(monthly_users, where="--monthly-users")
     result = recommend(
         task, gpu=gpu, memory=memory, context=context, sequences=sequences, licence=licence, use=use, region=region,
-        monthly_users=monthly_users, train_on_outputs=train_on_outputs, language=language, modality=modality,
+        monthly_users=users, train_on_outputs=train_on_outputs, language=language, modality=modality,
         min_tokens_per_s=min_tokens_per_s, max_ttft=max_ttft, min_quality=min_quality, engine=engine, precision=precision,
         open_only=open_only, api_only=api_only, data_stays_here=data_stays_here, released_after=released_after,
         requests_per_day=requests_per_day, requests_per_s=requests_per_s, prompt_tokens=prompt_tokens,
@@ -156,19 +162,11 @@ def recommend_command(
         result = with_live(result, offline=offline, progress=None if quiet else note)
     for warning in result.warnings:
         note(f"note: {warning}", quiet=quiet)
-    if csv or markdown:
-        write(csv_table(result) if csv else markdown_table(result))
-    else:
-        emit(result, lambda found, console: print_recommendation(found, console, explain=explain), as_json=as_json)
+    emit(
+        result,
+        partial(print_recommendation, explain=explain),
+        as_json=as_json,
+        as_text=csv_table if csv else markdown_text if markdown else None,
+    )
     if check and not result.picks:
         raise typer.Exit(ExitCode.DOES_NOT_FIT)
-
-
-def _refuse_later_options(asked: dict[str, bool]) -> None:
-    for option, on in asked.items():
-        if on:
-            raise UsageError(
-                f"this version has no {option}: it recommends from the catalog alone",
-                where=option,
-                next_command="fmkit recommend --help",
-            )

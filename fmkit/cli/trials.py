@@ -29,7 +29,7 @@ app = typer.Typer(
 ModelOption = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Only trials of this model.")]
 
 
-@app.command("list")
+@app.command("list", short_help="List the kept trials, oldest first.")
 def list_command(
     *,
     model: ModelOption = None,
@@ -48,7 +48,7 @@ def list_command(
         _draw(export_trials(model=model), place, quiet=quiet)
 
 
-@app.command("show")
+@app.command("show", short_help="Show one trial as it was printed.")
 def show_command(
     trial: Annotated[str, typer.Argument(metavar="ID", help="A trial's id, or its beginning.", show_default=False)],
     *,
@@ -72,7 +72,7 @@ def _draw(trials: Sequence[TrialResult], place: Path, *, quiet: bool) -> None:
     draw(trials_figure(trials), place, quiet=quiet)
 
 
-@app.command("export")
+@app.command("export", short_help="Print trials, for `import` elsewhere.")
 def export_command(
     trial: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Trials to export. Default: all.", show_default=False)
@@ -100,7 +100,7 @@ def export_command(
         note(f"{len(found)} trials exported")
 
 
-@app.command("import")
+@app.command("import", short_help="Take in the trials of another machine.")
 def import_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file that `export` wrote.", show_default=False)],
     *,

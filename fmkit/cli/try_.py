@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -23,6 +23,35 @@ from fmkit.cli.options import (
 )
 from fmkit.cli.output import emit, note
 from fmkit.cli.plots import PlotOption, draw, place_of
+from fmkit.cli.try_options import (
+    AgainstOption,
+    ChecksOption,
+    DeviceOption,
+    EngineSettingOption,
+    HostRankOption,
+    HostsOption,
+    InputOption,
+    KeepOption,
+    LayersOption,
+    LimitMemoryOption,
+    MaxMemoryOption,
+    OffloadOption,
+    OutputOption,
+    OutputTokensOption,
+    PromptOption,
+    RandomWeightsOption,
+    ReferenceOption,
+    RendezvousOption,
+    RepeatOption,
+    TensorParallelOption,
+    TimeoutOption,
+    TranscriptOption,
+    TryContextOption,
+    TryEngineOption,
+    TryModelArgument,
+    TryPrecisionOption,
+    YesOption,
+)
 from fmkit.report.checks import print_checks
 from fmkit.report.sweep import print_sweep
 from fmkit.report.trial import print_trial
@@ -35,164 +64,37 @@ if TYPE_CHECKING:
 
 
 def try_command(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="Catalog id, Hub id (org/name[@revision]), a folder, or a .gguf file. Default: the small model that ships with fmkit.",
-            show_default=False,
-        ),
-    ] = None,
+    model: TryModelArgument = None,
     *,
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine",
-            metavar="ENGINE",
-            help="transformers, llama.cpp (for .gguf files), or the address of a server: http://host:port/v1.",
-        ),
-    ] = "transformers",
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--precision",
-            "-p",
-            metavar="NAME",
-            help="fp32, fp16, int8, int4, or a quantiser's: int8-torchao, int4-quanto; comma-separated. Default: fp16; on a CPU fp32 for float16. A .gguf file runs as it is.",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            metavar="NAME",
-            help="cpu, cuda, rocm, mps or xpu; for a server the device it runs on. Default: a CUDA or ROCm GPU, else the CPU.",
-        ),
-    ] = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--context",
-            "-c",
-            metavar="TOKENS",
-            help="Tokens held per sequence, such as 2k; comma-separated. Default: 512.",
-        ),
-    ] = None,
+    engine: TryEngineOption = "transformers",
+    precision: TryPrecisionOption = None,
+    device: DeviceOption = None,
+    context: TryContextOption = None,
     sequences: SequencesOption = None,
-    input_file: Annotated[
-        str | None,
-        typer.Option(
-            "--input", metavar="FILE", help="A text, picture or WAV file to work on, or a .jsonl file of many."
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", metavar="TEXT", help="Text to work on; several (captions, passages) parted by |."),
-    ] = None,
-    output_file: Annotated[
-        str | None,
-        typer.Option(
-            "--output", metavar="FILE", help="A .jsonl file for the answers to many inputs; continued if it is there."
-        ),
-    ] = None,
-    output_tokens: Annotated[
-        str | None,
-        typer.Option(
-            "--output-tokens", metavar="N", help="The most tokens of an answer. Default: 48; a transcript 224."
-        ),
-    ] = None,
-    transcript: Annotated[
-        str | None,
-        typer.Option("--transcript", metavar="FILE", help="What the recording says: gives the word error rate."),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference", metavar="FILE", help="A text for --checks perplexity, quantised-kl and quantised-top1."
-        ),
-    ] = None,
-    random_weights: Annotated[
-        bool,
-        typer.Option(
-            "--random-weights",
-            help="Build the model with random weights: downloads nothing, and memory and speed are true.",
-        ),
-    ] = False,
-    layers: Annotated[
-        str | None, typer.Option("--layers", metavar="N", help="With random weights: this many layers only.")
-    ] = None,
-    checks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--checks",
-            metavar="NAMES",
-            help="Checks to run: quick (default), all, none, or names; help lists them all.",
-        ),
-    ] = None,
-    repeat: Annotated[
-        str, typer.Option("--repeat", metavar="N", help="How often times are taken; 0: memory only.")
-    ] = "3",
-    limit_memory: Annotated[
-        str | None,
-        typer.Option(
-            "--limit-memory",
-            metavar="SIZE",
-            help="Refuse what needs more than this, such as 8GiB, and stop the trial if it takes more; on a GPU, of its memory.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--timeout",
-            metavar="DURATION",
-            help="What one phase may take, such as 90s. Default: an hour, or ten times what was predicted.",
-        ),
-    ] = None,
-    offload: Annotated[
-        bool,
-        typer.Option("--offload", help="Weights without room on the device go to main memory, and on a CPU to disk."),
-    ] = False,
-    max_memory: Annotated[
-        str | None,
-        typer.Option(
-            "--max-memory", metavar="SIZE", help="With --offload: room for weights on the first device, such as 8GiB."
-        ),
-    ] = None,
-    engine_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--engine-option",
-            metavar="KEY=VALUE",
-            help="gpu_layers=N: layers of a GGUF file on the GPU; the others stay in main memory.",
-        ),
-    ] = None,
-    tensor_parallel: Annotated[
-        str,
-        typer.Option(
-            "--tensor-parallel", metavar="N", help="Processes that share each layer: one GPU each, or one CPU."
-        ),
-    ] = "1",
-    hosts: Annotated[
-        str,
-        typer.Option(
-            "--hosts", metavar="H", help="Computers that these processes are on; start the same command on each."
-        ),
-    ] = "1",
-    host_rank: Annotated[
-        str, typer.Option("--host-rank", metavar="R", help="Which of the hosts this one is, from 0.")
-    ] = "0",
-    rendezvous: Annotated[
-        str | None,
-        typer.Option(
-            "--rendezvous", metavar="HOST:PORT", help="Where the hosts meet: an address and a free port of host 0."
-        ),
-    ] = None,
+    input_file: InputOption = None,
+    prompt: PromptOption = None,
+    output_file: OutputOption = None,
+    output_tokens: OutputTokensOption = None,
+    transcript: TranscriptOption = None,
+    reference: ReferenceOption = None,
+    against: AgainstOption = None,
+    random_weights: RandomWeightsOption = False,
+    layers: LayersOption = None,
+    checks: ChecksOption = None,
+    repeat: RepeatOption = "3",
+    limit_memory: LimitMemoryOption = None,
+    timeout: TimeoutOption = None,
+    offload: OffloadOption = False,
+    max_memory: MaxMemoryOption = None,
+    engine_option: EngineSettingOption = None,
+    tensor_parallel: TensorParallelOption = "1",
+    hosts: HostsOption = "1",
+    host_rank: HostRankOption = "0",
+    rendezvous: RendezvousOption = None,
     plot: PlotOption = None,
-    keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Keep the result among the records of this machine.")
-    ] = True,
+    keep: KeepOption = True,
     trials: TrialsOption = True,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
@@ -212,6 +114,7 @@ def try_command(
         output_tokens=None if output_tokens is None else whole_number(output_tokens, where="--output-tokens"),
         transcript=transcript,
         reference=reference,
+        against=against,
         random_weights=random_weights,
         layers=None if layers is None else whole_number(layers, where="--layers"),
         checks=names,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from fmkit.api.vram import MOST_SEQUENCES, vram
+from fmkit.api.training_options import MOST_BATCH, MOST_RANK
+from fmkit.api.vram import vram
+from fmkit.api.vram_request import MOST_SEQUENCES
 from fmkit.cli.options import (
     CheckOption,
     ContextOption,
@@ -28,7 +31,7 @@ from fmkit.cli.options import (
     whole_number,
     whole_numbers,
 )
-from fmkit.cli.output import emit, note, write
+from fmkit.cli.output import emit, note
 from fmkit.cli.paste_log import emit_log, one_value, paste_log_answer, refuse_beside_log
 from fmkit.cli.plots import PlotOption, draw, place_of
 from fmkit.cli.training import (
@@ -40,11 +43,13 @@ from fmkit.cli.training import (
     TrainOption,
 )
 from fmkit.errors import ExitCode, UsageError
-from fmkit.report.vram import csv_table, markdown_text, print_vram
+from fmkit.report.vram import print_vram
+from fmkit.report.vram_peaks import csv_table, markdown_text
 from fmkit.units import parse_tokens
 
 
 def vram_command(
+    invocation: typer.Context,
     model: OptionalModelArgument = None,
     *,
     precision: PrecisionOption = None,
@@ -131,40 +136,12 @@ def vram_command(
     one_output(as_json=as_json, csv=csv, markdown=markdown)
     place = place_of(plot)
     if paste_log is not None:
-        told = {
-            "--context": context,
-            "--sequences": sequences,
-            "--engine": engine != "transformers",
-            "--engine-option": engine_option,
-            "--attention": attention != "sdpa",
-            "--trace": trace,
-            "--plot": plot,
-            "--train": train,
-            "--optimizer": optimizer,
-            "--lora-rank": lora_rank,
-            "--lora-targets": lora_targets,
-            "--checkpointing": checkpointing,
-            "--train-batch": train_batch,
-            "--kv-dtype": kv_dtype,
-            "--tensor-parallel": tensor_parallel,
-            "--pipeline-parallel": pipeline_parallel,
-            "--expert-parallel": expert_parallel,
-            "--offload": offload,
-            "--encoder-tokens": encoder_tokens,
-            "--images": images,
-            "--audio-seconds": audio_seconds,
-            "--fit": fit,
-            "--throughput": throughput,
-            "--electricity": electricity,
-            "--free": free,
-            "--check": check,
-        }
-        refuse_beside_log([name for name, value in told.items() if value])
+        refuse_beside_log(invocation)
         shown = paste_log_answer(paste_log, model, one_value(precision, "--precision"), gpu, memory, offline=offline)
         emit_log(shown, as_json=as_json, csv=csv, markdown=markdown)
         return
     if model is None:
-        raise UsageError("Missing argument 'MODEL'.", next_command="fmkit vram --help")
+        raise UsageError("Missing argument 'MODEL'", next_command="fmkit vram --help")
     lengths = split_values(context, where="--context")
     result = vram(
         model,
@@ -192,18 +169,20 @@ def vram_command(
         trials=trials,
         train=train,
         optimizer=optimizer,
-        lora_rank=None if lora_rank is None else whole_number(lora_rank, where="--lora-rank", at_most=65_536),
+        lora_rank=None if lora_rank is None else whole_number(lora_rank, where="--lora-rank", at_most=MOST_RANK),
         lora_targets=split_values(lora_targets, where="--lora-targets"),
         checkpointing=checkpointing,
-        train_batch=whole_numbers(train_batch, where="--train-batch", at_most=MOST_SEQUENCES),
+        train_batch=whole_numbers(train_batch, where="--train-batch", at_most=MOST_BATCH),
         detail=detail,
         offline=offline,
         progress=None if quiet else note,
     )
-    if csv or markdown:
-        write(csv_table(result) if csv else markdown_text(result))
-    else:
-        emit(result, lambda found, console: print_vram(found, console, detail=detail), as_json=as_json)
+    emit(
+        result,
+        partial(print_vram, detail=detail),
+        as_json=as_json,
+        as_text=csv_table if csv else markdown_text if markdown else None,
+    )
     if place is not None:
         from fmkit.report.plots.vram import vram_figure  # noqa: PLC0415  most calls draw nothing
 

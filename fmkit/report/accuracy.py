@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, markdown_table, print_records, say
+from fmkit.report.common import csv_text, markdown_table, print_next, print_records, say
+from fmkit.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,8 @@ CSV_COLUMNS = (
     "interval_coverage",
 )  # fmt: skip
 MOST_REASONS = 12
+TWO_DIGITS_BELOW = 0.0995
+"""From here on a fraction is printed in whole percent: 9.95 % would be 10 %."""
 
 
 def print_accuracy(result: AccuracyResult, console: Console, *, detail: bool = False) -> None:
@@ -58,7 +61,7 @@ def print_accuracy(result: AccuracyResult, console: Console, *, detail: bool = F
     for note in result.notes:
         say(console, f"note: {note}")
     if not detail:
-        say(console, "next: fmkit accuracy --detail")
+        print_next(["fmkit accuracy --detail"], console)
 
 
 def _print_groups(console: Console, groups: Sequence[AccuracyGroup]) -> None:
@@ -143,13 +146,7 @@ def percent(fraction: float | None, *, sign: bool = False) -> str:
     """
     if fraction is None:
         return ""
-    mark = "+" if sign else ""
-    ten = 0.0995
-    return (
-        f"{fraction:{mark}.2%}".replace("%", " %")
-        if abs(fraction) < ten
-        else f"{fraction:{mark}.0%}".replace("%", " %")
-    )
+    return format_percent(fraction, digits=2 if abs(fraction) < TWO_DIGITS_BELOW else 0, sign=sign)
 
 
 def csv_table(result: AccuracyResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import print_table, say
-from fmkit.units import format_bytes, format_tokens
+from fmkit.units import format_bytes, format_percent, format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ def print_attention(shares: Sequence[AttentionShare], console: Console) -> None:
         [
             format_tokens(share.context_tokens),
             *([str(share.sequences)] if several else []),
-            f"{share.prefill_share:.1%}",
-            "-" if share.decode_share is None else f"{share.decode_share:.1%}",
+            format_percent(share.prefill_share),
+            "-" if share.decode_share is None else format_percent(share.decode_share),
             _scores(share.score_bytes),
         ]
         for share in shares

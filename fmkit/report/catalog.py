@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, print_records, say
+from fmkit.report.common import csv_text, print_next, print_records, say
 from fmkit.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def print_variants(result: VariantsResult, console: Console) -> None:
         say(console, f"note: {note}")
     best = max((row for row in result.variants if row.fits), key=lambda row: row.bytes, default=None)
     if best is not None:
-        say(console, f"next: {best.fetch}")
+        print_next([best.fetch], console)
 
 
 def print_refresh(result: RefreshResult, console: Console) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from fmkit.units import format_bytes
+from fmkit.units import format_bytes, format_rate
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from fmkit.speed.estimate import Range
 
 NARROW_COLUMNS = 76
 """Below this a table leaves out what a reader can do without."""
@@ -30,6 +32,16 @@ def bytes_or_unknown(count: int | None) -> str:
     return "unknown" if count is None else format_bytes(count)
 
 
+def rate_range(rate: Range, between: str = " to ") -> str:
+    """A range of rates per second for people.
+
+    >>> from fmkit.speed.estimate import Range
+    >>> rate_range(Range(low=14.2, median=30, high=58.7)), rate_range(Range(low=14.2, median=30, high=58.7), "-")
+    ('14 to 59', '14-59')
+    """
+    return f"{format_rate(rate.low)}{between}{format_rate(rate.high)}"
+
+
 def printable(text: str) -> str:
     r"""The text with control characters escaped: a file or the Hub must not drive the terminal.
 
@@ -45,6 +57,14 @@ def say(console: Console, text: str, *, indent: int = 0, style: str = "") -> Non
     from rich.text import Text
 
     console.print(Padding(Text(printable(text), style=style), (0, 0, 0, indent), expand=False))
+
+
+def print_next(commands: Iterable[str], console: Console) -> None:
+    """Print what to type next, each command whole, however narrow the terminal: it must survive copying."""
+    from rich.text import Text
+
+    for command in commands:
+        console.print(Text(printable(f"next: {command}")), soft_wrap=True)
 
 
 def print_table(

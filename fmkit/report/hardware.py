@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import bytes_or_unknown, csv_text, print_records, print_table, say
+from fmkit.report.common import bytes_or_unknown, csv_text, print_next, print_records, print_table, say
 from fmkit.speed.rates import DISK_NAMES
 from fmkit.units import format_bytes
 
@@ -43,8 +43,7 @@ def print_hardware(result: HardwareResult, console: Console) -> None:
         ["measured", result.measured_on or "never: fmkit hardware measure"],
     ]
     print_table(console, ["", ""], rows, indent=2)
-    for command in result.next:
-        say(console, f"next: {command}")
+    print_next(result.next, console)
 
 
 def _without_device(result: HardwareResult) -> str:

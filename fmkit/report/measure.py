@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import print_table, say
+from fmkit.report.common import print_next, print_table, say
+from fmkit.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fmkit.results.hardware import MeasureResult
-    from fmkit.speed.rates import RatePoint, TorchRates
+    from fmkit.speed.rates import Call, LlamaCppRates, RatePoint, TorchRates
 
 
 def print_measured(result: MeasureResult, console: Console) -> None:
@@ -28,10 +29,11 @@ def print_measured(result: MeasureResult, console: Console) -> None:
     print_table(console, ["", ""], rows, indent=2)
     for torch in rates.torch:
         _print_torch(torch, console)
+    if rates.llama_cpp is not None:
+        _print_llama_cpp(rates.llama_cpp, console)
     if result.kept_in is not None:
         say(console, f"kept in {result.kept_in}; estimates for this machine use it from now on")
-    for command in result.next:
-        say(console, f"next: {command}")
+    print_next(result.next, console)
 
 
 def _print_torch(torch: TorchRates, console: Console) -> None:
@@ -41,6 +43,8 @@ def _print_torch(torch: TorchRates, console: Console) -> None:
         ["launching one layer", f"{torch.layer_s * 1e6:,.0f} us"],
         ["copy inside its memory", _rate(torch.copy_bytes_per_s, "B/s")],
     ]
+    if torch.cold_layer_s is not None:
+        rows.insert(1, ["launching one layer, caches cold", f"{torch.cold_layer_s * 1e6:,.0f} us"])
     if torch.host_to_device_bytes_per_s is not None:
         rows.append(["copy from main memory", _rate(torch.host_to_device_bytes_per_s, "B/s")])
     print_table(console, ["", ""], rows, indent=2)
@@ -48,13 +52,30 @@ def _print_torch(torch: TorchRates, console: Console) -> None:
         *_rows("weights of linear layers", torch.weight_bytes, "B/s"),
         *_rows("operations of linear layers", torch.operations, "FLOP/s"),
         *_rows("multiply-adds of attention", torch.attention_macs, "MAC/s"),
+        *(row for point in torch.calls for row in _rows(CALL_NAMES[point.call], (point,), "/s")),
     ]
     print_table(console, ["rate", "type", "tokens at once", "per second", "spread"], table, indent=2)
 
 
+def _print_llama_cpp(rates: LlamaCppRates, console: Console) -> None:
+    say(console, f"llama.cpp on the processor (xllamacpp {rates.version}), {rates.threads} threads", style="bold")
+    table = [
+        *_rows("weights", rates.weights, "/s"),
+        *_rows("multiply-adds of attention", rates.attention_macs, "MAC/s"),
+    ]
+    print_table(console, ["rate", "type", "tokens at once", "per second", "spread"], table, indent=2)
+
+
+CALL_NAMES: dict[Call, str] = {
+    "narrowing": "weights, outputs no more than inputs", "transposed": "weights, transposed", "last-token": "weights of a head, last token",
+    "elementwise": "norms, rotations, gates: elements", "scan": "selective scan: elements of state",
+}  # fmt: skip
+
+
 def _rows(name: str, points: Iterable[RatePoint], unit: str) -> list[list[str]]:
     return [
-        [name, point.dtype, f"{point.tokens:,}", _rate(point.per_s, unit), f"{point.spread:.0%}"] for point in points
+        [name, point.dtype, f"{point.tokens:,}", _rate(point.per_s, unit), format_percent(point.spread, digits=0)]
+        for point in points
     ]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.report.common import print_table, say
+from fmkit.report.common import print_next, print_table, say
 from fmkit.report.licence import findings_lines
+from fmkit.report.scores import first_of_each, interval, short_score
 from fmkit.selection.facts import CHINCHILLA_TOKENS_PER_PARAM, Traits
 from fmkit.units import format_tokens
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from fmkit.results.capability import TaskCapability
     from fmkit.results.catalog import ModelResult
-    from fmkit.selection.facts import Candidate, Score
+    from fmkit.selection.facts import Candidate
 
 SHOWN_APART = frozenset({"scores", "sources", "notes", "id", "traits"})
 READ_FROM_CONFIG = frozenset({"spec_kind", "params", "active_params", "embedding_dim", "context_tokens"})
@@ -23,7 +24,7 @@ READ_FROM_CONFIG = frozenset({"spec_kind", "params", "active_params", "embedding
 PRICES = frozenset(
     {"input_usd_per_1m", "cached_input_usd_per_1m", "output_usd_per_1m", "price_date", "max_output_tokens"}
 )
-FEW = 4
+FEW_SCORES = 4
 
 
 class FactLine(NamedTuple):
@@ -51,8 +52,7 @@ def print_model(result: ModelResult, console: Console, *, sources: bool = False)
             say(console, f"{key}: {source}", indent=2)
     for note in (*result.facts.notes, *result.notes):
         say(console, f"note: {note}")
-    for command in result.next:
-        say(console, f"next: {command}")
+    print_next(result.next, console)
 
 
 def _print_licence(result: ModelResult, console: Console) -> None:
@@ -68,7 +68,10 @@ def _print_capability(result: ModelResult, console: Console) -> None:
         print_table(console, ["", "", ""], [list(_capability(one)) for one in result.capabilities], indent=2)
     if any(result.evidence.values()):
         say(console, "Evidence by ability (! reported by a vendor)", style="bold")
-        rows = [[kind, "; ".join(map(_short, _first(scores))) or "none"] for kind, scores in result.evidence.items()]
+        rows = [
+            [kind, "; ".join(map(short_score, first_of_each(scores, FEW_SCORES))) or "none"]
+            for kind, scores in result.evidence.items()
+        ]
         print_table(console, ["", ""], rows, indent=2)
 
 
@@ -79,19 +82,9 @@ def _capability(one: TaskCapability) -> tuple[str, str, str]:
     measured = "" if not one.measured else f"on {', '.join(one.measured)}"
     return (
         one.task,
-        f"{one.value:.2f} ({one.low:.2f}-{one.high:.2f})",
+        interval(one.value, one.low, one.high),
         "; ".join(filter(None, (f"{one.basis} {measured}".strip(), estimated))),
     )
-
-
-def _first(scores: tuple[Score, ...]) -> tuple[Score, ...]:
-    """The most telling few, one of each benchmark."""
-    return tuple({score.benchmark: score for score in reversed(scores)}.values())[::-1][:FEW]
-
-
-def _short(score: Score) -> str:
-    variant = f" ({score.variant})" if score.variant else ""
-    return f"{score.benchmark}{variant} {score.score:g}{'' if score.reported_by == 'independent' else '!'}"
 
 
 def _print_scores(result: ModelResult, console: Console) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import print_table, say
-from fmkit.units import format_bytes, format_rate
+from fmkit.report.common import print_table, rate_range, say
+from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,5 +37,5 @@ def _row(best: BestModel) -> list[str]:
         best.model or "none fits",
         best.precision or "-",
         "-" if best.peak_bytes is None else format_bytes(best.peak_bytes),
-        "-" if speed is None else f"{format_rate(speed.low)}-{format_rate(speed.high)}",
+        "-" if speed is None else rate_range(speed, "-"),
     ]

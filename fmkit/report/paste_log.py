@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import csv_text, markdown_table, print_records, say
-from fmkit.units import format_bytes
+from fmkit.units import format_bytes, format_percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,7 @@ def print_log(result: PasteLogResult, console: Console) -> None:
 
 def _cells(part: LogPart) -> list[str]:
     predicted = "-" if part.predicted_bytes is None else format_bytes(part.predicted_bytes)
-    error = "" if part.error is None else f"{part.error:+.1%}"
+    error = "" if part.error is None else format_percent(part.error, sign=True)
     return [part.part, predicted, format_bytes(part.actual_bytes), error, JUDGED[part.within], part.reason]
 
 

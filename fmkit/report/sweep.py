@@ -41,7 +41,8 @@ def _print_notes(result: SweepResult, console: Console) -> None:
     """What was not measured, and what has to be known of the rest."""
     for one in result.failed:
         say(console, f"not measured: {failure_line(one)}")
-    for line in dict.fromkeys(line for one in result.trials for line in busy_lines(one)):
+    busiest = max(result.trials, key=lambda one: one.machine.busy_share or 0.0, default=None)
+    for line in [] if busiest is None else busy_lines(busiest):
         say(console, f"note: {line}")
     for warning in dict.fromkeys(warning for one in result.trials for warning in one.warnings):
         say(console, f"note: {warning}")
@@ -74,8 +75,8 @@ def row(trial: TrialResult) -> tuple[str, ...]:
     process, allocated = (trial.measured.get(part) for part in ("process_peak_bytes", "allocated_peak_bytes"))
     return (
         trial.precision,
-        format_tokens(trial.workload["context_tokens"]),
-        str(trial.workload["sequences"]),
+        format_tokens(trial.workload.context_tokens),
+        str(trial.workload.sequences),
         bytes_or_unknown(allocated),
         "-" if error is None else signed_percent(error),
         bytes_or_unknown(process),
@@ -89,8 +90,8 @@ def server_row(trial: TrialResult) -> tuple[str, ...]:
     speed = trial.speed
     rates = (speed.decode_tokens_per_s, speed.throughput_tokens_per_s)
     return (
-        format_tokens(trial.workload["context_tokens"]),
-        str(trial.workload["sequences"]),
+        format_tokens(trial.workload.context_tokens),
+        str(trial.workload.sequences),
         "-" if speed.ttft_s is None else format_seconds(speed.ttft_s.mean),
         *("-" if rate is None else format_rate(rate.mean) for rate in rates),
     )

@@ -24,7 +24,7 @@ def text_line(text: TextFacts) -> str | None:
     if text.chat_template is not None:
         facts.append(f"chat template of {len(text.chat_template):,} characters")
     elif text.chat_templates:
-        facts.append("a chat template (--detail reads it)")
+        facts.append("a chat template")
     elif text.tokenizer is not None or text.special_tokens:
         facts.append("no chat template")
     if "eos" in text.special_tokens:
@@ -35,6 +35,8 @@ def text_line(text: TextFacts) -> str | None:
         facts.append(f"{text.added_tokens:,} added tokens")
     if text.max_tokens is not None:
         facts.append(f"the tokenizer allows {format_tokens(text.max_tokens)} tokens")
+    if text.unread:
+        facts.append(f"not read: {', '.join(text.unread)} (--detail reads them)")
     return f"text: {', '.join(facts)}" if facts else None
 
 

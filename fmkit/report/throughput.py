@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import NARROW_COLUMNS, print_table, say
-from fmkit.units import format_count, format_rate
+from fmkit.report.common import NARROW_COLUMNS, print_table, rate_range, say
+from fmkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,10 @@ def _print_rows(rows: Sequence[ThroughputRow], console: Console, *, first: str) 
         cells = [
             name,
             f"{row.sequences:,}",
-            _rates(row.tokens_per_s),
-            _rates(row.tokens_per_s_each),
+            rate_range(row.tokens_per_s),
+            rate_range(row.tokens_per_s_each),
             "-" if row.tokens_per_usd is None else _counts(row.tokens_per_usd),
-            "-" if row.joules_per_1k_tokens is None else _rates(row.joules_per_1k_tokens),
+            "-" if row.joules_per_1k_tokens is None else rate_range(row.joules_per_1k_tokens),
         ]
         if electricity:
             cost = row.electricity_usd_per_1m_tokens
@@ -54,10 +54,6 @@ def _print_rows(rows: Sequence[ThroughputRow], console: Console, *, first: str) 
         header, table = [*header[:3], header[4]], [[*cells[:3], cells[4]] for cells in table]
     if table:
         print_table(console, header, table, indent=2, right=[1])
-
-
-def _rates(rate: Range) -> str:
-    return f"{format_rate(rate.low)} to {format_rate(rate.high)}"
 
 
 def _counts(count: Range) -> str:

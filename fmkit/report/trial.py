@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmkit.report.checks import print_results
-from fmkit.report.common import bytes_or_unknown, print_table, say
+from fmkit.report.common import bytes_or_unknown, print_next, print_table, say
 from fmkit.report.trial_ranks import print_ranks
-from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
+from fmkit.units import format_bytes, format_percent, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,8 +58,7 @@ def print_trial(result: TrialResult, console: Console) -> None:
         print_results(result.checks, console)
     for warning in result.warnings:
         say(console, f"note: {warning}")
-    for command in result.next:
-        say(console, f"next: {command}")
+    print_next(result.next, console)
 
 
 def headline(result: TrialResult) -> str:
@@ -69,10 +68,10 @@ def headline(result: TrialResult) -> str:
     failed = [check.name for check in result.checks if check.passed is False]
     behaved = f"; failed: {', '.join(failed)}" if failed else ""
     if "allocated_peak_bytes" not in result.measured:
-        return f"{result.model} answered from {result.machine['name']}{_rates(result)}{behaved}."
+        return f"{result.model} answered from {result.machine.name}{_rates(result)}{behaved}."
     peak = format_bytes(result.measured["allocated_peak_bytes"])
     in_file = result.engine.name == "llama.cpp"  # whose files have a type of their own
-    precision = f"{result.workload['dtype']}, as stored," if in_file else result.precision
+    precision = f"{result.workload.dtype}, as stored," if in_file else result.precision
     where = f" on {len(result.ranks)} ranks together" if result.ranks else ""
     return f"{result.model} ran at {precision} and took {peak}{where}{off}{behaved}."
 
@@ -81,21 +80,19 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
     """What was run on what, in one line; for a sweep without what differs from row to row."""
     work = result.workload
     if result.server is not None:
-        size = "" if sweep else f", {work['sequences']} x {format_tokens(work['context_tokens'])} tokens"
+        size = "" if sweep else f", {work.sequences} x {format_tokens(work.context_tokens)} tokens"
         precision = "" if result.precision == "unknown" else f", {result.precision}"
-        return (
-            f"{work['task']}{size}{precision}; {result.engine.name} {result.engine.version} at {result.server.address}"
-        )
-    count = work.get("layers")
+        return f"{work.task}{size}{precision}; {result.engine.name} {result.engine.version} at {result.server.address}"
+    count = work.layers
     layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
     weights = "random weights" if result.random_weights else "its own weights"
-    if work.get("gpu_layers") is not None:
-        weights = f"{weights}, gpu_layers={work['gpu_layers']}"
-    encoder = f", encoder {format_tokens(work['encoder_tokens'])}" if work.get("encoder_tokens") else ""
-    size = "" if sweep else f", {work['sequences']} x {format_tokens(work['context_tokens'])} tokens{encoder}"
+    if work.gpu_layers is not None:
+        weights = f"{weights}, gpu_layers={work.gpu_layers}"
+    encoder = f", encoder {format_tokens(work.encoder_tokens)}" if work.encoder_tokens else ""
+    size = "" if sweep else f", {work.sequences} x {format_tokens(work.context_tokens)} tokens{encoder}"
     return (
-        f"{work['task']}{size}, {weights}{layers}, {work['dtype']}; {result.engine.name} {result.engine.version} on {result.machine['name']} "
-        f"({result.machine['device']})"
+        f"{work.task}{size}, {weights}{layers}, {work.dtype}; {result.engine.name} {result.engine.version} on {result.machine.name} "
+        f"({result.machine.device})"
     )
 
 
@@ -140,17 +137,17 @@ def server_lines(result: TrialResult) -> list[str]:
     server, work = result.server, result.workload
     if server is None:
         return []
-    prompt = work["timed_prompt_tokens"]
+    prompt = work.timed_prompt_tokens
     read = "an unknown number of" if prompt is None else f"{prompt:,}"
     counted = "as the server counts" if server.token_count == "usage" else "counted as the chunks that came"  # noqa: S105  no password
-    lines = [f"{server.api}: {read} tokens read, {work['timed_decode_tokens']} written in each stream, {counted}"]
+    lines = [f"{server.api}: {read} tokens read, {work.timed_decode_tokens} written in each stream, {counted}"]
     told = [
         *([f"weights {server.weights_type}"] if server.weights_type else []),
         *([f"{format_bytes(server.weights_bytes)} of tensors"] if server.weights_bytes else []),
         *([f"a limit of {format_tokens(server.max_context_tokens)} tokens"] if server.max_context_tokens else []),
         *([f"{server.slots} sequences at once"] if server.slots else []),
         *([f"a cache of {format_tokens(server.cache_tokens)} tokens"] if server.cache_tokens else []),
-        *([f"{server.cache_usage_peak:.1%} of it used"] if server.cache_usage_peak is not None else []),
+        *([f"{format_percent(server.cache_usage_peak)} of it used"] if server.cache_usage_peak is not None else []),
         *([f"{format_bytes(server.memory_bytes)} in memory"] if server.memory_bytes else []),
         *([f"{format_bytes(server.device_memory_bytes)} on the device"] if server.device_memory_bytes else []),
     ]
@@ -189,11 +186,13 @@ def speed_lines(result: TrialResult) -> list[str]:
 
 
 def busy_lines(result: TrialResult) -> list[str]:
-    """That others used the processors when the trial began, so that its times are not what the machine can do."""
-    share = result.machine.get("busy_share")
-    if not isinstance(share, float) or share < BUSY_SHARE:
+    """That others used the processors while times were taken, so that these are not what the machine can do."""
+    share = result.machine.busy_share
+    if share is None or share < BUSY_SHARE or result.speed.ttft_s is None:
         return []
-    return [f"other programs used {share:.0%} of the processors when it began: the times may be too long"]
+    return [
+        f"other programs used {format_percent(share, digits=0)} of the processors while times were taken, which may be too long"
+    ]
 
 
 def inputs_lines(result: TrialResult) -> list[str]:
@@ -212,8 +211,10 @@ def inputs_lines(result: TrialResult) -> list[str]:
     speeds = [f"{with_deviation(rate)} {unit}" for rate, unit in rates if rate is not None]
     lines = [f"{found.answered:,} answered{before}{failed}{kept}"]
     lines += [f"one after the other: {', '.join(speeds)}"] if speeds else []
-    lines += [] if found.equal_share is None else [f"equal to their reference: {found.equal_share:.1%}"]
-    lines += [] if found.word_error_rate is None else [f"word error rate of all: {found.word_error_rate:.1%}"]
+    lines += [] if found.equal_share is None else [f"equal to their reference: {format_percent(found.equal_share)}"]
+    lines += (
+        [] if found.word_error_rate is None else [f"word error rate of all: {format_percent(found.word_error_rate)}"]
+    )
     return lines
 
 
@@ -244,7 +245,7 @@ def signed_percent(fraction: float) -> str:
         return "exact"
     if abs(fraction) < 0.00005:
         return "< 0.01 %"
-    return f"{fraction:+.1%}".replace("%", " %") if abs(fraction) >= 0.001 else f"{fraction:+.2%}".replace("%", " %")
+    return format_percent(fraction, digits=1 if abs(fraction) >= 0.001 else 2, sign=True)
 
 
 def _range(predicted: Any, *, seconds: bool = False) -> str:  # noqa: ANN401  JSON of a Range

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import bytes_or_unknown, print_records, say
+from fmkit.report.common import bytes_or_unknown, print_next, print_records, say
 from fmkit.report.trial import signed_percent
 from fmkit.units import format_rate, format_tokens
 
@@ -20,14 +20,18 @@ ORDER = (0, 2, 3, 4, 5, 6, 7, 1, 9, 8)
 
 def print_trials(result: TrialList, console: Console) -> None:
     """One line for each trial, and what to do with them."""
+    if result.unreadable:
+        say(
+            console, f"not readable: {', '.join(result.unreadable)} (fmkit trials show {result.unreadable[0]} says why)"
+        )
     if not result.trials:
         say(console, f"No trial was kept yet ({result.path}).")
-        say(console, "next: fmkit try")
+        print_next(["fmkit try"], console)
         return
     left_out = print_records(console, HEADER, [_cells(one) for one in result.trials], order=ORDER, right=(5, 6, 7))
     if left_out:
         say(console, f"not shown here: {', '.join(left_out)} (a wider terminal, or --json)")
-    say(console, f"next: fmkit trials show {result.trials[-1].id}")
+    print_next([f"fmkit trials show {result.trials[-1].id}"], console)
 
 
 def print_import(result: ImportResult, console: Console) -> None:
@@ -40,7 +44,7 @@ def print_import(result: ImportResult, console: Console) -> None:
             console,
             f"not taken in: {names}: another trial here has the same id, and stays (a trial that was changed by hand?)",
         )
-    say(console, "next: fmkit trials list")
+    print_next(["fmkit trials list"], console)
 
 
 def _cells(one: TrialLine) -> tuple[str, ...]:

@@ -38,7 +38,10 @@ class FitRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccuracyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure: predicted with the bounds stated, and measured; bytes, tokens per second, or 1 where memory ran out."""
+    """One figure: predicted with the bounds stated with it, and measured; `note` says what of the measurement was taken how.
+
+    Bytes, tokens per second, or (oom) 1 where memory ran out and 0 where it did not.
+    """
 
     measurement_id: str
     quantity: str

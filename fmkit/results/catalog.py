@@ -99,7 +99,7 @@ class VariantRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariantsResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The quantised variants of a model on the Hub, the publisher's own first."""
+    """The quantised variants of a model on the Hub as it answered on `asked_on`, the publisher's own first."""
 
     schema: str = "fmkit.variants/1"
     fmkit: str
@@ -107,6 +107,7 @@ class VariantsResult(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     machine: str
     usable_bytes: int
+    asked_on: str
     context_tokens: int
     variants: tuple[VariantRow, ...]
     notes: tuple[str, ...] = ()

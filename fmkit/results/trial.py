@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from fmkit.results.trial_setting import TrialMachine, TrialWorkload
+
 FEWEST_FOR_OUTLIERS = 5
 FAR = 3.5
 
@@ -132,7 +134,7 @@ class EndpointServer(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is `vllm`, `sglang`, `tgi`, `llama.cpp`, `ollama`, `transformers` or `unknown`; `api` the interface that was used, `chat` or `completions`.
     `cache_tokens` is what its cache holds of all sequences together, `cache_usage_peak` the largest share of it seen in use (0 to 1);
-    `weights_bytes` is the size of the tensors in its file; `max_context_tokens` the limit of one sequence; `token_count` whether tokens were counted by its `usage` or by the chunks that came.
+    `weights_bytes` is the size of the tensors in its file; `max_context_tokens` the limit of one sequence; `vocabulary` its number of tokens; `token_count` whether tokens were counted by its `usage` or by the chunks that came.
     """
 
     address: str
@@ -142,6 +144,7 @@ class EndpointServer(msgspec.Struct, frozen=True, kw_only=True):
     api: str | None = None
     token_count: str | None = None
     max_context_tokens: int | None = None
+    vocabulary: int | None = None
     slots: int | None = None
     weights_type: str | None = None
     weights_bytes: int | None = None
@@ -198,8 +201,8 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     hub_id: str | None
     engine: EngineVersion
-    machine: dict[str, Any]
-    workload: dict[str, Any]
+    machine: TrialMachine
+    workload: TrialWorkload
     precision: str
     predicted: dict[str, int]
     measured: dict[str, int]

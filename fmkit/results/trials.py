@@ -26,11 +26,12 @@ class TrialLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialList(msgspec.Struct, frozen=True, kw_only=True):
-    """The trials kept on this computer, oldest first."""
+    """The trials kept on this computer, oldest first; `unreadable` are ids of records that are none (`trials show` says why)."""
 
     schema: str = "fmkit.trials/1"
     path: str
     trials: tuple[TrialLine, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):

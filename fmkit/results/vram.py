@@ -12,7 +12,10 @@ from fmkit.speed.estimate import AttentionShare, SpeedEstimate
 
 
 class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The model as it was understood, and how sure we are of its architecture."""
+    """The model as it was understood, and how sure we are of its architecture.
+
+    `licence` is the catalog's or, with a `licence_source`, in the words of whoever published the model. `gated` is None where the Hub was not asked.
+    """
 
     ref: str
     hub_id: str | None
@@ -23,6 +26,8 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     active_params: int | None
     max_context_tokens: int | None
     licence: str | None
+    licence_source: str | None = None
+    gated: bool | None = None
     config_confidence: str | None = None
     config_source: str | None = None
     notes: tuple[str, ...] = ()

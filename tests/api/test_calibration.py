@@ -16,6 +16,7 @@ from fmkit.api.trial_result import predicted_parts
 from fmkit.catalog.load import load_catalog
 from fmkit.hardware.kept import machine_key
 from fmkit.results.trial import EngineVersion, Sample, TrialResult, TrialSpeed
+from fmkit.results.trial_setting import TrialMachine, TrialWorkload
 from fmkit.results.vram import Estimate
 from fmkit.trial.store import TrialStore
 from fmkit.units import MIB
@@ -55,13 +56,13 @@ def trial(model: str, said: Estimate, *, raw: Estimate | None = None, name: str 
         model=model,
         hub_id=None,
         engine=EngineVersion(name="transformers", version="5.23.0", libraries={"torch": "2.13.0"}),
-        machine={"name": machine.name, "key": machine_key(machine), "device": "CPU, 2 threads", "busy_share": 0.0},
-        workload={
-            "context_tokens": said.context_tokens,
-            "sequences": 1,
-            "layout": said.layout,
-            "cache_dtype": said.cache_dtype,
-        },
+        machine=TrialMachine(name=machine.name, key=machine_key(machine), device="CPU, 2 threads", busy_share=0.0),
+        workload=TrialWorkload(
+            context_tokens=said.context_tokens,
+            sequences=1,
+            layout=said.layout,
+            cache_dtype=said.cache_dtype,
+        ),
         precision="fp32",
         predicted=predicted,
         measured=measured,
@@ -123,9 +124,9 @@ def test_what_is_not_this_machine_is_never_corrected() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"machine": {"name": "another", "key": "1 x another, 8 cores", "device": "CPU, 2 threads"}},
+        {"machine": TrialMachine(name="another", key="1 x another, 8 cores", device="CPU, 2 threads")},
         {"engine": EngineVersion(name="llama.cpp", version="b1")},
-        {"workload": {"context_tokens": 256, "sequences": 1, "tensor_parallel": 2}},
+        {"workload": TrialWorkload(context_tokens=256, sequences=1, tensor_parallel=2)},
         {
             "measured": {"weights": 1},
             "speed": TrialSpeed(load_s=1.0, ttft_s=None, decode_tokens_per_s=None, predicted={}),
@@ -151,7 +152,7 @@ def test_older_versions_do_not_count_and_are_said() -> None:
 def test_speed_of_cut_models_and_of_another_release_is_left_out() -> None:
     cut, other, *_ = five()
     keep(
-        msgspec.structs.replace(cut, workload={**cut.workload, "layers": 2}),
+        msgspec.structs.replace(cut, workload=msgspec.structs.replace(cut.workload, layers=2)),
         msgspec.structs.replace(other, fmkit="0.0.1"),
     )
     found = estimate("gpt2-medium")
@@ -176,7 +177,7 @@ def test_a_corrected_prediction_is_not_corrected_twice() -> None:
 
 
 HOSTILE: list[dict[str, Any]] = [
-    {"workload": {"context_tokens": 1, "sequences": 1, "layout": ["x"], "layers": "many"}},
+    {"workload": TrialWorkload(context_tokens=1, sequences=1, layout="x" * 10_000, layers=10**9)},
     {"measured": {"weights": -(10**30), "allocated_peak_bytes": 10**40, "process_peak_bytes": 10**60}},
     {"measured": {"weights": 5, "allocated_peak_bytes": 1, "process_peak_bytes": 2**62}},
     {"speed": TrialSpeed(load_s=0.0, ttft_s=Sample(mean=1e-300, sd=0.0, n=1), decode_tokens_per_s=Sample(mean=1e300, sd=0.0, n=1), predicted={"decode_tokens_per_s": 7})},

@@ -7,7 +7,8 @@ import pytest
 import fmkit
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import FmkitError, UsageError
-from fmkit.report.compare import csv_table, markdown_text, rows
+from fmkit.report.compare import csv_table, markdown_text
+from fmkit.report.compare_rows import rows
 from fmkit.results.compare import CompareResult
 
 NAMES = ("llama-3.1-8b-instruct", "Qwen/Qwen3-8B", "claude-sonnet-4-0")

@@ -10,6 +10,7 @@ from fmkit.api.resolve import resolve_machine, resolve_model, this_machine
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.machine import Device, Machine
+from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.units import GIB
 
 
@@ -88,3 +89,9 @@ def test_a_count_multiplies_the_budget_not_the_device() -> None:
     machine = resolve_machine("h100-sxm5-80gb:8", None, load_catalog())
     assert machine.count == 8
     assert machine.memory_bytes == 80 * GIB
+
+
+def test_the_embedded_model_has_a_name() -> None:
+    found, by_path = (resolve_model(name, load_catalog(), offline=True) for name in (EMBEDDED, str(MODEL_PATH)))
+    assert (found.ref, found.id, found.path) == (EMBEDDED, EMBEDDED, MODEL_PATH)
+    assert found.spec == by_path.spec

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from fmkit.api import trial_ranks, trial_run
+from fmkit.api import trial_plan, trial_ranks
 from fmkit.api.trial_options import TrialOptions
+from fmkit.api.trial_plan import plan_trial
 from fmkit.api.trial_ranks import ranks_for, shared
-from fmkit.api.trial_run import plan_trial
 from fmkit.api.try_model import try_model, try_sweep
 from fmkit.catalog.load import Catalog, load_catalog
 from fmkit.errors import FmkitError, TrialFailedError, UsageError
@@ -63,7 +63,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """No process is started; the machine has 24 GiB free."""
     stand_in = Started()
     monkeypatch.setattr(trial_ranks, "run_ranks", stand_in)
-    monkeypatch.setattr(trial_run, "machine_for", lambda *_: (memory_machine(24 * GIB), "cpu"))
+    monkeypatch.setattr(trial_plan, "machine_for", lambda *_: (memory_machine(24 * GIB), "cpu"))
     return stand_in
 
 
@@ -131,7 +131,7 @@ def test_figures_are_the_sum_and_each_ranks_own(started: Started) -> None:
     result = try_model(MODEL, random_weights=True, layers=1, tensor_parallel=2)
     assert result.measured["weights"] == 199
     assert [rank.measured["weights"] for rank in result.ranks] == [100, 99]
-    assert result.workload["tensor_parallel"] == 2
+    assert result.workload.tensor_parallel == 2
     each = result.ranks[0].predicted
     assert {part: 2 * bytes_ for part, bytes_ in each.items()} == result.predicted
     assert result.ranks[1].error["weights"] == pytest.approx((each["weights"] - 99) / 99)
@@ -152,7 +152,7 @@ def test_a_sweep_starts_the_ranks_for_each_workload(started: Started) -> None:
     options = TrialOptions(random_weights=True, layers=1, tensor_parallel=2, keep=False)
     swept = try_sweep(MODEL, context=("128", "256", "512"), options=options)
     assert [one.context_tokens for one in started.requests] == [128, 256, 512]
-    assert [one.workload["context_tokens"] for one in swept.trials] == [128, 512]
+    assert [one.workload.context_tokens for one in swept.trials] == [128, 512]
     assert [one.context_tokens for one in swept.failed] == [256]
     assert "rank 1: it died" in swept.failed[0].reason
 

@@ -25,6 +25,7 @@ from fmkit.cli.output import rendered
 from fmkit.errors import ExitCode, UnsafeInputError, UsageError
 from fmkit.report.accuracy import print_accuracy
 from fmkit.results.trial import Sample, TrialSpeed
+from fmkit.results.trial_setting import TrialMachine, TrialWorkload
 from fmkit.trial.store import TrialStore
 from tests.trial.test_store import result
 
@@ -72,11 +73,11 @@ def test_two_machines_merge(here: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("[" * 100_000, "line 2"),
         (as_lines([msgspec.structs.replace(result(), schema="fmkit.trial/9")]), "schema 'fmkit.trial/9'"),
         (
-            as_lines([msgspec.structs.replace(result(), workload={"context_tokens": "9; DROP TABLE trial"})]),
+            as_lines([result()]).replace('"context_tokens":512', '"context_tokens":"9; DROP TABLE trial"'),
             "context_tokens",
         ),
         (
-            as_lines([msgspec.structs.replace(result(), workload={"context_tokens": 2**60, "sequences": 1})]),
+            as_lines([msgspec.structs.replace(result(), workload=TrialWorkload(context_tokens=2**60, sequences=1))]),
             "context_tokens",
         ),
         (
@@ -120,11 +121,13 @@ def test_an_export_is_read_as_measurements(here: Path) -> None:
     trial = msgspec.structs.replace(
         result("eeee6666"),
         measured={"weights": 100, "cache": 20, "activations": 5, "allocated_peak_bytes": 125},
-        workload={"context_tokens": 512, "sequences": 2, "dtype": "bfloat16"},
-        machine={"name": "NVIDIA H100 80GB HBM3", "device_id": "h100-sxm5-80gb", "count": 1},
+        workload=TrialWorkload(context_tokens=512, sequences=2, dtype="bfloat16"),
+        machine=TrialMachine(name="NVIDIA H100 80GB HBM3", device_id="h100-sxm5-80gb", count=1),
     )
     elsewhere = ({"layers": 2}, {"offload": True}, {"gpu_layers": 0}, {"tensor_parallel": 2})
-    others = [msgspec.structs.replace(trial, workload={**trial.workload, **one}) for one in elsewhere]
+    others = [
+        msgspec.structs.replace(trial, workload=msgspec.structs.replace(trial.workload, **one)) for one in elsewhere
+    ]
     text = memory_csv([trial, *others])
     (row,) = csv.DictReader(StringIO(text))
     assert (row["quant"], row["accelerator_id"], row["batch"]) == ("BF16", "h100-sxm5-80gb", "2")
@@ -144,7 +147,7 @@ def test_an_export_is_scored_like_the_trial_itself(here: Path) -> None:
         hub_id="openai-community/gpt2",
         precision="fp32",
         measured={**measured, "process_peak_bytes": 2 * parts["process_peak_bytes"]},
-        workload={"context_tokens": 512, "sequences": 2, "dtype": "float32", "device": "cpu"},
+        workload=TrialWorkload(context_tokens=512, sequences=2, dtype="float32", device="cpu"),
     )
     file = here / "memory.csv"
     file.write_text(memory_csv([trial]), encoding="utf-8")
@@ -166,9 +169,9 @@ def test_an_export_of_speed_is_scored(here: Path) -> None:
         result("aaaa8888"),
         hub_id="openai-community/gpt2",
         precision="fp32",
-        machine={"name": "NVIDIA H100 80GB HBM3", "device_id": "h100-sxm5-80gb", "count": 1},
-        workload={"context_tokens": 512, "sequences": 1, "dtype": "float32", "device": "cuda", "timed_prompt_tokens": 496,
-                  "timed_decode_tokens": 16},
+        machine=TrialMachine(name="NVIDIA H100 80GB HBM3", device_id="h100-sxm5-80gb", count=1),
+        workload=TrialWorkload(context_tokens=512, sequences=1, dtype="float32", device="cuda", timed_prompt_tokens=496,
+                  timed_decode_tokens=16),
         speed=TrialSpeed(load_s=1.0, ttft_s=Sample(mean=0.5, sd=0.0, n=3), predicted={},
                          decode_tokens_per_s=Sample(mean=said.decode_tokens_per_s.median / 2, sd=0.0, n=3)),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import fmkit
-from fmkit.api import trial_devices
+from fmkit.api import trial_devices, trial_plan
 from fmkit.api import trial_run as api
 from fmkit.api.trial_options import TrialOptions
 from fmkit.api.try_model import try_model, try_sweep
@@ -70,7 +70,7 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, usable_bytes: int) -> None:
     def machine(_: str | None, __: Any) -> tuple[Machine, str]:
         return msgspec.structs.replace(memory_machine(usable_bytes), usable_bytes=usable_bytes), "cpu"
 
-    monkeypatch.setattr(api, "machine_for", machine)
+    monkeypatch.setattr(trial_plan, "machine_for", machine)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_the_embedded_model_goes_by_its_name_in_a_refusal(child: Child, monkeypa
     with pytest.raises(DoesNotFitError, match=f"^{EMBEDDED} at fp32") as caught:
         try_model()
     assert caught.value.where == EMBEDDED
-    assert caught.value.next_command == f"fmkit vram {MODEL_PATH} --fit"  # vram knows it by its folder alone
+    assert caught.value.next_command == f"fmkit vram {EMBEDDED} --fit"
     assert child.request is None
 
 
@@ -167,7 +167,7 @@ def test_layers_cut_request_and_estimate_alike(child: Child) -> None:
     assert child.request is not None
     assert child.request.config["n_layer"] == 2
     assert short.predicted["weights"] < whole.predicted["weights"]
-    assert short.workload["layers"] == 2
+    assert short.workload.layers == 2
 
 
 def test_default_context_leaves_room_beside_an_image(child: Child) -> None:
@@ -272,7 +272,7 @@ PLAN = hub_files.Download(hub_id="openai-community/gpt2", commit="a" * 40, files
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: None) -> list[str]:
     """A Hub that has GPT-2 and nothing cached; what was fetched is listed."""
     fetched: list[str] = []
 
@@ -281,6 +281,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return tmp_path
 
     monkeypatch.setattr(hub_files, "cached_snapshot", lambda *_: None)
+    del network
     monkeypatch.setattr(hub_files, "plan_download", lambda *_: PLAN)
     monkeypatch.setattr(hub_files, "fetch", fetch)
     return fetched
@@ -353,7 +354,7 @@ def test_sweep_loads_once_for_each_precision(child: Child) -> None:
     result = try_sweep("gpt2", precision=["fp32"], context=[64, "128"], sequences=[1, 2], options=options)
     assert child.request is not None
     assert [(cell.context_tokens, cell.sequences) for cell in child.request.further] == [(128, 1), (64, 2), (128, 2)]
-    assert [(one.workload["context_tokens"], one.workload["sequences"]) for one in result.trials] == [
+    assert [(one.workload.context_tokens, one.workload.sequences) for one in result.trials] == [
         (64, 1), (128, 1), (64, 2), (128, 2),
     ]  # fmt: skip
     assert not result.failed
@@ -365,7 +366,7 @@ def test_sweep_leaves_out_what_does_not_fit(child: Child, monkeypatch: pytest.Mo
     result = try_sweep("llama-3.1-8b", precision=["fp16"], context=["1k", "128k", "2k"], options=options)
     assert child.request is not None
     assert [cell.context_tokens for cell in child.request.further] == [2048]
-    assert [one.workload["context_tokens"] for one in result.trials] == [1024, 2048]
+    assert [one.workload.context_tokens for one in result.trials] == [1024, 2048]
     (missed,) = result.failed
     assert (missed.precision, missed.context_tokens) == ("fp16", 128 * 1024)
     assert "more than there is" in missed.reason
@@ -381,3 +382,30 @@ def test_sweep_goes_on_without_a_precision_that_does_not_fit(child: Child, monke
     with pytest.raises(DoesNotFitError):
         try_sweep("llama-3.1-8b", precision=["fp16"], options=options)
     assert child.request is not None
+
+
+def test_what_a_user_need_not_read_twice_or_wonder_about(child: Child) -> None:
+    heard: list[str] = []
+    options = TrialOptions(random_weights=True, prompt="Hello", keep=False, progress=heard.append)
+    found = try_sweep("gpt2", context=("64", "128"), sequences=(1, 2), options=options)
+    assert sum("left to the system" in line for line in heard) <= 1
+    assert "--prompt was not used: random weights answer nothing" in found.trials[0].warnings
+    assert child.request is not None
+
+
+def test_an_engine_that_is_measured_as_a_server() -> None:
+    with pytest.raises(UsageError, match="start it, and give its address") as caught:
+        try_model("gpt2", engine="vllm")
+    assert caught.value.next_command == "fmkit try --engine http://localhost:8000/v1"
+
+
+def test_a_trial_that_is_interrupted_says_so(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> TrialOutcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "run_in_child", interrupted)
+    heard: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        try_model("gpt2", random_weights=True, progress=heard.append)
+    assert heard[-1] == "interrupted: nothing of the trial was kept, and nothing is left behind"
+    assert child.request is None

@@ -68,7 +68,7 @@ def test_fused_experts_stay_at_16_bit_where_the_quantiser_replaces_modules() -> 
     assert min(found.weights_bytes for found in result.estimates) > 90e9
     for name in names:
         assert any(
-            warning.startswith(f"{name.upper()}: ") and "97% of the weights" in warning and "fused experts" in warning
+            warning.startswith(f"{name.upper()}: ") and "97 % of the weights" in warning and "fused experts" in warning
             for warning in result.warnings
         ), name
     served = vram(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fmkit.cli.main import main
+from tests.cli.running import here
 from tests.stand_in.samples import EMBEDDED, samples
 from tests.stand_in.server import StandIn, stand_in
 
@@ -43,10 +44,10 @@ def test_variants_at_every_width(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert main(["catalog", "variants", "acme/single", "--memory", "8GiB"]) == 0
-    printed = capsys.readouterr().out
-    assert "acme/gguf" in printed
-    assert max(len(line) for line in printed.splitlines()) <= int(columns)
+    answer = here(capsys, "catalog", "variants", "acme/single", "--memory", "8GiB")
+    assert answer.code == 0
+    assert "acme/gguf" in answer.out
+    assert max(map(len, answer.prose())) <= int(columns)
 
 
 @pytest.mark.usefixtures("hub")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,19 +16,8 @@ import fmkit
 from fmkit.cli import main as main_module
 from fmkit.cli.main import COMMANDS, main
 from fmkit.errors import ExitCode
+from tests.cli.running import LEAVES, here
 from tests.cli.running import fmkit as shell
-from tests.cli.running import here
-
-SUBCOMMANDS = {
-    "hardware": ("show", "list"),
-    "trials": ("list", "show", "export", "import"),
-    "catalog": ("list", "show", "check"),
-}
-LEAVES = [
-    [name, *rest]
-    for name in COMMANDS
-    for rest in ([[sub] for sub in SUBCOMMANDS[name]] if name in SUBCOMMANDS else [[]])
-]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,11 +25,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert (answer.code, answer.out) == (0, f"fmkit {fmkit.__version__}\n")
 
 
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = here(capsys, "--help")
-    assert answer.code == 0
-    for name in COMMANDS:
-        assert f"\n  {name} " in answer.out
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for leaf in [[name] for name in COMMANDS] + LEAVES:
+        answer = here(capsys, *leaf[:-1], "--help")
+        assert answer.code == 0
+        (line,) = re.findall(rf"\n  {leaf[-1]} .*", answer.out)
+        assert not line.endswith("..."), "a summary that is cut at 60 columns"
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=" ".join)

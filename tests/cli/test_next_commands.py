@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fmkit.cli.main import COMMANDS
-from tests.cli.test_main import SUBCOMMANDS
+from tests.cli.running import LEAVES
 
 PACKAGE = Path(__file__).resolve().parents[2] / "fmkit"
 
@@ -32,10 +31,8 @@ def typed(program: str) -> list[str]:
 
 
 def exists(words: str) -> bool:
-    first, _, second = words.partition(" ")
-    if first.startswith("--"):
-        return True
-    return first in COMMANDS and (first not in SUBCOMMANDS or second in SUBCOMMANDS[first])
+    first, *rest = words.split()
+    return first.startswith("--") or any(leaf in ([first], [first, *rest]) for leaf in LEAVES)
 
 
 ALL = [

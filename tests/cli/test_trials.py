@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fmkit.results.trial_setting import TrialMachine
 from fmkit.trial.store import TrialStore
 from tests.cli.running import here
 from tests.report.plots.test_plots import trial
@@ -16,7 +17,9 @@ from tests.report.plots.test_plots import trial
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMKIT_DATA_DIR", str(tmp_path / "data"))
     for context in (128, 256):
-        TrialStore().add(msgspec.structs.replace(trial(context), machine={"name": "CPU", "device": "CPU, 2 threads"}))
+        TrialStore().add(
+            msgspec.structs.replace(trial(context), machine=TrialMachine(name="CPU", device="CPU, 2 threads"))
+        )
 
 
 def test_a_picture_of_kept_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

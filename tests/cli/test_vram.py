@@ -111,7 +111,7 @@ def test_text_keeps_within_the_terminal(
     answer = here(capsys, "vram", model, *CARD, *extra)
     assert answer.code == 0, answer.err
     assert answer.err == ""
-    assert max(map(len, answer.out.splitlines())) <= columns
+    assert max(map(len, answer.prose())) <= columns
     assert "…" not in answer.out
     assert model in answer.out.splitlines()[0]
 

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from fmkit.report.recommend import COLUMNS, csv_table, evidence_class, markdown_table, print_recommendation
+from fmkit.report.recommend import print_recommendation
+from fmkit.report.recommend_table import CSV_COLUMNS, csv_table, evidence_class, markdown_text
 from fmkit.results.recommend import (
     Cost,
     Evidence,
@@ -151,22 +152,30 @@ def test_no_pick_is_still_an_answer() -> None:
     assert "next:" not in text
 
 
+def test_names_of_strangers_do_not_drive_the_terminal() -> None:
+    found = result(pick(model="x\x1b[31m", warnings=("\x1b]0;y",), origin="hub", next=("fmkit vram \x1b[2J",)))
+    for text in (drawn(found), drawn(found, explain=True), csv_table(found), markdown_text(found)):
+        assert "\x1b" not in text
+    assert "x\\x1b[31m" in drawn(found)
+
+
 def test_markup_in_names_is_plain_text() -> None:
     assert "[red]x" in drawn(result(pick(model="[red]x", warnings=("[bold]y",))))
 
 
 def test_csv_has_a_header_and_empty_cells_for_unknowns() -> None:
     rows = list(csv.DictReader(StringIO(csv_table(result(pick(), API)))))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == CSV_COLUMNS
     assert rows[0]["peak_bytes"] == str(10 * GIB)
     assert rows[0]["decode_tokens_per_s_low"] == "31"
     assert (rows[1]["peak_bytes"], rows[1]["precision"], rows[1]["tied_with"]) == ("", "", "alpha-8b-instruct")
 
 
 def test_markdown_is_a_table_of_equal_rows() -> None:
-    lines = markdown_table(result(pick(model="a|b"), API)).splitlines()
-    table = [line for line in lines if line.startswith("|")]
+    lines = markdown_text(result(pick(model="a|b"), API)).splitlines()
+    table = [line.replace("\\|", "") for line in lines if line.startswith("|")]
     assert {line.count("|") for line in table} == {10}
+    assert any("| a\\|b |" in line for line in lines)
     assert lines[0] == "For chat on a card: alpha-8b-instruct."
 
 
@@ -185,7 +194,7 @@ def test_those_that_share_a_rank_all_bear_the_first() -> None:
     names = ("a", "b", "c", "d")
     tied = {"a": ("b", "c"), "b": ("a", "c"), "c": ("a", "b"), "d": ()}
     picks = [pick(rank=place, model=name, tied_with=tied[name]) for place, name in enumerate(names, 1)]
-    table = markdown_table(result(*picks)).splitlines()
+    table = markdown_text(result(*picks)).splitlines()
     assert [line.split(" | ")[0] for line in table if line.startswith("| ") and "---" not in line][1:] == [
         "| 1=", "| 1=", "| 1=", "| 4",
     ]  # fmt: skip
@@ -195,7 +204,7 @@ def test_the_table_says_what_a_price_rests_on_and_that_a_speed_is_unknown() -> N
     text = drawn(result(pick(speed=None), API), width=120)
     assert "USD/1M of cloud: list price" in text
     assert "unknown" in next(line for line in text.splitlines() if "alpha-8b-instruct" in line and "int8" in line)
-    assert "USD/1M of cloud: list price" in markdown_table(result(pick(), API))
+    assert "USD/1M of cloud: list price" in markdown_text(result(pick(), API))
 
 
 def test_a_change_that_leaves_too_few_to_rank_is_said() -> None:

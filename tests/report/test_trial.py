@@ -9,6 +9,7 @@ from rich.console import Console
 from fmkit.report.sweep import print_sweep
 from fmkit.report.trial import print_trial, speed_lines, unaccounted
 from fmkit.results.trial import Check, EngineVersion, Sample, SweepResult, TrialResult, TrialSpeed
+from fmkit.results.trial_setting import TrialMachine, TrialWorkload
 from fmkit.units import MIB
 
 RESULT = TrialResult(
@@ -19,15 +20,15 @@ RESULT = TrialResult(
     model="llama-3.1-8b",
     hub_id=None,
     engine=EngineVersion(name="transformers", version="5.23.0"),
-    machine={"name": "AMD EPYC, 2 cores", "device": "CPU, 2 threads"},
-    workload={
-        "task": "text generation",
-        "context_tokens": 512,
-        "encoder_tokens": 0,
-        "sequences": 1,
-        "dtype": "bfloat16",
-        "layers": 2,
-    },
+    machine=TrialMachine(name="AMD EPYC, 2 cores", device="CPU, 2 threads"),
+    workload=TrialWorkload(
+        task="text generation",
+        context_tokens=512,
+        encoder_tokens=0,
+        sequences=1,
+        dtype="bfloat16",
+        layers=2,
+    ),
     precision="fp16",
     predicted={"weights": 100 * MIB, "cache": MIB, "activations": 10 * MIB, "allocated_peak_bytes": 111 * MIB},
     measured={
@@ -119,11 +120,14 @@ def test_why_no_speed_was_predicted_is_said_once() -> None:
     assert drawn(unknown, 120).count("no speed") == drawn(told, 120).count("no speed") == 1
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.83, True), (0.02, False), (None, False), ("83 %", False)])
-def test_other_programs_on_the_processors_are_told(share: object, said: bool) -> None:
-    trial = msgspec.structs.replace(RESULT, machine={**RESULT.machine, "busy_share": share})
-    assert ("other programs used 83% of the processors" in drawn(trial, 120)) is said
-    sweep = SweepResult(fmkit="0.1.0", date=RESULT.date, model=RESULT.model, trials=(trial, trial))
+@pytest.mark.parametrize(("share", "said"), [(0.83, True), (0.02, False), (None, False)])
+def test_other_programs_on_the_processors_are_told(share: float | None, said: bool) -> None:
+    trial = msgspec.structs.replace(RESULT, machine=msgspec.structs.replace(RESULT.machine, busy_share=share))
+    assert ("other programs used 83 % of the processors" in drawn(trial, 120)) is said
+    less = msgspec.structs.replace(
+        trial, machine=msgspec.structs.replace(RESULT.machine, busy_share=(share or 0.0) / 2)
+    )
+    sweep = SweepResult(fmkit="0.1.0", date=RESULT.date, model=RESULT.model, trials=(less, trial))
     buffer = StringIO()
     print_sweep(sweep, Console(file=buffer, width=120))
-    assert buffer.getvalue().count("other programs used") == said
+    assert buffer.getvalue().count("other programs used") == buffer.getvalue().count("used 83 %") == said

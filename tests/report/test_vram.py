@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from fmkit.report.vram import csv_table, markdown_text, print_vram
+from fmkit.report.vram import print_vram
+from fmkit.report.vram_peaks import csv_table, markdown_text
 from fmkit.results.vram import ApiFacts, Estimate, MachineSummary, ModelSummary, VramResult
 from fmkit.sizing.estimate import Fit, HostNeed, MemoryLine, PrecisionFit
 from fmkit.speed.estimate import Range, SpeedEstimate

@@ -65,7 +65,11 @@ def accuracy(measurements: str | None = None) -> AccuracyResult:
     shipped, own = len(scored), list[Comparison]()
     if measurements is None:
         try:
-            own.extend(trial_comparisons(catalog))
+            for found in trial_comparisons(catalog):
+                if isinstance(found, Comparison):
+                    own.append(found)
+                else:
+                    left_out.append(found)
         except FmkitError as error:
             notes.append(f"kept trials are not scored: {error.message}")
     scored.extend(own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from fmkit.results.accuracy import AccuracyRow
 
 Quantity = Literal["weights", "cache", "activations", "total", "process", "decode", "prefill", "throughput", "oom"]
 
@@ -15,24 +15,14 @@ QUANTITIES: tuple[Quantity, ...] = (
 allocates, or a device holds; `process` the peak of a trial's whole process."""
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction held against a measurement, in bytes, tokens per second, or (oom) 1 where memory ran out and 0 where it did not.
+class Comparison(AccuracyRow, frozen=True, kw_only=True):
+    """A row of the answer, as it is scored: a prediction held against a measurement.
 
-    `low` and `high` are the bounds that were stated with the prediction. `note` says what of the measurement was taken
-    how. `weights_alone_too_large` is what a rule that counts nothing but weights would have said; None beside other
+    `weights_alone_too_large` is what a rule that counts nothing but weights would have said of `oom`; None beside other
     quantities.
     """
 
-    measurement_id: str
     quantity: Quantity
-    engine: str
-    engine_version: str
-    device: str
-    predicted: float
-    low: float
-    high: float
-    measured: float
-    note: str = ""
     weights_alone_too_large: bool | None = None
 
     @property

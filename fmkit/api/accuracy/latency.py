@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from fmkit.catalog.load import Catalog
     from fmkit.catalog.measurements import LatencyMeasurement
+    from fmkit.model.precision import Layout
+    from fmkit.results.vram import Estimate
 
 Rate = Literal["prefill", "decode", "throughput"]
 
@@ -31,7 +33,7 @@ class LatencyCase(msgspec.Struct, frozen=True, kw_only=True):
 
     `prefill` counts prompt tokens of all sequences; `decode` generated tokens of one sequence; `throughput` tokens of
     all sequences over the wall time of a whole batch (`counts_prompt`: prompt tokens too). `workload.context_tokens` is
-    what the caches hold on average while decoding, for prefill at its end.
+    what the caches hold on average while decoding, for prefill at its end. `token_by_token`: the prompt was read in decode steps.
     """
 
     measurement_id: str
@@ -43,14 +45,22 @@ class LatencyCase(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     gen_tokens: float = 0.0
     counts_prompt: bool = False
+    token_by_token: bool = False
+
+
+READ_TOKEN_BY_TOKEN = ("llama.cpp", "argonne-lcf/LLM-Inference-Bench")
+"""Engine and source of rows whose scripts ran llama-bench -b 1, where -b is the tokens of a step: each token of a prompt took a decode step."""
+
+
+def reads_token_by_token(row: LatencyMeasurement, engine: str) -> bool:
+    """Whether a row's engine took a decode step for each token of a prompt."""
+    return engine == READ_TOKEN_BY_TOKEN[0] and row.source.startswith(READ_TOKEN_BY_TOKEN[1])
 
 
 def latency_cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[LatencyCase]:
     """The rates that a row measured; NotScored where model, engine, weights or device are not known, or the row says no rate."""
     if row.spec_decode:
         raise NotScored("speculative decoding is not modelled")
-    if (row.ep or 1) > 1:
-        raise NotScored("expert parallel rows don't say how attention is divided")
     subject = subject_of(row, catalog)
     if subject.layout is None:
         raise NotScored(f"no layout is known for weights in {row.quant!r}")
@@ -72,11 +82,12 @@ def latency_cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Latency
             workload=Workload(
                 context_tokens=max(1, context_tokens),
                 sequences=max(1, round(row.batch or 1)),
-                tensor_parallel=(row.tp or 1) if subject.engine == "vllm" else 1,
+                tensor_parallel=max(row.tp or 1, row.ep or 1) if subject.engine == "vllm" else 1,
             ),
             prompt_tokens=max(1, prompt_tokens),
             gen_tokens=gen_tokens,
             counts_prompt=counts_prompt,
+            token_by_token=reads_token_by_token(row, subject.engine),
         )
 
 
@@ -85,8 +96,6 @@ def other_workload(row: LatencyMeasurement, subject: Subject) -> str | None:
     notes = row.notes.casefold()
     if "egpu" in notes or "raspberry" in notes:
         return "the host's bus or processor is the limit, and the row says only the card"
-    if subject.engine == "llama.cpp" and row.source.startswith("argonne-lcf/LLM-Inference-Bench"):
-        return "its scripts ran llama-bench -b 1, where -b is the tokens of a batch: the prompt was read token by token"
     if (
         subject.engine == "transformers"
         and subject.spec.is_mixture
@@ -117,16 +126,10 @@ def predicted_rate(case: LatencyCase, catalog: Catalog) -> Range:
     if subject.layout is None:
         raise NotScored("the layout of the weights is unknown")
     try:
-        estimate = estimate_layout(
-            subject.spec,
-            subject.precision,
-            subject.layout,
-            case.workload,
-            case.machine,
-            catalog,
-            engine=subject.engine,
-            prompt_tokens=case.prompt_tokens,
-        )
+        estimate = _estimate(case, subject.layout, case.workload, catalog)
+        if estimate.fits is False and _may_spill(case):
+            # nobody recorded it, but what is larger than the card can't have run otherwise
+            estimate = _estimate(case, subject.layout, msgspec.structs.replace(case.workload, offload="cpu"), catalog)
     except FmkitError as error:
         raise NotScored(not_sized(error)) from error
     speed = estimate.speed
@@ -139,6 +142,33 @@ def predicted_rate(case: LatencyCase, catalog: Catalog) -> Range:
     return found
 
 
+def _may_spill(case: LatencyCase) -> bool:
+    """Whether the engine puts into main memory by itself what a card has no room for: ollama and its like do."""
+    device = case.machine.device
+    return case.subject.engine == "llama.cpp" and device is not None and not device.unified_memory
+
+
+def _estimate(case: LatencyCase, layout: Layout, workload: Workload, catalog: Catalog) -> Estimate:
+    subject = case.subject
+    return estimate_layout(
+        subject.spec,
+        subject.precision,
+        layout,
+        workload,
+        case.machine,
+        catalog,
+        engine=subject.engine,
+        prompt_tokens=case.prompt_tokens,
+    )
+
+
+def _counted_share(case: LatencyCase, steps_per_s: Range) -> Range:
+    """The rate of a whole batch that takes a step for each token of prompt and answer, of the tokens that the row counts."""
+    counted = case.gen_tokens + (case.prompt_tokens if case.counts_prompt else 0)
+    share = case.workload.sequences * counted / (case.gen_tokens + case.prompt_tokens)
+    return Range(low=steps_per_s.low * share, median=steps_per_s.median * share, high=steps_per_s.high * share)
+
+
 def _rate_of(case: LatencyCase, speed: SpeedEstimate) -> Range | None:
     if case.rate == "prefill":
         return speed.prefill_tokens_per_s
@@ -146,6 +176,8 @@ def _rate_of(case: LatencyCase, speed: SpeedEstimate) -> Range | None:
         return speed.decode_tokens_per_s
     if speed.ttft_s is None or speed.decode_tokens_per_s is None:
         return None
+    if case.token_by_token:
+        return _counted_share(case, speed.decode_tokens_per_s)
     tokens = case.workload.sequences * (case.gen_tokens + (case.prompt_tokens if case.counts_prompt else 0))
 
     def rate(ttft_s: float, decode_per_s: float) -> float:

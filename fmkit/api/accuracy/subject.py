@@ -228,6 +228,7 @@ _QUANTISED = (
     ("int4", lambda name, _: "nf4" in name, ("bnb-nf4-dq", "bnb-nf4")),
     ("int8", lambda name, engine: name == "int8" and engine == "transformers", ("bnb-llm-int8",)),
     ("int4", lambda name, engine: name == "int4" and engine == "transformers", ("bnb-nf4-dq",)),
+    ("int4", lambda name, engine: name == "int4" and engine == "vllm", ("awq-g128",)),
 )
 """Precision, when it is meant, and the layouts that are it, the first that the catalog has."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.api.accuracy.comparison import Comparison, Quantity
-from fmkit.api.trial_evidence import predicted_speed
+from fmkit.api.trial_evidence import BUSY_SHARE, predicted_speed, was_busy
+from fmkit.results.accuracy import LeftOut
 from fmkit.trial.store import TrialStore
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ PARTS: dict[str, Quantity] = {
 """The parts of a trial that a prediction has too, and what they are called here."""
 
 
-def trial_comparisons(catalog: Catalog) -> Iterator[Comparison]:
-    """A comparison for each part and rate that a kept trial measured."""
+BUSY = f"speed of trials while other programs used more than {BUSY_SHARE:.0%} of the processors"
+"""Why rates are left out; memory is the process's own, and counts."""
+
+
+def trial_comparisons(catalog: Catalog) -> Iterator[Comparison | LeftOut]:
+    """A comparison for each part and rate that a kept trial measured, or why its rate does not count."""
     for trial in TrialStore().all():
         yield from _memory(trial, catalog)
-        yield from _speed(trial)
+        busy = was_busy(trial)
+        yield from (_left_out(each) if busy else each for each in _speed(trial))
 
 
 def _memory(trial: TrialResult, catalog: Catalog) -> Iterator[Comparison]:
@@ -37,7 +43,7 @@ def _memory(trial: TrialResult, catalog: Catalog) -> Iterator[Comparison]:
         predicted, measured = trial.predicted.get(part), trial.measured.get(part)
         if not predicted or not measured:
             continue
-        vendor = "cpu" if trial.workload.get("device") == "cpu" else "nvidia"
+        vendor = "cpu" if trial.workload.device == "cpu" else "nvidia"
         bounded = "peak" if quantity in ("total", "process") else part
         stated = engine.bounds_of(bounded, vendor) if engine is not None else None
         low, high = stated or (1.0, 1.0)
@@ -53,9 +59,19 @@ def _speed(trial: TrialResult) -> Iterator[Comparison]:
         yield _comparison(trial, "decode", step.median, step.low, step.high, measured.mean)
     wait, waited = said.ttft_s, trial.speed.ttft_s
     if wait is not None and waited is not None and waited.mean > 0 and trial.server is None:
-        tokens = (trial.workload.get("timed_prompt_tokens") or 1) * trial.workload["sequences"]
+        tokens = (trial.workload.timed_prompt_tokens or 1) * trial.workload.sequences
         rates = (tokens / seconds for seconds in (wait.median, wait.high, wait.low, waited.mean))
         yield _comparison(trial, "prefill", *rates)
+
+
+def _left_out(found: Comparison) -> LeftOut:
+    return LeftOut(
+        measurement_id=found.measurement_id,
+        quantity=found.quantity,
+        engine=found.engine,
+        device=found.device,
+        reason=BUSY,
+    )
 
 
 def _comparison(
@@ -66,7 +82,7 @@ def _comparison(
         quantity=quantity,
         engine=trial.engine.name,
         engine_version=trial.engine.version,
-        device=str(trial.machine.get("name", "this machine")),
+        device=trial.machine.name,
         predicted=predicted,
         low=low,
         high=high,

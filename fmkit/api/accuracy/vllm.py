@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fmkit.api.accuracy.memory import MemoryCase, scaled
 from fmkit.api.accuracy.subject import NotScored
 from fmkit.sizing.engines.vllm_cache import Group, groups_of, pool_tokens
-from fmkit.sizing.engines.vllm_options import CACHE_TYPES, read_options
+from fmkit.sizing.engines.vllm_options import CACHE_TYPES, settings_from
 from fmkit.sizing.parallel import rank_spec
 
 if TYPE_CHECKING:
@@ -104,4 +104,4 @@ def bytes_of_tokens(
 def rank_groups(rank: ModelSpec, estimate: MemoryEstimate, options: Mapping[str, str]) -> list[Group]:
     """The cache groups of one rank at the estimate's context and settings."""
     dtype = estimate.cache_dtype if estimate.cache_dtype in ("float16", "bfloat16") else "bfloat16"
-    return groups_of(rank, read_options(options, dtype, None), estimate.context_tokens, estimate.encoder_tokens)
+    return groups_of(rank, settings_from(options, dtype, None), estimate.context_tokens, estimate.encoder_tokens)

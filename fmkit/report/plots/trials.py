@@ -35,7 +35,7 @@ def trials_figure(trials: Sequence[TrialResult], failed: Sequence[Unmeasured] = 
     rows: dict[tuple[str, int], dict[int, TrialResult]] = {}
     for trial in sorted(trials, key=lambda one: one.date):
         work = trial.workload
-        rows.setdefault((trial.precision, work["sequences"]), {})[work["context_tokens"]] = trial
+        rows.setdefault((trial.precision, work.sequences), {})[work.context_tokens] = trial
     unit, name = bytes_unit([size for one in trials for size in (*one.predicted.values(), *one.measured.values())])
     highest = max((bar.high or bar.top for one in trials for bar in _memory(one)), default=0.0)
     drawn = [_row(key, sorted(found.items()), unit, name, highest) for key, found in sorted(rows.items())]
@@ -43,7 +43,7 @@ def trials_figure(trials: Sequence[TrialResult], failed: Sequence[Unmeasured] = 
     weights = "random weights" if first.random_weights else "its own weights"
     return Figure(
         title=f"{first.model}: memory and speed, predicted and measured",
-        subtitle=f"{first.engine.name} {first.engine.version} on {first.machine.get('name', 'an unknown machine')}, {weights}, {first.date[:10]}",
+        subtitle=f"{first.engine.name} {first.engine.version} on {first.machine.name}, {weights}, {first.date[:10]}",
         rows=tuple(row for row in drawn if row),
         legend=(*PARTS, BESIDE),
         notes=(

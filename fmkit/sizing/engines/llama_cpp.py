@@ -11,7 +11,6 @@ llama-server.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,25 +20,18 @@ from fmkit.model.gguf_tensors import lineage_of
 from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers, LlamaCppCache, device_layers, micro_batch
 from fmkit.sizing.engines.llama_cpp_compute import PIPELINE_COPIES, ComputeBuffer, mask_rows
 from fmkit.sizing.engines.llama_cpp_options import AUTO, Settings, settings_from
+from fmkit.sizing.engines.llama_cpp_weights import brought_in_lines, repacked_lines, weight_lines
 from fmkit.sizing.engines.plan import Plan, is_cpu, is_one_memory
 from fmkit.sizing.estimate import MemoryLine
-from fmkit.sizing.weights import PART_NAMES, whole_line
-from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fmkit.machine import Machine
     from fmkit.model.gguf_mix import MixedTensor
     from fmkit.model.gguf_tensors import Lineage
     from fmkit.model.precision import Layout
-    from fmkit.model.spec import ModelSpec, Part
+    from fmkit.model.spec import ModelSpec
     from fmkit.sizing.engines.llama_cpp_cache import Kept
     from fmkit.sizing.estimate import Workload
-
-REPACKED_TYPES = frozenset(("Q4_0", "Q4_K", "IQ4_NL"))
-"""Types whose matrices are held a second time, repacked for AVX2, on an x86 CPU. Source: buffers logged by llama.cpp
-b11549 on an AVX2 machine for 11 file types; other processors repack others."""
 
 
 class LlamaCppModel:
@@ -120,7 +112,7 @@ class LlamaCppWeights:
             layers = device_layers(model.layers, asked)[0]
         weights, host_weights = self._weight_lines(settings, layers, shared=shared)
         if on_cpu and settings.repack:
-            weights = (*weights, *_repacked_lines(self.tensors(imatrix=settings.imatrix)))
+            weights = (*weights, *repacked_lines(self.tensors(imatrix=settings.imatrix)))
         kept = model.cache.kept(workload, settings)
         cache, host_cache = model.cache.lines(kept, settings, layers)
         if devices is None:
@@ -128,7 +120,7 @@ class LlamaCppWeights:
         compute = model.compute_on_cpu if on_cpu else model.compute
         decode = compute.lines(kept, workload, settings, devices=devices)
         if layers.first and not shared:
-            decode = (*decode, *_brought_in_lines(self.tensors(imatrix=settings.imatrix), layers))
+            decode = (*decode, *brought_in_lines(self.tensors(imatrix=settings.imatrix), layers))
         host = () if shared else self._host_lines(kept, workload, settings, host_weights, host_cache, devices=devices)
         return Plan(
             cache_dtype=_cache_type(settings),
@@ -146,7 +138,7 @@ class LlamaCppWeights:
         key = settings.imatrix, layers, shared
         found = self._lines.get(key)
         if found is None:
-            found = self._lines[key] = _weight_lines(
+            found = self._lines[key] = weight_lines(
                 self.tensors(imatrix=settings.imatrix),
                 layers,
                 shared=shared,
@@ -213,126 +205,3 @@ def _warnings(spec: ModelSpec, workload: Workload, *, causal: bool) -> tuple[str
     if not workload.images and any(stack.role == "vision" for stack in spec.stacks):
         return ("images need an mmproj file beside the model's, which is not counted here: --images 1 does",)
     return ()
-
-
-def _weight_lines(
-    tensors: tuple[MixedTensor, ...], layers: Layers, *, shared: bool, from_file: bool, causal: bool
-) -> tuple[tuple[MemoryLine, ...], int]:
-    """A line per part of the model for what lies on the device, and the bytes that stay with the host.
-
-    `shared` is where host and device have one memory: then nothing is left out. `causal`: an encoder has no output
-    matrix.
-    """
-    by_part: dict[Part, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    host_bytes = 0
-    for entry in tensors:
-        each = entry.bytes // entry.tensor.count
-        host_bytes += each * _count_on_host(entry, layers)
-        counted = entry.bytes if shared else each * _count_on_device(entry, layers)
-        if counted:
-            by_part[entry.tensor.part][entry.kind.name] += counted
-    tied = _tied_embedding(tensors) if causal else None
-    if tied is not None and layers.has_output and not shared:
-        by_part["head"][tied.kind.name] += tied.bytes
-    lines = tuple(
-        _part_line(part, by_part[part], tied=tied is not None, from_file=from_file)
-        for part in PART_NAMES
-        if part in by_part
-    )
-    return lines, host_bytes
-
-
-def _count_on_host(entry: MixedTensor, layers: Layers) -> int:
-    """How many of the tensors come before the layers of the device: the embedding, and layers that were not off-loaded."""
-    tensor = entry.tensor
-    if tensor.is_input:
-        return 1
-    if not tensor.layers:
-        return int(not layers.has_output and layers.first == layers.total)
-    return layers.count_before(tensor.layers)
-
-
-def _count_on_device(entry: MixedTensor, layers: Layers) -> int:
-    tensor = entry.tensor
-    if tensor.is_input:
-        return 0
-    if not tensor.layers:
-        return int(layers.has_output)
-    return layers.count_of(tensor.layers)
-
-
-def _tied_embedding(tensors: tuple[MixedTensor, ...]) -> MixedTensor | None:
-    """The token embedding where it is the output matrix too: the device gets a copy of it."""
-    if any(entry.tensor.name == "output.weight" for entry in tensors):
-        return None
-    return next((entry for entry in tensors if entry.tensor.name == "token_embd.weight"), None)
-
-
-def _part_line(part: Part, by_type: Mapping[str, int], *, tied: bool, from_file: bool) -> MemoryLine:
-    total = sum(by_type.values())
-    if part == "whole":
-        return whole_line(total)
-    share = ", ".join(
-        f"{name} {format_bytes(count)}" for name, count in sorted(by_type.items(), key=lambda item: -item[1])
-    )
-    copied = "; a copy of the embedding, which is the output matrix too" if part == "head" and tied else ""
-    return MemoryLine(
-        part=f"weights: {PART_NAMES[part]}",
-        bytes=total,
-        phase="steady",
-        basis="header" if from_file else "formula",
-        reason=f"{share}{copied}",
-        source=(
-            "tensors listed in the file's header"
-            if from_file
-            else "tensors as llama.cpp converts and quantises them (llama-quant.cpp); 13 published files equal to the byte"
-        ),
-        formula=f"sum of rows x row length / block x bytes per block = {total:,} B",
-    )
-
-
-def _brought_in_lines(tensors: tuple[MixedTensor, ...], layers: Layers) -> list[MemoryLine]:
-    """Prompts are computed on the device also for layers of the host, whose matrices are copied over one at a time."""
-    largest = max(
-        (
-            entry.bytes // entry.tensor.count
-            for entry in tensors
-            if _count_on_host(entry, layers) and not entry.tensor.is_input and len(entry.tensor.dims) > 1
-        ),
-        default=0,
-    )
-    if not largest:
-        return []
-    return [
-        MemoryLine(
-            part="activations: matrix brought in",
-            bytes=largest,
-            phase="steady",
-            basis="assumed",
-            reason="for a prompt the largest matrix of the host's layers is copied into the compute buffer, at worst at its fullest moment",
-            source="ggml-backend.cpp: operations on weights of the host are off-loaded for 32 tokens or more, one weight per split",
-            formula=f"largest matrix of a layer of the host = {largest:,} B",
-        )
-    ]
-
-
-def _repacked_lines(tensors: tuple[MixedTensor, ...]) -> tuple[MemoryLine, ...]:
-    """Matrices held a second time on a CPU. Row lookups (the token embedding) are not repacked, nor the output tied to it."""
-    total = sum(
-        entry.bytes
-        for entry in tensors
-        if entry.kind.name in REPACKED_TYPES and entry.tensor.name != "token_embd.weight"
-    )
-    if not total:
-        return ()
-    return (
-        MemoryLine(
-            part="weights: repacked copies",
-            bytes=total,
-            phase="steady",
-            basis="formula",
-            reason=f"{', '.join(sorted(REPACKED_TYPES))} are held twice on an AVX2 CPU; the pages of the file may be dropped again",
-            source=SOURCE,
-            formula=f"bytes of the repacked matrices = {total:,} B",
-        ),
-    )

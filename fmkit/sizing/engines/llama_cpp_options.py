@@ -8,13 +8,13 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, GgmlType
-from fmkit.sizing.engines.options import choice, refuse_unknown
+from fmkit.sizing.engines.options import choice, flag, refuse_unknown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-"""What keys and values may be stored in."""
+CACHE_TYPES = ("f16", "f32", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+"""What keys and values may be stored in, the default first."""
 
 OPTIONS = (
     "cache_type_k", "cache_type_v", "flash_attention", "gpu_layers", "imatrix", "kv_unified", "outputs", "repack", "swa_full", "ubatch",
@@ -22,8 +22,6 @@ OPTIONS = (
 
 AUTO = -1
 """`gpu_layers` for as many layers as the device has room for. Name and number are llama-server's."""
-
-_TRUE = {"true": True, "on": True, "1": True, "yes": True, "false": False, "off": False, "0": False, "no": False}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,18 +46,18 @@ def settings_from(options: Mapping[str, str]) -> Settings:
     """The options as typed; UsageError for an unknown name or value."""
     if not options:
         return DEFAULTS
-    refuse_unknown(options, OPTIONS, "option of llama.cpp")
+    refuse_unknown(options, OPTIONS, "llama.cpp")
     settings = Settings(
         key_type=_cache_type(options, "cache_type_k"),
         value_type=_cache_type(options, "cache_type_v"),
-        ubatch_tokens=_whole(options, "ubatch", 512, least=1) or 512,
-        swa_full=_flag(options, "swa_full", default=False),
-        kv_unified=_flag(options, "kv_unified", default=False),
+        ubatch_tokens=whole(options, "ubatch", 512, least=1),
+        swa_full=flag(options, "swa_full", default=False),
+        kv_unified=flag(options, "kv_unified", default=False),
         gpu_layers=_gpu_layers(options),
-        flash_attention=_flag(options, "flash_attention", default=True),
+        flash_attention=flag(options, "flash_attention", default=True),
         all_outputs=choice(options, "outputs", ("last", "all")) == "all",
-        imatrix=_flag(options, "imatrix", default=False),
-        repack=_flag(options, "repack", default=True),
+        imatrix=flag(options, "imatrix", default=False),
+        repack=flag(options, "repack", default=True),
     )
     if settings.value_type.block_weights > 1 and not settings.flash_attention:
         raise UsageError("llama.cpp quantises values with flash attention only", where="--engine-option cache_type_v")
@@ -71,31 +69,8 @@ def _gpu_layers(options: Mapping[str, str]) -> int | None:
     value = options.get("gpu_layers", "all").casefold()
     if value in ("auto", "-1"):
         return AUTO
-    return None if value in ("all", "-2") else _whole(options, "gpu_layers", None, least=0)
+    return None if value in ("all", "-2") else whole(options, "gpu_layers", 0, least=0)
 
 
 def _cache_type(options: Mapping[str, str], name: str) -> GgmlType:
-    value = options.get(name, "f16").casefold()
-    if value not in CACHE_TYPES:
-        raise UsageError.unknown("cache type", value, CACHE_TYPES, where=f"--engine-option {name}")
-    return TYPES[value.upper()]
-
-
-def _flag(options: Mapping[str, str], name: str, *, default: bool) -> bool:
-    value = options.get(name)
-    if value is None:
-        return default
-    if value.casefold() not in _TRUE:
-        raise UsageError.unknown(name, value, ("true", "false"), where=f"--engine-option {name}")
-    return _TRUE[value.casefold()]
-
-
-def _whole(options: Mapping[str, str], name: str, default: int | None, *, least: int) -> int | None:
-    value = options.get(name)
-    if value is None:
-        return default
-    if not value.isascii() or not value.isdigit() or not least <= int(value) <= 2**20:
-        raise UsageError(
-            f"can't read {value!r}: write a whole number, at least {least}", where=f"--engine-option {name}"
-        )
-    return int(value)
+    return TYPES[choice(options, name, CACHE_TYPES).upper()]

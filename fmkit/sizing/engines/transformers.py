@@ -15,6 +15,7 @@ from fmkit.sizing.device_map import unfolded
 from fmkit.sizing.drafts import DraftLine, Words
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, is_cpu, total
 from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
+from fmkit.sizing.engines.transformers_heap import QuantisedOnCpu
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.forward import Moment, Pass, PassKind, encoder_of
@@ -95,12 +96,19 @@ class TransformersWeights:
         self.dtype = cache_dtype(model.spec, layout)
         by_matrix = layout.id in (*UNPACKED, *UNPACKED_ANYWHERE, *IN_INT8)
         self._matrix_bytes = _quantised_matrix_bytes(model.spec, layout) if by_matrix else 0
+        self._quantised_here = QuantisedOnCpu(model.spec, layout, self.dtype)
         self.divisions: dict[tuple[object, ...], Division] = {}
 
     @property
     def beside(self) -> tuple[object, ...]:
         """What the bytes beside the weights depend on; equal for layouts that differ in their weights only."""
-        return self.dtype, self._unpacks(on_cpu=False), self._unpacks(on_cpu=True), self._matrix_bytes
+        return (
+            self.dtype,
+            self._unpacks(on_cpu=False),
+            self._unpacks(on_cpu=True),
+            self._matrix_bytes,
+            self._quantised_here.sizes,
+        )
 
     def _unpacks(self, *, on_cpu: bool) -> bool:
         """Whether matrices are unpacked for their products there."""
@@ -135,10 +143,12 @@ class TransformersWeights:
         cache = cache_plan(spec, settings, run, self.model.cache)
         decode = _decode_lines(self.model.cache, activations, run, cache)
         steady_bytes = total(cache.lines) + total(decode)
-        prefill = (
-            *_prefill_lines(activations, run, cache, steady_bytes),
-            *(_head_copies(spec, run, self.dtype) if on_cpu else ()),
-        )
+        prefill = _prefill_lines(activations, run, cache, steady_bytes)
+        if on_cpu:
+            reused_bytes = steady_bytes + total(prefill)
+            prefill += _head_copies(spec, run, self.dtype)
+            prefill += self._quantised_here.peak_lines(run, reused_bytes)
+            decode += self._quantised_here.steady_lines(machine)
         return Plan(
             cache_dtype=self.dtype,
             encoder_tokens=run.encoder_tokens,

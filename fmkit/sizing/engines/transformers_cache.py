@@ -15,7 +15,9 @@ from fmkit.errors import UsageError
 from fmkit.model.layers import CompressedAttention, CrossAttention, FullAttention, LatentAttention, parts_of
 from fmkit.sizing.cache import ModelCache, cached_blocks
 from fmkit.sizing.drafts import Line
+from fmkit.sizing.engines.plan import total
 from fmkit.sizing.estimate import MemoryLine
+from fmkit.sizing.forward import encoder_of
 from fmkit.units import format_tokens
 
 if TYPE_CHECKING:
@@ -69,9 +71,12 @@ def cache_plan(spec: ModelSpec, settings: Settings, run: Pass, cache: ModelCache
     tokens, sequences, size = run.workload.context_tokens, run.sequences, run.element_bytes
     kept = cache.prompt_kept_bytes(tokens, sequences, size, settings.chunk_tokens)
     lines = cache.lines(tokens, run.encoder_tokens, sequences, size)
+    held = total(lines)
+    if encoder_of(spec) is not None:  # whose decoder starts from one token
+        held, kept = cache.bytes(1, run.encoder_tokens, sequences, size), 0
     return CachePlan(
         lines=lines,
-        prefill_bytes=sum([line.bytes for line in lines]) + kept,
+        prefill_bytes=held + kept,
         kept_bytes=kept,
         growth_bytes=cache.growth_bytes(tokens, sequences, size),
     )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.sizing.engines.options import choice, refuse_unknown
-from fmkit.units import parse_tokens
+from fmkit.sizing.engines.options import choice, length, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,10 +50,10 @@ def settings_from(options: Mapping[str, str], context_tokens: int) -> Settings:
     """
     if not options:
         return DEFAULTS
-    refuse_unknown(options, OPTIONS, "option of transformers")
+    refuse_unknown(options, OPTIONS, "transformers")
     cache, backend, bits = _cache(options)
-    longest = max(context_tokens, _tokens(options, "max_cache_len", context_tokens))  # as `generate` takes it
-    chunk = _tokens(options, "prefill_chunk_size", 0) or None
+    longest = max(context_tokens, length(options, "max_cache_len", context_tokens))  # as `generate` takes it
+    chunk = length(options, "prefill_chunk_size", 0) or None
     if chunk is not None and cache != "dynamic":
         raise UsageError("prefill in chunks is sized with the dynamic cache only", where="--engine-option")
     return Settings(
@@ -62,8 +61,8 @@ def settings_from(options: Mapping[str, str], context_tokens: int) -> Settings:
         max_cache_tokens=longest if cache == "static" else 0,
         backend=backend,
         bits=bits,
-        group=_tokens(options, "q_group_size", DEFAULTS.group),
-        residual_tokens=_tokens(options, "residual_length", DEFAULTS.residual_tokens),
+        group=length(options, "q_group_size", DEFAULTS.group),
+        residual_tokens=length(options, "residual_length", DEFAULTS.residual_tokens),
         all_logits=choice(options, "logits", ("last", "all")) == "all",
         chunk_tokens=chunk,
     )
@@ -90,8 +89,3 @@ def _cache(options: Mapping[str, str]) -> tuple[CacheKind, Backend, int]:
     backend = "hqq" if name == "hqq" else "fp8" if name == "fp8" else "quanto"
     bits = int(choice(options, "nbits", tuple(str(count) for count in BITS[backend])))
     return kind, backend, bits
-
-
-def _tokens(options: Mapping[str, str], name: str, default: int) -> int:
-    value = options.get(name)
-    return default if value is None else parse_tokens(value, where=f"--engine-option {name}")

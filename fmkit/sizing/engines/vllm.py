@@ -9,35 +9,27 @@ for.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.model.spec import TOWER_ROLES
 from fmkit.sizing.engines.plan import Plan, cache_dtype, encoder_tokens_for, is_cpu
 from fmkit.sizing.engines.vllm_cache import cache_lines, groups_of
-from fmkit.sizing.engines.vllm_options import read_options
+from fmkit.sizing.engines.vllm_options import settings_from
+from fmkit.sizing.engines.vllm_profile import profile_line, worst_profile
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.weights import rotary_frequencies, weight_lines
-from fmkit.units import GIB, ceil_div, format_bytes, format_count
+from fmkit.units import GIB, ceil_div, format_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.model.precision import Layout
-    from fmkit.model.spec import Mlp, ModelSpec, Stack
-    from fmkit.sizing.engines.vllm_options import Options
-    from fmkit.sizing.estimate import Basis, Workload
+    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.engines.vllm_options import Settings
+    from fmkit.sizing.estimate import Workload
 
-LOGIT_BYTES = 38.4
-"""Bytes of the sampler per logit of the profiled batch: the logits in two types, their sorted values and indices,
-probabilities and their running sum. Fitted on 8 start-up logs of vLLM 0.6.5 to 0.11.0 (four vocabularies, 256 and 1,024
-sequences: 38.3 to 41 bytes), with `max_num_seqs` taken to be the default of version and card."""
 
-PROFILE_SOURCE = (
-    "fitted on vLLM 0.6.4-0.11.0 start-up logs (llm-d-planner docs/empirical-vllm-memory-results.md at e50305a; vllm-project/vllm "
-    "#10511, #10517, #13882); benchmarks/memory_accuracy.py"
-)
 GRAPH_BYTES = 386_547_057
 """0.36 GiB: the median of the CUDA graph pools that logs name (0.10, 0.19, 0.36, 0.39, 0.69 GiB)."""
 
@@ -49,16 +41,6 @@ NOT_RUN = (
 )  # fmt: skip
 """Model types that vLLM 0.20 does not run: neither in its registry (vllm/model_executor/models/registry.py) nor, by what
 transformers says of attention and processor, through transformers' own classes."""
-
-
-class Profile(NamedTuple):
-    """One candidate for the worst moment of the profiled batch."""
-
-    name: str
-    bytes: int
-    basis: Basis
-    reason: str
-    formula: str
 
 
 class VllmModel:
@@ -101,18 +83,18 @@ class VllmWeights:
 
     def plan(self, workload: Workload, machine: Machine | None) -> Plan:
         """What vLLM needs for a model: weights and rotary table, the cache blocks of all sequences, graphs, and the profiled batch."""
-        options = read_options(workload.options, self.dtype, machine)
+        settings = settings_from(workload.options, self.dtype, machine)
         encoder_tokens = encoder_tokens_for(self.spec, workload)
-        groups = groups_of(self.spec, options, workload.context_tokens, encoder_tokens)
-        profile = worst_profile(self.spec, options, workload)
+        groups = groups_of(self.spec, settings, workload.context_tokens, encoder_tokens)
+        profile = worst_profile(self.spec, settings, workload)
         return Plan(
-            cache_dtype=self.dtype if options.cache_type == "auto" else options.cache_type,
+            cache_dtype=self.dtype if settings.cache_type == "auto" else settings.cache_type,
             encoder_tokens=encoder_tokens,
             weights=self.weights,
             cache=tuple(cache_lines(groups, workload.sequences)),
-            decode=_graph_lines(options, machine),
-            prefill=(_profile_line(profile),) if profile.bytes else (),
-            budget_fraction=options.utilisation,
+            decode=_graph_lines(settings, machine),
+            prefill=(profile_line(profile),) if profile.bytes else (),
+            budget_fraction=settings.utilisation,
             budget_option="gpu_memory_utilization",
             warnings=(*_warnings(machine), *self._layout_warnings),
         )
@@ -184,83 +166,9 @@ def rotary_lines(spec: ModelSpec, element_bytes: int) -> list[MemoryLine]:
     ]
 
 
-def worst_profile(spec: ModelSpec, options: Options, workload: Workload) -> Profile:
-    """The worst moment of the batch that vLLM runs at start: in the layers, in an encoder tower, or in the sampler."""
-    tokens = options.batched_tokens
-    if spec.cached_stack is None:
-        tokens = max(tokens, workload.context_tokens * workload.sequences)
-    found = [_stack_profile(stack, options, tokens) for stack in spec.stacks if stack.blocks]
-    if spec.cached_stack is not None and spec.has_head and spec.vocab_size:
-        found.append(_sampler_profile(spec, spec.vocab_size, options, workload))
-    return max(found, key=lambda moment: moment.bytes)
-
-
-def _sampler_profile(spec: ModelSpec, vocabulary: int, options: Options, workload: Workload) -> Profile:
-    """The sampler: 38.4 bytes per logit of `max_num_seqs` sequences, beside the hidden states of the batch.
-
-    It is not divided by tensor parallelism: logits are gathered.
-    """
-    sequences = max(min(options.sampled, options.batched_tokens), workload.sequences)
-    hidden = spec.stacks[0].hidden_dim
-    size = round(LOGIT_BYTES * sequences * vocabulary) + options.batched_tokens * hidden * options.model_bytes
-    return Profile(
-        name="sampler",
-        bytes=size,
-        basis="measured",
-        reason=f"start-up profile: sampling for max_num_seqs = {sequences:,} sequences over {format_count(vocabulary)} logits; fewer take less",
-        formula=(
-            f"{LOGIT_BYTES} B x {sequences:,} x {vocabulary:,} + {options.batched_tokens:,} x {hidden:,} x {options.model_bytes} B = {size:,} B"
-        ),
-    )
-
-
-def _stack_profile(stack: Stack, options: Options, tokens: int) -> Profile:
-    """One batch in the layers: bytes = tokens * element * (3 * inner width + 3 * hidden width), for the widest block.
-
-    gate, up and their product; input, residual and output. Two logs of Llama-3.1-8B without chunked prefill (vLLM
-    0.6.4) agree: 20,000 tokens 2.07 GiB, 29,000 tokens 2.99. For experts, tokens * experts per token * (max(2 * inner,
-    hidden) + inner).
-    """
-    if stack.role in TOWER_ROLES:
-        tokens = max(tokens, stack.fixed_tokens or 0)
-    width, words = max(_block_width(stack.hidden_dim, block.mlp) for block in stack.blocks)
-    size = tokens * width * options.model_bytes
-    return Profile(
-        name=f"{stack.role} layers",
-        bytes=size,
-        basis="assumed" if stack.role != "decoder" or "experts" in words else "measured",
-        reason=f"start-up profile: a batch of max_num_batched_tokens = {tokens:,} tokens in the widest layer",
-        formula=f"{tokens:,} tokens x ({words}) x {options.model_bytes} B = {size:,} B",
-    )
-
-
-def _block_width(hidden: int, mlp: Mlp | None) -> tuple[int, str]:
-    """Elements per token at the worst moment of a block, and how they add up."""
-    if mlp is None:
-        return 4 * hidden, f"4 x {hidden:,}"
-    if mlp.experts:
-        routed = mlp.experts_per_token * (max(2 * mlp.ffn_dim, hidden) + mlp.ffn_dim)
-        words = f"3 x {hidden:,} + {mlp.experts_per_token} experts x {max(2 * mlp.ffn_dim, hidden) + mlp.ffn_dim:,}"
-        return 3 * hidden + routed + 3 * mlp.shared_ffn_dim, words
-    inner = 3 if mlp.gated else 2
-    return inner * mlp.ffn_dim + 3 * hidden, f"{inner} x {mlp.ffn_dim:,} + 3 x {hidden:,}"
-
-
-def _profile_line(profile: Profile) -> MemoryLine:
-    return MemoryLine(
-        part=f"activations: {profile.name}",
-        bytes=profile.bytes,
-        phase="prefill",
-        basis=profile.basis,
-        reason=profile.reason,
-        source=PROFILE_SOURCE,
-        formula=profile.formula,
-    )
-
-
-def _graph_lines(options: Options, machine: Machine | None) -> tuple[MemoryLine, ...]:
+def _graph_lines(settings: Settings, machine: Machine | None) -> tuple[MemoryLine, ...]:
     vendor = machine.device.vendor if machine is not None and machine.device is not None else "nvidia"
-    if not options.graphs or vendor not in ("nvidia", "amd"):
+    if not settings.graphs or vendor not in ("nvidia", "amd"):
         return ()
     return (
         MemoryLine(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from fmkit.model.layers import SimpleMixer
     from fmkit.model.spec import ModelSpec
-    from fmkit.sizing.engines.vllm_options import Options
+    from fmkit.sizing.engines.vllm_options import Settings
 
 SOURCE = "vLLM 0.20 v1/kv_cache_interface.py and v1/core/kv_cache_utils.py (read at 001cabc1be16)"
 SCALE_BYTES = 4
@@ -81,7 +81,7 @@ class Group(NamedTuple):
         return self.groups * self.slots - self.layers
 
 
-def groups_of(spec: ModelSpec, options: Options, context_tokens: int, encoder_tokens: int) -> list[Group]:
+def groups_of(spec: ModelSpec, settings: Settings, context_tokens: int, encoder_tokens: int) -> list[Group]:
     """The cache groups of a model, with the blocks that one sequence of `context_tokens` tokens takes in each.
 
     Bytes of a sequence = sum over kinds of groups * slots * blocks * page_bytes, where page_bytes = block_tokens *
@@ -90,23 +90,23 @@ def groups_of(spec: ModelSpec, options: Options, context_tokens: int, encoder_to
     state 1.
 
     >>> from fmkit.model.spec import Block, ModelSpec, Stack
-    >>> from fmkit.sizing.engines.vllm_options import Options
+    >>> from fmkit.sizing.engines.vllm_options import Settings
     >>> window = SlidingAttention(query_heads=32, kv_heads=8, key_dim=128, value_dim=128, window_tokens=4096)
     >>> stack = Stack(role="decoder", hidden_dim=4096, blocks=(Block(count=32, mixer=window),))
     >>> mistral = ModelSpec(architecture="M", model_type="mistral", kind="decoder", stacks=(stack,), tensors=(), config_dtype="bfloat16",
     ...     vocab_size=32000, max_context_tokens=32768, context_is_hard=False)
-    >>> [group.sequence_bytes for group in groups_of(mistral, Options(batched_tokens=8192), 32768, 0)]  # (12,287 / 16 -> 768) + 1
+    >>> [group.sequence_bytes for group in groups_of(mistral, Settings(batched_tokens=8192), 32768, 0)]  # (12,287 / 16 -> 768) + 1
     [1612709888]
     """
     counts: dict[Page, int] = defaultdict(int)
     for block in cached_blocks(spec):
         mixers = [*parts_of(block.mixer), *([block.cross] if block.cross is not None else [])]
         for mixer in mixers:
-            for page in _pages(mixer, options, context_tokens):
+            for page in _pages(mixer, settings, context_tokens):
                 counts[page] += block.count
-    if options.one_kind:
+    if settings.one_kind:
         counts = _without_windows(counts)
-    aligned = _one_page_size(counts, options)
+    aligned = _one_page_size(counts, settings)
     slots = _slots(aligned)
     return [
         Group(
@@ -114,7 +114,7 @@ def groups_of(spec: ModelSpec, options: Options, context_tokens: int, encoder_to
             layers=layers,
             groups=ceil_div(layers, slots) if slots else 1,
             slots=slots or layers,
-            blocks=_blocks(page, options, context_tokens, encoder_tokens),
+            blocks=_blocks(page, settings, context_tokens, encoder_tokens),
         )
         for page, layers in aligned.items()
     ]
@@ -164,44 +164,44 @@ def _is_one_kind(groups: Sequence[Group]) -> bool:
     return len({(group.page.kind, group.page.window_tokens) for group in groups}) == 1
 
 
-def _pages(mixer: SimpleMixer, options: Options, context_tokens: int) -> list[Page]:
+def _pages(mixer: SimpleMixer, settings: Settings, context_tokens: int) -> list[Page]:
     """The caches of one layer; a layer with an indexer has two."""
-    block = options.block_tokens
+    block = settings.block_tokens
     match mixer:
         case SharedAttention() | EncoderAttention() | NoMixer():
             pages = []
         case SlidingAttention():
             kind = "chunked" if isinstance(mixer, ChunkedAttention) else "sliding"
-            pages = [Page(kind, block * _token_bytes(mixer, options), block, mixer.window_tokens)]
+            pages = [Page(kind, block * _token_bytes(mixer, settings), block, mixer.window_tokens)]
         case BlockSparseAttention():
             # The indexer's keys have pages of their own, 16 bit whatever the cache's type.
             index = Page("full", block * mixer.index_dim * 2, block)
-            pages = [Page("full", block * _token_bytes(mixer, options), block), index]
+            pages = [Page("full", block * _token_bytes(mixer, settings), block), index]
         case FullAttention() | CrossAttention():
             kind = "cross" if isinstance(mixer, CrossAttention) else "full"
-            pages = [Page(kind, block * _token_bytes(mixer, options), block)]
+            pages = [Page(kind, block * _token_bytes(mixer, settings), block)]
         case LatentAttention():
-            pages = _latent_pages(mixer, options)
+            pages = _latent_pages(mixer, settings)
         case CompressedAttention():
-            pages = [Page("compressed", mixer.cache_bytes(context_tokens, 0, options.element_bytes), 0)]
+            pages = [Page("compressed", mixer.cache_bytes(context_tokens, 0, settings.element_bytes), 0)]
         case _:
-            pages = [Page(str(type(mixer).__struct_config__.tag), _state_bytes(mixer, options), 0)]
+            pages = [Page(str(type(mixer).__struct_config__.tag), _state_bytes(mixer, settings), 0)]
     return pages
 
 
-def _token_bytes(mixer: FullAttention | CrossAttention, options: Options) -> int:
+def _token_bytes(mixer: FullAttention | CrossAttention, settings: Settings) -> int:
     """Bytes of the keys and values of one token in one layer, with the scales that the cache's type keeps."""
     heads, width = mixer.kv_heads, mixer.key_dim + mixer.value_dim
-    if options.cache_type == "nvfp4":
+    if settings.cache_type == "nvfp4":
         return heads * (width // 2 + width // 16)
-    scales = 2 * SCALE_BYTES if options.cache_type.endswith("per_token_head") else 0
-    return heads * (width * options.element_bytes + scales)
+    scales = 2 * SCALE_BYTES if settings.cache_type.endswith("per_token_head") else 0
+    return heads * (width * settings.element_bytes + scales)
 
 
-def _latent_pages(mixer: LatentAttention, options: Options) -> list[Page]:
-    block = options.block_tokens
-    token = (mixer.latent_dim + mixer.rope_dim) * options.element_bytes
-    if mixer.index_dim and options.cache_type.startswith("fp8"):
+def _latent_pages(mixer: LatentAttention, settings: Settings) -> list[Page]:
+    block = settings.block_tokens
+    token = (mixer.latent_dim + mixer.rope_dim) * settings.element_bytes
+    if mixer.index_dim and settings.cache_type.startswith("fp8"):
         token = SPARSE_LATENT_BYTES
     pages = [Page("latent", block * token, block)]
     if mixer.index_dim:
@@ -211,21 +211,21 @@ def _latent_pages(mixer: LatentAttention, options: Options) -> list[Page]:
     return pages
 
 
-def _state_bytes(mixer: SimpleMixer, options: Options) -> int:
+def _state_bytes(mixer: SimpleMixer, settings: Settings) -> int:
     """Bytes of the state of one layer: the last inputs of a convolution in the model's type, and the recurrent state.
 
     vLLM keeps one input less than transformers (kernel - 1); the recurrent state follows `mamba_ssm_cache_dtype`: the
     model's type, float32 for gated delta attention, whose published configs ask for it.
     """
-    element = options.model_bytes
-    state = options.state_bytes or element
+    element = settings.model_bytes
+    state = settings.state_bytes or element
     match mixer:
         case StateSpace():
             size = mixer.inner_dim * ((mixer.conv_kernel - 1) * element + mixer.state_dim * state)
         case Mamba2():
             size = mixer.conv_dim * (mixer.conv_kernel - 1) * element + mixer.inner_dim * mixer.state_dim * state
         case DeltaAttention():
-            held = mixer.value_heads * mixer.key_dim * mixer.value_dim * (options.state_bytes or DELTA_STATE_BYTES)
+            held = mixer.value_heads * mixer.key_dim * mixer.value_dim * (settings.state_bytes or DELTA_STATE_BYTES)
             size = mixer.conv_dim * (mixer.conv_kernel - 1) * element + held
         case LinearAttention():
             size = mixer.heads * mixer.head_dim**2 * state
@@ -249,7 +249,7 @@ def _without_windows(counts: dict[Page, int]) -> dict[Page, int]:
     return merged
 
 
-def _one_page_size(counts: dict[Page, int], options: Options) -> dict[Page, int]:
+def _one_page_size(counts: dict[Page, int], settings: Settings) -> dict[Page, int]:
     """Pages of one size where kinds differ: smaller ones get longer blocks, and a state is padded to the attention's page.
 
     Beside a state, the attention's block grows in steps of the kernel's alignment until its page holds the state.
@@ -261,7 +261,7 @@ def _one_page_size(counts: dict[Page, int], options: Options) -> dict[Page, int]
     attention = max((page.page_bytes for page in counts if page.block_tokens), default=0)
     longer = 1
     if state and attention:
-        step = ceil_div(options.alignment_tokens, options.block_tokens)
+        step = ceil_div(settings.alignment_tokens, settings.block_tokens)
         longer = step * ceil_div(state, step * attention)
     size = max(attention * longer, state)
     merged: dict[Page, int] = defaultdict(int)
@@ -282,17 +282,17 @@ def _slots(counts: dict[Page, int]) -> int:
     return most if most < fewest * NEAR else fewest
 
 
-def _blocks(page: Page, options: Options, context_tokens: int, encoder_tokens: int) -> int:
+def _blocks(page: Page, settings: Settings, context_tokens: int, encoder_tokens: int) -> int:
     """Blocks that one sequence takes in a layer of this kind."""
     if not page.block_tokens:
-        return options.state_pages if page.kind != "compressed" else 1
+        return settings.state_pages if page.kind != "compressed" else 1
     if page.kind == "cross":
         return ceil_div(encoder_tokens, page.block_tokens)
     if page.kind == "sliding":
-        held = min(page.window_tokens - 1 + options.batched_tokens, context_tokens)
+        held = min(page.window_tokens - 1 + settings.batched_tokens, context_tokens)
         return ceil_div(held, page.block_tokens) + 1
     if page.kind == "chunked":
-        held = min(page.window_tokens + options.batched_tokens, context_tokens)
+        held = min(page.window_tokens + settings.batched_tokens, context_tokens)
         return ceil_div(held, page.block_tokens)
     return ceil_div(context_tokens, page.block_tokens)
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.errors import UsageError
 from fmkit.model.precision import DTYPE_BYTES
-from fmkit.sizing.engines.options import refuse_unknown
-from fmkit.units import GIB, parse_tokens
+from fmkit.sizing.engines.options import choice, flag, fraction, length, refuse_unknown
+from fmkit.units import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,7 @@ LARGE_BYTES = 70 * GIB
 """From this much memory on, the A100 left out, vLLM takes its larger defaults."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules of the cache and the activations need.
 
     `sampled` is `max_num_seqs`; `state_bytes` 0 follows the model's type; `state_pages` is how many states a sequence
@@ -57,30 +56,28 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return CACHE_TYPES[self.cache_type] or self.model_bytes
 
 
-def read_options(given: Mapping[str, str], dtype: str, machine: Machine | None) -> Options:
+def settings_from(options: Mapping[str, str], dtype: str, machine: Machine | None) -> Settings:
     """The settings given, on top of vLLM's defaults for the machine; UsageError for an unknown name or value.
 
-    >>> read_options({"max_num_batched_tokens": "2k", "kv_cache_dtype": "fp8"}, "bfloat16", None).batched_tokens
+    >>> settings_from({"max_num_batched_tokens": "2k", "kv_cache_dtype": "fp8"}, "bfloat16", None).batched_tokens
     2048
     """
     sampled = 1024 if has_large_defaults(machine) else 256
-    if not given:
-        return Options(sampled=sampled, model_bytes=DTYPE_BYTES[dtype])
-    refuse_unknown(given, OPTIONS, "engine option")
-    block = _count(given, "block_size", 16)
-    cache_type = _choice(given, "kv_cache_dtype", CACHE_TYPES)
-    mode = _choice(given, "mamba_cache_mode", STATE_PAGES)
-    return Options(
+    if not options:
+        return Settings(sampled=sampled, model_bytes=DTYPE_BYTES[dtype])
+    refuse_unknown(options, OPTIONS, "vllm")
+    block = length(options, "block_size", 16)
+    return Settings(
         block_tokens=block,
-        batched_tokens=_count(given, "max_num_batched_tokens", 8192),
-        sampled=_count(given, "max_num_seqs", sampled),
-        utilisation=_fraction(given, "gpu_memory_utilization", 0.9),
-        cache_type=cache_type,
+        batched_tokens=length(options, "max_num_batched_tokens", 8192),
+        sampled=length(options, "max_num_seqs", sampled),
+        utilisation=fraction(options, "gpu_memory_utilization", 0.9),
+        cache_type=choice(options, "kv_cache_dtype", CACHE_TYPES),
         model_bytes=DTYPE_BYTES[dtype],
-        state_bytes=_state_bytes(given),
-        state_pages=STATE_PAGES[mode],
-        one_kind=_switch(given, "disable_hybrid_kv_cache_manager"),
-        graphs=not _switch(given, "enforce_eager"),
+        state_bytes=_state_bytes(options),
+        state_pages=STATE_PAGES[choice(options, "mamba_cache_mode", STATE_PAGES)],
+        one_kind=flag(options, "disable_hybrid_kv_cache_manager", default=False),
+        graphs=not flag(options, "enforce_eager", default=False),
         alignment_tokens=max(block, 16),
     )
 
@@ -92,33 +89,6 @@ def has_large_defaults(machine: Machine | None) -> bool:
     return machine.device is None or "a100" not in machine.device.name.casefold()
 
 
-def _count(given: Mapping[str, str], name: str, default: int) -> int:
-    return parse_tokens(given[name], where=f"--engine-option {name}") if name in given else default
-
-
-def _choice(given: Mapping[str, str], name: str, known: Mapping[str, object]) -> str:
-    value = given.get(name, next(iter(known)))
-    if value not in known:
-        raise UsageError.unknown(f"value of {name}", value, known, where=f"--engine-option {name}")
-    return value
-
-
-def _fraction(given: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        value = float(given.get(name, default))
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise UsageError(
-            f"can't read {name} {given[name]!r}: write a fraction such as 0.9", where=f"--engine-option {name}"
-        )
-    return value
-
-
-def _switch(given: Mapping[str, str], name: str) -> bool:
-    return _choice(given, name, {"false": 0, "true": 1, "0": 0, "1": 1}) in ("true", "1")
-
-
-def _state_bytes(given: Mapping[str, str]) -> int:
-    value = _choice(given, "mamba_ssm_cache_dtype", {"auto": 0, "float32": 4, "float16": 2, "bfloat16": 2})
+def _state_bytes(options: Mapping[str, str]) -> int:
+    value = choice(options, "mamba_ssm_cache_dtype", ("auto", "float32", "float16", "bfloat16"))
     return 0 if value == "auto" else DTYPE_BYTES[value]

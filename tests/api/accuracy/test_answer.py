@@ -139,9 +139,9 @@ def test_a_static_batch_counts_what_the_row_counts() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"ep": 8}, "expert parallel"), ({"spec_decode": "mtp"}, "speculative"), ({"quant": "made up"}, "no layout"),
+        ({"spec_decode": "mtp"}, "speculative"), ({"quant": "made up"}, "no layout"),
         ({"accelerator_id": "sambanova-sn40l"}, "no device"), ({"measures": "asr"}, "measures asr"),
-        ({"notes": "eGPU over Thunderbolt"}, "the host's bus"), ({"source": "argonne-lcf/LLM-Inference-Bench@1:a.csv"}, "token by token"),
+        ({"notes": "eGPU over Thunderbolt"}, "the host's bus"),
         ({"hub_id": "Qwen/Qwen3-30B-A3B", "quant": "BF16", "engine": "transformers", "engine_version": "transformers 4.46.0"}, "looped"),
     ],
 )  # fmt: skip

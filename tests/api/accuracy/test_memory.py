@@ -15,7 +15,7 @@ from fmkit.api.accuracy.vllm import options_of
 from fmkit.catalog.load import load_catalog
 from fmkit.catalog.measurements import MemoryMeasurement, row_settings, shipped_measurements
 from fmkit.sizing.engines.vllm_cache import groups_of
-from fmkit.sizing.engines.vllm_options import read_options
+from fmkit.sizing.engines.vllm_options import settings_from
 from fmkit.sizing.parallel import rank_spec
 
 # Why a figure is beyond its target. A new miss, or one that is mended, must be looked at.
@@ -188,7 +188,7 @@ def test_vllm_concurrency() -> None:
             continue
         settings = row_settings().get(each.measurement_id)
         options = options_of(each) | dict(pair.split("=") for pair in (settings.options.split() if settings else ()))
-        read = read_options(options, "bfloat16", None)
+        read = settings_from(options, "bfloat16", None)
         groups = groups_of(rank_spec(spec, each.tp or 1), read, int(told[2].replace(",", "")), 0)
         block = min(group.page.block_tokens for group in groups if group.page.block_tokens)
         blocks = each.kv_tokens // block * sum(group.groups for group in groups)

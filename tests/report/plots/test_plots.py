@@ -16,6 +16,7 @@ from fmkit.report.plots.svg import draw
 from fmkit.report.plots.trials import trials_figure
 from fmkit.report.plots.vram import vram_figure
 from fmkit.results.trial import Sample, TrialResult, TrialSpeed, Unmeasured
+from fmkit.results.trial_setting import TrialWorkload
 from fmkit.units import MIB
 from tests.trial.test_store import result
 
@@ -31,7 +32,7 @@ def trial(context: int, *, sequences: int = 1, precision: str = "fp32") -> Trial
     return msgspec.structs.replace(
         result(f"{precision}-{context}-{sequences}"),
         precision=precision,
-        workload={"context_tokens": context, "sequences": sequences},
+        workload=TrialWorkload(context_tokens=context, sequences=sequences),
         predicted={**figures, **bounds},
         measured=figures,
         speed=TrialSpeed(

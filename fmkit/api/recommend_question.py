@@ -1,0 +1,69 @@
+"""What `fmkit recommend` is asked: a task or a phrase, options, a machine, and the models that may be chosen from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from fmkit.api.pool import families, known, pool_for
+from fmkit.api.resolve import resolve_machine
+from fmkit.api.sizing import layout_for
+from fmkit.selection.asking import build_request
+from fmkit.selection.phrase import Phrase, device_spellings, is_phrase, known_task, parse_phrase
+from fmkit.units import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fmkit.catalog.load import Catalog
+    from fmkit.machine import Machine
+    from fmkit.selection.pool import Pool
+    from fmkit.selection.request import Request
+
+
+class Question(NamedTuple):
+    """A question as it was understood: `asked` are the words of the phrase with the options over them."""
+
+    phrase: Phrase
+    asked: Mapping[str, Any]
+    request: Request
+    pool: Pool
+    catalog: Catalog
+
+
+def read_question(
+    task: str, options: Mapping[str, Any], catalog: Catalog, *, engine: str, uses_trials: bool
+) -> Question:
+    """The question that a task (or phrase) and the options pose; UsageError for what can't be read.
+
+    An option that was not given (None, False) leaves what the phrase says.
+    """
+    phrase = _read_task(task, catalog)
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    asked = {**phrase.options, **given}
+    machine = _machine(asked, catalog, both_given="gpu" in given and "memory" in given)
+    machine = msgspec.structs.replace(machine, uses_trials=uses_trials)
+    layout_for(engine, "fp16", catalog)
+    named = any(asked.get(name) for name in ("gpu", "memory", "here"))
+    request = build_request(phrase.task, {**asked, "engine": engine}, known(catalog), hardware_named=named)
+    pool = pool_for(catalog.tasks[phrase.task], request, machine, catalog)
+    return Question(phrase, asked, request, pool, catalog)
+
+
+def _read_task(text: str, catalog: Catalog) -> Phrase:
+    if is_phrase(text):
+        devices = device_spellings(catalog.devices, catalog.device_aliases)
+        return parse_phrase(text, catalog.tasks, devices, families(catalog))
+    task = known_task(text, catalog.tasks)
+    return Phrase(task=task, options={}, understood={"task": text.strip()}, not_understood=())
+
+
+def _machine(asked: Mapping[str, Any], catalog: Catalog, *, both_given: bool) -> Machine:
+    """The machine asked about. A phrase may name a device and a size: the size is then what the device may spend."""
+    gpu, memory = asked.get("gpu"), asked.get("memory")
+    if gpu is None or memory is None or both_given:
+        return resolve_machine(gpu, memory, catalog)
+    machine = resolve_machine(gpu, None, catalog)
+    cap = min(parse_size(memory, where="TASK"), machine.usable_bytes)
+    return msgspec.structs.replace(machine, usable_bytes=cap, reserve_reason=f"at most {memory} of it, as asked")

@@ -1,0 +1,158 @@
+"""The list of recommended models: a table on a console, CSV, Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmkit.report.common import csv_text, markdown_table, printable, rate_range, say
+from fmkit.report.scores import interval
+from fmkit.units import format_bytes, format_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from fmkit.results.recommend import Evidence, Pick, Quality, RecommendResult
+
+WIDE_COLUMNS = 100
+MEDIUM_COLUMNS = 80
+EVIDENCE_MARKS = {"independent": "", "mixed": "~", "vendor": "!"}
+MARKS_LEGEND = (
+    "quality: 0 to 1 among the catalog's models, with its 80 % interval; ~ some, ! all scores vendor-reported, "
+    "* estimated from scores on other benchmarks"
+)
+
+CSV_COLUMNS = (
+    "rank", "model", "precision", "peak_bytes", "decode_tokens_per_s_low", "decode_tokens_per_s_high", "quality",
+    "quality_low", "quality_high", "evidence", "score", "licence", "licence_class", "usd_per_1m_tokens", "tied_with",
+)  # fmt: skip
+
+
+def print_picks(result: RecommendResult, console: Console) -> None:
+    """Draw the list, a line for each model; licence, price and score where there is room."""
+    from rich.table import Table
+    from rich.text import Text
+
+    wide, medium = console.width >= WIDE_COLUMNS, console.width >= MEDIUM_COLUMNS
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if medium else 1, 0, 0), header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("model", overflow="fold", min_width=14)
+    table.add_column("prec", no_wrap=True)
+    table.add_column("memory", justify="right", no_wrap=medium)
+    table.add_column("tok/s", justify="right", no_wrap=medium)
+    table.add_column("quality", no_wrap=medium, min_width=11)
+    if medium:
+        table.add_column("licence", overflow="fold", min_width=10)
+    if wide:
+        table.add_column("USD/1M", justify="right", no_wrap=True)
+        table.add_column("score", justify="right", no_wrap=True)
+    for pick in result.picks:
+        cells = [_rank(pick, result), pick.model, pick.precision or "API", _memory(pick), _speed(pick), _quality(pick)]
+        cells += [pick.licence.id + ("" if pick.licence.verified else " ?")] if medium else []
+        cells += [price(pick), score(pick)] if wide else []
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(table)
+    if any(pick.quality.value is not None for pick in result.picks):
+        say(console, MARKS_LEGEND)
+    if wide:
+        for line in _price_legend(result):
+            say(console, line)
+
+
+def csv_table(result: RecommendResult) -> str:
+    """The picks as CSV with a header; unknown is empty."""
+    return csv_text(CSV_COLUMNS, map(_csv_row, result.picks))
+
+
+def _csv_row(pick: Pick) -> list[object]:
+    """In the order of CSV_COLUMNS."""
+    rate = None if pick.speed is None else pick.speed.decode_tokens_per_s
+    return [
+        pick.rank,
+        pick.model,
+        pick.precision,
+        None if pick.memory is None else pick.memory.peak_bytes,
+        None if rate is None else f"{rate.low:.4g}",
+        None if rate is None else f"{rate.high:.4g}",
+        pick.quality.value,
+        pick.quality.low,
+        pick.quality.high,
+        evidence_class(pick.quality.evidence) if pick.quality.evidence else None,
+        pick.score,
+        pick.licence.id,
+        pick.licence.licence_class,
+        None if pick.cost is None else pick.cost.usd_per_1m_tokens,
+        " ".join(pick.tied_with),
+    ]
+
+
+def markdown_text(result: RecommendResult) -> str:
+    """The verdict and the picks as a Markdown table."""
+    header = ("#", "model", "precision", "memory", "tokens/s", "quality", "licence", "USD per 1M", "score")
+    rows = [
+        (
+            _rank(pick, result), pick.model, pick.precision or "API", _memory(pick), _speed(pick), _quality(pick), pick.licence.id,
+            price(pick), score(pick),
+        )
+        for pick in result.picks
+    ]  # fmt: skip
+    legend = "".join(f"\n{line}" for line in _price_legend(result))
+    return f"{result.verdict}\n\n{markdown_table(header, rows)}{legend}" + ("\n" if legend else "")
+
+
+def _rank(pick: Pick, result: RecommendResult) -> str:
+    """The place; models that can't be told apart all bear that of the first of them: 1=, 1=, 3."""
+    if pick.rank is None:
+        return "-"
+    shared = [other.rank for other in result.picks if other.model in pick.tied_with and other.rank is not None]
+    return f"{min(pick.rank, *shared)}=" if shared else str(pick.rank)
+
+
+def _memory(pick: Pick) -> str:
+    return "-" if pick.memory is None else format_bytes(pick.memory.peak_bytes)
+
+
+def _speed(pick: Pick) -> str:
+    if pick.speed is None:
+        return "-" if pick.memory is None else "unknown"
+    rate = pick.speed.decode_tokens_per_s or pick.speed.prefill_tokens_per_s
+    return "-" if rate is None else rate_range(rate, "-")
+
+
+def _quality(pick: Pick) -> str:
+    quality = pick.quality
+    if quality.value is None or quality.low is None or quality.high is None:
+        return "no score"
+    return interval(quality.value, quality.low, quality.high, _mark(quality))
+
+
+def _mark(quality: Quality) -> str:
+    return EVIDENCE_MARKS[evidence_class(quality.evidence)] if quality.evidence else "*"
+
+
+def price(pick: Pick) -> str:
+    """USD per million tokens."""
+    found = None if pick.cost is None else pick.cost.usd_per_1m_tokens
+    return "-" if found is None else format_rate(found)
+
+
+def score(pick: Pick) -> str:
+    """What the ranking rests on, 0 to 1."""
+    return "-" if pick.score is None else f"{pick.score:.2f}"
+
+
+def _price_legend(result: RecommendResult) -> list[str]:
+    """What the prices of the table rest on, shown at the first that has one of each kind."""
+    priced = [pick for pick in result.picks if pick.cost is not None and pick.cost.usd_per_1m_tokens is not None]
+    hosted = next((pick for pick in priced if pick.memory is not None), None)
+    listed = next((pick for pick in priced if pick.memory is None), None)
+    return [f"USD/1M of {pick.model}: {pick.cost.assumption}" for pick in (hosted, listed) if pick and pick.cost]
+
+
+def evidence_class(evidence: Sequence[Evidence]) -> str:
+    """Who reported the scores: `independent` all of them, `vendor` none independent, else `mixed`."""
+    independent = sum(one.reported_by == "independent" for one in evidence)
+    if independent == len(evidence):
+        return "independent"
+    return "mixed" if independent else "vendor"
