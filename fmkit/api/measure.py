@@ -160,7 +160,7 @@ def _answer(child: subprocess.Popen[bytes]) -> bytes:
 
 
 def _spread_warning(rates: TorchRates) -> str | None:
-    points = (*rates.weight_bytes, *rates.operations, *rates.attention_macs)
+    points = (*rates.weight_bytes, *rates.operations, *rates.attention_macs, *rates.calls)
     doubtful = [f"{point.dtype} x {point.tokens}" for point in points if point.spread > DOUBTFUL_SPREAD]
     if not doubtful:
         return None

@@ -14,7 +14,7 @@ class TextFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `added_tokens` were put behind the tokenizer's own vocabulary, `highest_added_id` is the largest of their numbers. `chat_template`
     is text from a stranger: it is shown, and never rendered by what only sizes. `chat_templates` are the names of all there are, also where
-    none was read.
+    none was read; `unread` are files that would say more and were not asked for.
     """
 
     source: str
@@ -28,3 +28,4 @@ class TextFacts(msgspec.Struct, frozen=True, kw_only=True):
     chat_templates: tuple[str, ...] = ()
     generation: dict[str, Setting] = {}
     rope_scaling: RopeScaling | None = None
+    unread: tuple[str, ...] = ()

@@ -18,14 +18,15 @@ class NeedlePoint(msgspec.Struct, frozen=True, kw_only=True):
 class TextScore(msgspec.Struct, frozen=True, kw_only=True):
     """How well a text was predicted: negative log-likelihood in nats of `tokens` tokens, which stand for `text_bytes` bytes of `text`.
 
-    `compressed_bits_per_byte` is what the xz compressor needs for the same text, `uniform_bits_per_byte` guessing each token evenly.
+    `compressed_bits_per_byte` is what the xz compressor needs for the same text, `uniform_bits_per_byte` guessing each token evenly; None
+    where nobody says how many tokens there are. `text` is the name of the text.
     """
 
     nats: float
     tokens: int
     text_bytes: int
     compressed_bits_per_byte: float
-    uniform_bits_per_byte: float
+    uniform_bits_per_byte: float | None
     window_tokens: int
     stride_tokens: int
     text: str

@@ -19,6 +19,7 @@ from fmkit.trial.items import is_many, read_items
 from fmkit.trial.many import answer_all
 from fmkit.trial.memory_limit import hold
 from fmkit.trial.notes import say
+from fmkit.trial.others import Others
 from fmkit.trial.ranks.place import own_device
 from fmkit.trial.request import CellOutcome, Phase, Timing, TrialOutcome, TrialRequest
 
@@ -51,7 +52,7 @@ def run_trial(
         return _predictions(engine, request.predictions_to, load_s)
     measured = meter.measure(enter)
     enter("timing")
-    timing = engine.timing()
+    timing = _timing(engine, request)
     enter("output")
     answered = _answer(engine, request)
     enter("checks")
@@ -114,6 +115,15 @@ def _answer(engine: Engine, request: TrialRequest) -> _Answered:
     )
 
 
+def _timing(engine: Engine, request: TrialRequest) -> Timing:
+    """The times, with what others used of the processors meanwhile; of a divided model the other ranks would be among them."""
+    others = Others()
+    timing = engine.timing()
+    if request.ranks is not None or not request.repeat:
+        return timing
+    return msgspec.structs.replace(timing, others_share=others.share())
+
+
 def _further(engine: Engine, request: TrialRequest, meter: _Meter, enter: Enter) -> CellOutcome:
     """Memory and times of another workload; a failure is part of the answer."""
     phase: list[Phase] = ["prefill"]
@@ -127,7 +137,7 @@ def _further(engine: Engine, request: TrialRequest, meter: _Meter, enter: Enter)
         process_memory.settle()
         measured = meter.measure(entered)
         entered("timing")
-        return CellOutcome(measured=measured, timing=engine.timing())
+        return CellOutcome(measured=measured, timing=_timing(engine, request))
     except Exception as error:  # noqa: BLE001  the next workload may well run
         failure = failure_of(error, phase[-1])
     engine.recover()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -73,22 +73,28 @@ class TrialStore:
                 if known is None:
                     connection.execute(INSERT, row)
                     added += 1
-                elif known[0] != row[-1] and _decode(known[0], self.path) != _decode(str(row[-1]), self.path):
+                elif known[0] != row[-1] and _readable([known[0]]) != _readable([str(row[-1])]):
                     conflicts.append(str(row[0]))
         return added, tuple(dict.fromkeys(conflicts))
 
     def all(self, model: str | None = None) -> list[TrialResult]:
-        """The kept trials, oldest first, of one model where it is named."""
+        """The kept trials that can be read, oldest first, of one model where it is named."""
+        return _readable(record for _, record in self._records(model))
+
+    def unreadable(self) -> tuple[str, ...]:
+        """The ids of records that are no trials, which `get` says why: changed by hand, or damaged."""
+        return tuple(trial_id for trial_id, record in self._records(None) if not _readable([record]))
+
+    def _records(self, model: str | None) -> list[tuple[str, str]]:
+        """Ids and records, oldest first."""
         if not self.path.exists():
             return []
         with self._open() as connection:
             if model is None:
-                rows = connection.execute("SELECT record FROM trial ORDER BY date, id").fetchall()
-            else:
-                rows = connection.execute(
-                    "SELECT record FROM trial WHERE model = ? ORDER BY date, id", (model,)
-                ).fetchall()
-        return [_decode(record, self.path) for (record,) in rows]
+                return connection.execute("SELECT id, record FROM trial ORDER BY date, id").fetchall()
+            return connection.execute(
+                "SELECT id, record FROM trial WHERE model = ? ORDER BY date, id", (model,)
+            ).fetchall()
 
     def newest(self, engine: str, most: int) -> list[TrialResult]:
         """At most so many trials of an engine, the newest first, without waiting for a writer; StoreError where they can't be read now."""
@@ -102,7 +108,7 @@ class TrialStore:
                 ).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"can't read the record of trials: {error}", where=str(self.path)) from error
-        return [_decode(record, self.path) for (record,) in found]
+        return _readable(record for (record,) in found)
 
     def get(self, trial_id: str) -> TrialResult | None:
         """The trial of that id."""
@@ -159,12 +165,21 @@ def _row(result: TrialResult) -> tuple[str | int | None, ...]:
         result.engine.name,
         result.engine.version,
         result.precision,
-        str(result.machine.get("name", "")),
-        int(result.workload["context_tokens"]),
-        int(result.workload["sequences"]),
+        result.machine.name,
+        result.workload.context_tokens,
+        result.workload.sequences,
         int(result.random_weights),
         msgspec.json.encode(result).decode(),
     )
+
+
+def _readable(records: Iterable[str]) -> list[TrialResult]:
+    """The trials, without records that are none: one bad record hides no other."""
+    found = []
+    for record in records:
+        with suppress(msgspec.MsgspecError):
+            found.append(msgspec.json.decode(record, type=TrialResult))
+    return found
 
 
 def _decode(record: str, path: Path) -> TrialResult:

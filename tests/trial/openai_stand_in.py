@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 from fmkit.api.try_model import try_model
@@ -186,3 +189,31 @@ def say(handler: Handler, *deltas: dict[str, Any]) -> None:
 def tried(server: StandIn, model: str | None = None, **options: Any) -> TrialResult:
     """A short trial at the stand-in, without checks unless they are asked for."""
     return try_model(model, engine=server.url, **{"checks": ["none"], "repeat": 1, "context": 128, **options})
+
+
+LLAMA_SERVER = """
+import sys, xllamacpp as x
+p = x.CommonParams()
+p.model.path, p.hostnames, p.port, p.n_ctx, p.n_parallel = sys.argv[1], ["127.0.0.1"], 0, 4096, 2
+p.endpoint_metrics, p.warmup, p.cpuparams.n_threads = True, False, 1
+s = x.Server(p)
+print(s.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+def running_llama_server(path: Path) -> Iterator[str]:
+    """The address of a real llama-server with a file; it ends when its standard input does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LLAMA_SERVER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()

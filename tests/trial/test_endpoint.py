@@ -7,6 +7,7 @@ import time
 from statistics import mean
 from typing import Any
 
+import msgspec
 import pytest
 
 from fmkit.api.trial_options import TrialOptions
@@ -52,7 +53,7 @@ def test_several_tokens_in_a_chunk_count_as_the_server_counts_them() -> None:
         result = tried(server, context=96)
     assert result.speed.decode_tokens_per_s is not None
     assert result.speed.decode_tokens_per_s.mean == pytest.approx(50, rel=0.1)
-    assert result.workload["timed_decode_tokens"] == 48
+    assert result.workload.timed_decode_tokens == 48
 
 
 def test_a_server_that_does_not_count() -> None:
@@ -60,7 +61,7 @@ def test_a_server_that_does_not_count() -> None:
         result = tried(server)
     assert result.server is not None
     assert result.server.token_count == "chunks"
-    assert result.workload["timed_prompt_tokens"] is None
+    assert result.workload.timed_prompt_tokens is None
     assert any("does not count tokens" in note for note in result.warnings)
 
 
@@ -69,18 +70,19 @@ def test_the_prompt_has_the_length_asked_for_and_is_new_each_time(context: str) 
     with StandIn() as server:
         result = tried(server, context=context, repeat=2)
     wanted = int(context.replace("k", "")) * (1024 if "k" in context else 1)
-    assert result.workload["timed_prompt_tokens"] + result.workload["timed_decode_tokens"] == pytest.approx(
-        wanted, rel=0.01
-    )
+    read, written = result.workload.timed_prompt_tokens, result.workload.timed_decode_tokens
+    assert read is not None
+    assert written is not None
+    assert read + written == pytest.approx(wanted, rel=0.01)
     prompts = [body["messages"][0]["content"] for path, _, body in server.seen if path == CHAT][-4:-1]
-    assert len(prompts[-1].split()) + TEMPLATE_TOKENS == result.workload["timed_prompt_tokens"]
+    assert len(prompts[-1].split()) + TEMPLATE_TOKENS == result.workload.timed_prompt_tokens
     assert len({prompt[:40] for prompt in prompts}) == 3  # nothing for a cache of prefixes
 
 
 def test_an_early_end_is_said() -> None:
     with StandIn(stop_after=5) as server:
         result = tried(server)
-    assert result.workload["timed_decode_tokens"] == 5
+    assert result.workload.timed_decode_tokens == 5
     assert any("ended after 5 of 64" in note for note in result.warnings)
 
 
@@ -92,7 +94,7 @@ def test_one_model_needs_no_name_and_the_trial_is_kept() -> None:
         result = tried(server)
     assert result.model == "org/tiny"
     assert [one.id for one in TrialStore().all()] == [result.id]
-    assert json.loads(json.dumps(result.workload))["sequences"] == 1
+    assert json.loads(msgspec.json.encode(result.workload))["sequences"] == 1
 
 
 @pytest.mark.parametrize("asked", [None, "nothing-like-it"])
@@ -167,7 +169,7 @@ def test_a_sweep_goes_on_after_a_workload_that_fails() -> None:
     with StandIn(faults={CHAT: picky}) as server:
         options = TrialOptions(engine=server.url, repeat=1, checks=["none"])
         swept = try_sweep(context=["32", "2k"], sequences=[1, 2], options=options)
-    assert [(one.workload["context_tokens"], one.workload["sequences"]) for one in swept.trials] == [(32, 1), (32, 2)]
+    assert [(one.workload.context_tokens, one.workload.sequences) for one in swept.trials] == [(32, 1), (32, 2)]
     assert [one.reason for one in swept.failed] == ["the server answers 400 Bad Request: too long"] * 2
 
 

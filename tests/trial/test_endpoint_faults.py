@@ -154,7 +154,7 @@ def nothing_said(handler: Handler) -> None:
 
 
 STREAMS: list[tuple[Fault, str]] = [
-    (drop, "connection was lost"),
+    (drop, "closed the connection in the middle of its answer"),
     (end_early, "before it was finished"),
     (silent, "did not go on within"),
     (stall, "did not go on within"),
@@ -191,7 +191,7 @@ def test_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         tried(server)
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "cert.pem"))
     with StandIn(tls=True) as server:
-        assert tried(server).workload["timed_decode_tokens"] == 64
+        assert tried(server).workload.timed_decode_tokens == 64
     for fault in (stall, drip, drop):
         with StandIn(tls=True, faults={CHAT: fault}) as server, pytest.raises(TrialFailedError):
             tried(server, timeout_s=0.5)

@@ -25,7 +25,7 @@ from fmkit.trial.endpoint.models import served_models
 from fmkit.trial.endpoint.prompt import prompt_of
 from fmkit.trial.endpoint.server import cache_usage, facts, identify
 from tests.trial.gguf_models import small_spec, write_running_model
-from tests.trial.openai_stand_in import StandIn, tried
+from tests.trial.openai_stand_in import StandIn, running_llama_server, tried
 
 
 def told(models: list[dict[str, Any]], pages: dict[str, str]) -> Any:
@@ -79,7 +79,7 @@ def test_a_known_model_on_a_named_device_has_its_prediction_beside_it() -> None:
     models = [{"id": "chat", "root": "Qwen/Qwen2.5-7B-Instruct", "owned_by": "vllm"}]
     with StandIn(models=models) as server:
         result = tried(server, device="h100-sxm5-80gb")
-    assert (result.hub_id, result.precision, result.machine["device_id"]) == (
+    assert (result.hub_id, result.precision, result.machine.device_id) == (
         "Qwen/Qwen2.5-7B-Instruct", "fp16", "h100-sxm5-80gb",
     )  # fmt: skip
     assert result.predicted["weights"] == pytest.approx(2 * 7.6e9, rel=0.02)
@@ -93,30 +93,7 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("xllamacpp is not installed")
     path = tmp_path_factory.mktemp("gguf") / "tiny-F16.gguf"
     write_running_model(path, small_spec("HuggingFaceTB--SmolLM2-135M-Instruct"), "F16")
-    code = (
-        "import sys, time, xllamacpp as x\n"
-        "p = x.CommonParams(); p.model.path = sys.argv[1]; p.hostnames = ['127.0.0.1']; p.port = 0; p.n_ctx = 4096; p.n_parallel = 2\n"
-        "p.endpoint_metrics = True; p.warmup = False; p.cpuparams.n_threads = 1\n"
-        "s = x.Server(p); print(s.listening_address, flush=True); sys.stdin.read()\n"
-    )
-    yield from _running([sys.executable, "-c", code, str(path)])
-
-
-def _running(command: list[str]) -> Iterator[str]:
-    """The first line that a server prints; it ends when its standard input does."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    yield from running_llama_server(path)
 
 
 @pytest.mark.full
@@ -137,8 +114,8 @@ def test_a_whole_trial_of_a_real_llama_server(llama_server: str) -> None:
     assert result.server is not None
     assert (result.engine.name, result.server.slots, result.server.max_context_tokens) == ("llama.cpp", 2, 2048)
     assert (result.server.api, result.server.token_count, result.server.weights_type) == ("chat", "usage", "F16")
-    assert result.workload["timed_prompt_tokens"] == pytest.approx(448, rel=0.05)
-    assert result.workload["timed_decode_tokens"] == 64
+    assert result.workload.timed_prompt_tokens == pytest.approx(448, rel=0.05)
+    assert result.workload.timed_decode_tokens == 64
     assert result.checks[0].passed is True
     with pytest.raises(UsageError, match="the server's limit is 2k"):
         try_model(engine=llama_server, context="4k")
@@ -188,7 +165,7 @@ def test_a_real_transformers_server(tmp_path: Path) -> None:
         "completions",
         "usage",
     )
-    assert result.workload["timed_prompt_tokens"] == pytest.approx(192, rel=0.05)
+    assert result.workload.timed_prompt_tokens == pytest.approx(192, rel=0.05)
     assert result.checks[0].passed is True
     assert len(result.output.split()) > 20
 

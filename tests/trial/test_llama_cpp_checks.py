@@ -80,4 +80,5 @@ def test_many_inputs_and_all_checks_on_a_real_file(tmp_path: Path) -> None:
     assert set(passed) == set(CHECKS)
     assert passed["needle"].passed is False  # random weights, which a file does not tell
     assert passed["needle"].data["points"][0]["prompt_tokens"] <= 1024
-    assert "llama-perplexity" in passed["perplexity"].detail
+    assert passed["perplexity"].passed is passed["held-out-text"].passed is False
+    assert "--against" in passed["quantised-kl"].detail

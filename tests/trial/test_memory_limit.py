@@ -14,7 +14,8 @@ import pytest
 
 from fmkit.api.trial_memory import limit_of, limited
 from fmkit.api.trial_options import TrialOptions
-from fmkit.api.trial_run import plan_trial, run_plan
+from fmkit.api.trial_plan import plan_trial
+from fmkit.api.trial_run import run_plan
 from fmkit.errors import ExitCode, TrialFailedError, UsageError
 from fmkit.machine import memory_machine
 from fmkit.results.trial import TrialResult

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 import torch
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
+from fmkit.speed.measured_here import Measured
+from fmkit.speed.rates import Call
+from fmkit.trial.drift import drift_from
 from fmkit.trial.narrow_layer import NarrowLayer
 from fmkit.trial.rates import CPU_SHAPES, Bench, measure_torch, torch_devices
 
@@ -32,6 +37,9 @@ def test_every_rate_is_measured_in_every_type() -> None:
         ]
         assert all(point.per_s > 0 for point in points)
     assert rates.layer_s > 0
+    assert rates.cold_layer_s
+    assert {point.call for point in rates.calls} == set(get_args(Call))
+    assert all(point.per_s > 0 for point in rates.calls)
     assert (rates.device, rates.host_to_device_bytes_per_s) == ("cpu", None)
     assert len(heard) == 3
     assert "cpu" in torch_devices()
@@ -61,3 +69,13 @@ def test_the_narrow_layer_does_what_a_llama_layer_does() -> None:
     assert len(linear) == sum(isinstance(module, torch.nn.Linear) for module in LlamaDecoderLayer(config, 0).modules())
     with torch.inference_mode():
         assert NarrowLayer("cpu")(torch.zeros(1, 1, 64)).shape == (1, 1, 64)
+
+
+def test_a_machine_that_was_twice_as_fast_when_it_was_measured_has_drifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drift is seconds now over seconds then: rates twice as high mean half the seconds."""
+    rates = measure_torch("cpu", 0.05, lambda _: None, SMALL)
+    monkeypatch.setattr("fmkit.trial.drift.MANY", 8)
+    known = Measured(rates=rates, dtype="float32")
+    monkeypatch.setattr("fmkit.trial.drift._weight_s", lambda _bench, _weights, rows: 2 * known.weight_s(rows.shape[1]))
+    found = drift_from(rates, "float32", SMALL)
+    assert (found.decode, found.prefill) == pytest.approx((2.0, 2.0))

@@ -59,7 +59,7 @@ KL = CheckKind(
     source=SOURCE,
     judge=judge_kl,
     quick=False,
-    needs="a precision that quantises, such as --precision int4",
+    needs="a precision that quantises, such as --precision int4; for a GGUF file also --against FULL.gguf",
 )
 TOP1 = CheckKind(
     name=TOP1_NAME,
@@ -68,5 +68,5 @@ TOP1 = CheckKind(
     source=SOURCE,
     judge=judge_top1,
     quick=False,
-    needs="a precision that quantises, such as --precision int4",
+    needs="a precision that quantises, such as --precision int4; for a GGUF file also --against FULL.gguf",
 )

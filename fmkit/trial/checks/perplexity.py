@@ -27,12 +27,15 @@ def judge(seen: Evidence) -> Check:
         return not_applicable(
             NAME, f"{score.text} has {score.tokens} tokens to score, of {FEWEST_TOKENS} that it takes"
         )
-    limit_bits_per_byte = min(score.compressed_bits_per_byte, CHANCE_SHARE * score.uniform_bits_per_byte)
+    guessing = score.uniform_bits_per_byte
+    limit_bits_per_byte = score.compressed_bits_per_byte
+    if guessing is not None:
+        limit_bits_per_byte = min(limit_bits_per_byte, CHANCE_SHARE * guessing)
     limit = math.exp(limit_bits_per_byte * math.log(2) * score.text_bytes / score.tokens)
     value = perplexity(score)
     detail = (
         f"{bits_per_byte(score):.3f} bits per byte, xz needs {score.compressed_bits_per_byte:.3f}, guessing "
-        f"{score.uniform_bits_per_byte:.3f}; {score.tokens:,} tokens "
+        f"{'unknown' if guessing is None else format(guessing, '.3f')}; {score.tokens:,} tokens "
         f"of {score.text}, window {score.window_tokens:,}, stride {score.stride_tokens:,}"
     )
     data = {**msgspec.to_builtins(score), "bits_per_byte": bits_per_byte(score)}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 
 import msgspec
 
@@ -48,9 +48,11 @@ class RefusedError(TrialFailedError):
 class EndpointClient:
     """Asks one server. Thread-safe; `cancel` ends every request that is under way."""
 
-    def __init__(self, address: Address, deadlines: Deadlines | None = None) -> None:
+    def __init__(self, address: Address, deadlines: Deadlines | None = None, *, key: str | None = None) -> None:
+        """`key` is what the server was started with, where that is known; else it is looked for in the environment."""
         self.address = address
         self.deadlines = deadlines or Deadlines()
+        self._key = key_for(address) if key is None else key
         self._key_asked_for = False
         self._cancelled = threading.Event()
 
@@ -62,6 +64,12 @@ class EndpointClient:
         """The body at `path`; RefusedError, NetworkNeededError, TrialFailedError for what is no answer."""
         with self._exchange("GET", path, None, self.deadlines.answer_s) as (response, watch):
             return _body(response, watch, MOST_ANSWER_BYTES, self.address.origin + path)
+
+    def post(self, path: str, body: object, *, most_bytes: int = MOST_ANSWER_BYTES) -> bytes:
+        """The whole answer to `body`, sent as JSON; raises as `get`, and waits as long as for a first token."""
+        data = msgspec.json.encode(body)
+        with self._exchange("POST", path, data, self.deadlines.first_token_s) as (response, watch):
+            return _body(response, watch, most_bytes, self.address.origin + path)
 
     def stream(self, path: str, body: object, take: Callable[[float, bytes], bool], *, most_bytes: int) -> bool:
         """Give server-sent events to `take` as they come: seconds since the request was sent, and the data. Whether `[DONE]` came.
@@ -93,7 +101,7 @@ class EndpointClient:
     ) -> Iterator[tuple[HTTPResponse, _Watch]]:
         """One request and its answer, whose status is good; once more with the key where the server asks for one."""
         where = self.address.origin + path
-        key = key_for(self.address)
+        key = self._key
         with_key = self._key_asked_for and key is not None
         while True:
             connection = self._connected(where)
@@ -165,6 +173,8 @@ class _Watch:
         """What broke a connection: us at the deadline, or the server."""
         if self.expired:
             return TrialFailedError(f"the server did not go on within {self._allowed_s:g} s", where=where)
+        if isinstance(error, IncompleteRead):
+            return TrialFailedError("the server closed the connection in the middle of its answer", where=where)
         return TrialFailedError(f"the connection was lost: {_words(error)}", where=where)
 
     def _run(self) -> None:

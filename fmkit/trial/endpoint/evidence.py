@@ -6,21 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fmkit.trial.checks import agreement, deterministic, needle, perplexity, tool_call, valid_json
+from fmkit.results.trial import EndpointServer
+from fmkit.trial.checks import agreement, deterministic, needle, tool_call, valid_json
 from fmkit.trial.endpoint.client import EndpointClient, RefusedError
+from fmkit.trial.endpoint.echo import MOST_SCORED_TOKENS, EchoScorer
 from fmkit.trial.endpoint.generation import Dialect, Generation, generate
+from fmkit.trial.endpoint.llama_server import LlamaServerScorer
 from fmkit.trial.endpoint.request import EndpointRequest
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.observe.needle import look_for_needles
+from fmkit.trial.observe.served_text import look_at_texts
 from fmkit.trial.observe.speaker import Answer, CannotAskError
 from fmkit.trial.observe.structured import ask_for_call, ask_for_json
 
 ANSWER_TOKENS = 128
 UNSEEN = {
     "finite-logits": "a server shows no logits",
-    "held-out-text": "a server gives no probabilities of a text",
-    perplexity.NAME: "a server gives no probabilities of a text",
-    **dict.fromkeys(agreement.NAMES, "a server gives no probabilities of a text"),
+    **dict.fromkeys(
+        agreement.NAMES,
+        "a server has one model loaded; fmkit try FILE.gguf --against FULL.gguf loads one after the other",
+    ),
 }
 """Checks that can't be made from outside, and why."""
 
@@ -61,7 +66,7 @@ class EndpointSpeaker:
 
 def evidence(
     client: EndpointClient,
-    model: str,
+    told: EndpointServer,
     request: EndpointRequest,
     dialect: Dialect,
     answer: Generation,
@@ -79,9 +84,9 @@ def evidence(
         unseen=dict(UNSEEN),
     )
     if deterministic.NAME in request.checks:
-        again = generate(client, model, request.prompt, ANSWER_TOKENS, dialect)
+        again = generate(client, told.model_id, request.prompt, ANSWER_TOKENS, dialect)
         seen.differing_share = differing_share(answer.pieces, again.pieces)
-    speaker = EndpointSpeaker(client, model, dialect)
+    speaker = EndpointSpeaker(client, told.model_id, dialect)
     if valid_json.NAME in request.checks:
         ask_for_json(speaker, seen)
     if tool_call.NAME in request.checks:
@@ -89,6 +94,17 @@ def evidence(
     if needle.NAME in request.checks and request.held_out_path is not None:
         contexts = [cell.context_tokens for cell in request.cells]
         look_for_needles(speaker, seen, contexts, Path(request.held_out_path), say)
+    on_llama_cpp = told.kind == "llama.cpp"
+    look_at_texts(
+        LlamaServerScorer(client) if on_llama_cpp else EchoScorer(client, told.model_id),
+        seen,
+        request.checks,
+        reference=None if request.reference_path is None else Path(request.reference_path),
+        held_out=None if request.held_out_path is None else Path(request.held_out_path),
+        vocabulary=told.vocabulary or request.vocabulary,
+        context_tokens=told.max_context_tokens or MOST_SCORED_TOKENS,
+        say=say,
+    )
     return seen
 
 

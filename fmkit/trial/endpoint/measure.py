@@ -65,7 +65,7 @@ def measure(
     many = _many(client, model.id, plain, request, most, tell) if request.items else None
     answer = generate(client, model.id, request.prompt, most, plain)
     tell("checking ...")
-    seen = evidence(client, model.id, request, plain, answer, tell)
+    seen = evidence(client, told, request, plain, answer, tell)
     return EndpointOutcome(
         server=msgspec.structs.replace(told, api="chat" if dialect.chat else "completions"),
         cells=tuple(cells),

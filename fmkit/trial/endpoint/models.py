@@ -15,10 +15,11 @@ SHOWN_MODELS = 12
 
 
 class FileFacts(msgspec.Struct):
-    """What llama-server says of its file: bytes of tensors, tokens of one sequence, type of the weights."""
+    """What llama-server says of its file: bytes of tensors, tokens of one sequence and of the vocabulary, type of the weights."""
 
     size: Count | None = None
     n_ctx: Count | None = None
+    n_vocab: Count | None = None
     ftype: str | None = None
 
 

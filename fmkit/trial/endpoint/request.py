@@ -20,6 +20,7 @@ class EndpointCell(msgspec.Struct, frozen=True, kw_only=True):
 class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask of a server. `instruction_tuned` is what the catalog knows of the model; None: whether it takes chat decides.
 
+    `vocabulary` is its number of tokens, where the catalog knows it; `reference_path` a text to score instead of the one that ships.
     `items` are asked one after the other instead of `prompt`, their answers written to `output_path`.
     """
 
@@ -29,6 +30,8 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     instruction_tuned: bool | None = None
     held_out_path: str | None = None
+    reference_path: str | None = None
+    vocabulary: int | None = None
     items: tuple[Item, ...] = ()
     output_path: str | None = None
     output_tokens: int | None = None

@@ -166,6 +166,7 @@ def _llama_server(client: EndpointClient, model: Served, told: EndpointServer) -
         told,
         version=props.build_info,
         weights_bytes=meta.size,
+        vocabulary=meta.n_vocab or None,
         weights_type=None if kind is None else kind.removeprefix("(guessed)").strip()[:40],
         max_context_tokens=props.default_generation_settings.n_ctx or meta.n_ctx,
         slots=props.total_slots,

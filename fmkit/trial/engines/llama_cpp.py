@@ -19,7 +19,10 @@ import msgspec
 
 from fmkit.errors import TrialFailedError, UsageError
 from fmkit.results.trial import EngineVersion
-from fmkit.trial.checks import agreement, needle, perplexity, tool_call, valid_json
+from fmkit.trial.checks import needle, tool_call, valid_json
+from fmkit.trial.endpoint.address import parse_address
+from fmkit.trial.endpoint.client import EndpointClient
+from fmkit.trial.endpoint.llama_server import LlamaServerScorer
 from fmkit.trial.engines.llama_cpp_log import (
     LAST_BUFFER,
     LAST_WORDS,
@@ -32,6 +35,7 @@ from fmkit.trial.engines.llama_cpp_log import (
 )
 from fmkit.trial.engines.llama_cpp_runs import Run, Said, decode_rate, difference, prefill_rate, run_of, said_in
 from fmkit.trial.engines.llama_cpp_speaker import LlamaCppSpeaker
+from fmkit.trial.engines.llama_cpp_texts import look_at_predictions, record_distributions
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.items import Item, Reply, Turn, single_item
 from fmkit.trial.notes import say
@@ -45,14 +49,7 @@ ALL_LAYERS = -2
 LOG_BUFFERS = 4
 """The verbosity from which llama.cpp prints the size of each buffer."""
 
-UNSEEN = {
-    "finite-logits": "llama.cpp's server shows the likeliest tokens, not all logits",
-    "held-out-text": "llama.cpp's server scores no text that it was given",
-    perplexity.NAME: "llama.cpp's server scores no text that it was given (its own llama-perplexity does)",
-    **dict.fromkeys(
-        agreement.NAMES, "llama.cpp's server shows the likeliest tokens only (its own llama-perplexity compares)"
-    ),
-}
+UNSEEN = {"finite-logits": "llama.cpp's server shows probabilities, not logits"}
 """Checks that can't be made from outside of the server, and why."""
 
 LEAST_TOKENS = 2
@@ -77,6 +74,7 @@ class LlamaCppEngine:
         self._buffers: LoggedBuffers | None = None
         self._beside_bytes = 0
         self._seen: Evidence | None = None
+        self._key = secrets.token_hex()
         self._gpus = [each["description"] for each in self._library.get_device_info() if "GPU" in each["type"].name]
         self.device = ", ".join(self._gpus) if request.device == "cuda" else "CPU"
         if request.device == "cuda" and not self._gpus:
@@ -171,8 +169,8 @@ class LlamaCppEngine:
         return Reply(text=said.text, asked=asked, input_tokens=said.input_tokens, output_tokens=said.output_tokens)
 
     def record_predictions(self, path: Path) -> None:
-        """Not possible: the server shows the likeliest tokens only."""
-        raise UsageError(UNSEEN[agreement.KL_NAME], where=str(path))
+        """Write the distribution after each of the text's first tokens."""
+        record_distributions(self._scorer(), self.request, path)
 
     def evidence(self, checks: tuple[str, ...]) -> Evidence:
         """What the trial observed, and what else the checks named have to see."""
@@ -186,7 +184,13 @@ class LlamaCppEngine:
             if needle.NAME in checks and self.request.held_out_path is not None:
                 # what is longer than the context loaded for needs another load
                 look_for_needles(speaker, seen, [self.request.context_tokens], Path(self.request.held_out_path), say)
+            look_at_predictions(self._scorer(), self.request, seen, checks)
         return seen
+
+    def _scorer(self) -> LlamaServerScorer:
+        """Asks the library's server over the loopback, where alone it takes a text apart into tokens."""
+        address = parse_address(self.server.listening_address)
+        return LlamaServerScorer(EndpointClient(address, key=self._key))
 
     @property
     def _chat(self) -> bool:
@@ -231,9 +235,7 @@ class LlamaCppEngine:
         settings.cache_ram_mib = 0
         settings.n_ctx_checkpoints = 0
         settings.verbosity = LOG_BUFFERS
-        settings.api_keys = [
-            secrets.token_hex()
-        ]  # it listens on this computer's loopback too, where nobody shall ask it
+        settings.api_keys = [self._key]  # it listens on this computer's loopback too, where nobody else shall ask it
         return settings
 
     def prompt(self, sequence: int, tokens: int) -> list[int]:
@@ -241,19 +243,27 @@ class LlamaCppEngine:
         vocabulary = range(int(self.request.config["vocab_size"]))
         return random.Random(sequence).choices(vocabulary, k=tokens)  # noqa: S311  any tokens do
 
+    def timings(self, prompt_tokens: int, new_tokens: int) -> Mapping[str, Any]:
+        """The server's own times of one sequence: `prompt_ms`, `predicted_ms`, and tokens of both."""
+        found: Mapping[str, Any] = self._generated(0, prompt_tokens, new_tokens)["timings"]
+        return found
+
+    def _generated(self, sequence: int, prompt_tokens: int, new_tokens: int) -> Mapping[str, Any]:
+        return self._asked(
+            prompt=self.prompt(sequence, prompt_tokens),
+            n_predict=new_tokens,
+            id_slot=sequence,
+            ignore_eos=True,
+            temperature=0,
+            cache_prompt=False,
+        )
+
     def _together(self, prompt_tokens: int, new_tokens: int) -> list[Run]:
         """A prompt in every sequence at once, and so many new tokens after it, whatever they are."""
         started = time.perf_counter()
 
         def one(sequence: int) -> Run:
-            answer = self._asked(
-                prompt=self.prompt(sequence, prompt_tokens),
-                n_predict=new_tokens,
-                id_slot=sequence,
-                ignore_eos=True,
-                temperature=0,
-                cache_prompt=False,
-            )
+            answer = self._generated(sequence, prompt_tokens, new_tokens)
             return run_of(answer["timings"], time.perf_counter() - started)
 
         with ThreadPoolExecutor(self.request.sequences) as pool:
