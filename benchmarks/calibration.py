@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.proofs.proof import Table, quantile, text_table
 from fmkit.api.measure import measure_hardware
 from fmkit.api.trial_options import TrialOptions
+from fmkit.api.trial_plan import plan_trial
 from fmkit.api.trial_result import predicted_parts
-from fmkit.api.trial_run import plan_trial
 from fmkit.api.try_model import try_one
 from fmkit.units import format_bytes
 
@@ -138,11 +138,11 @@ def run(*, measure_first: bool) -> Result:
         for (case, trial), first, second in zip(measured, before, after, strict=True)
         for figure in figures_of(case, trial, first, second)
     )
-    busy = [trial.machine["busy_share"] or 0.0 for trial in (*kept, *(trial for _, trial in measured))]
+    busy = [trial.machine.busy_share or 0.0 for trial in (*kept, *(trial for _, trial in measured))]
     return Result(
         date=datetime.now(UTC).date().isoformat(),
-        machine=kept[0].machine["name"],
-        device=kept[0].machine["device"],
+        machine=kept[0].machine.name,
+        device=kept[0].machine.device,
         engine=f"{kept[0].engine.name} {kept[0].engine.version}, torch {kept[0].engine.libraries.get('torch')}",
         rates_measured_first=measure_first,
         busy_share=median(busy),

@@ -143,13 +143,13 @@ def figures(result: TrialResult) -> dict[str, Any]:
     return {
         "model": result.model,
         "precision": result.precision,
-        "workload": result.workload,
+        "workload": msgspec.to_builtins(result.workload),
         "predicted": predicted,
         "measured": measured,
         "error": {**result.error, "above_weights": above[0] / above[1] - 1 if above[1] else 0.0},
         "speed": msgspec.to_builtins(result.speed),
         "engine": msgspec.to_builtins(result.engine),
-        "machine": result.machine,
+        "machine": msgspec.to_builtins(result.machine),
     }
 
 

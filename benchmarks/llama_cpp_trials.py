@@ -90,7 +90,7 @@ def run(path: Path, config: str, file_type: str, context: int, sequences: int) -
         if found.speed.decode_tokens_per_s is None
         else round(found.speed.decode_tokens_per_s.mean, 1),
         "llama_cpp": found.engine.version,
-        "device": found.machine["device"],
+        "device": found.machine.device,
     }
 
 

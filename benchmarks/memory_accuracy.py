@@ -32,7 +32,7 @@ from fmkit.catalog.load import load_catalog
 from fmkit.catalog.measurements import MemoryMeasurement, read_measurements, row_settings
 from fmkit.catalog.paths import source_folder
 from fmkit.machine import memory_machine
-from fmkit.sizing.engines.vllm_options import read_options
+from fmkit.sizing.engines.vllm_options import settings_from
 from fmkit.units import GIB
 
 RESULT = Path(__file__).parent / "results" / "memory_accuracy.json"
@@ -130,7 +130,7 @@ def sampler_left_out() -> list[dict[str, Any]]:
         if known_engine(row.engine) != "vllm" or not row.activation_bytes or (kept_out and kept_out.left_out):
             continue
         spec = subject_of(row, catalog).spec
-        options = read_options(options_of(row), "bfloat16", memory_machine(row.gpu_total_bytes or 80 * GIB))
+        options = settings_from(options_of(row), "bfloat16", memory_machine(row.gpu_total_bytes or 80 * GIB))
         vocabulary = spec.vocab_size or 0
         batch = options.batched_tokens * spec.stacks[0].hidden_dim * 2
         found = next(

@@ -120,9 +120,9 @@ def cell(trial: TrialResult) -> dict[str, Any]:
     if "process_peak_bytes" in measured:
         errors["process"] = _error(predicted["process_peak_bytes"], measured["process_peak_bytes"])
     return {
-        "tokens": trial.workload["context_tokens"],
-        "sequences": trial.workload["sequences"],
-        "dtype": trial.workload["dtype"],
+        "tokens": trial.workload.context_tokens,
+        "sequences": trial.workload.sequences,
+        "dtype": trial.workload.dtype,
         "weights_bytes": measured["weights"],
         "peak_bytes": measured["allocated_peak_bytes"],
         "above_bytes": above[1],

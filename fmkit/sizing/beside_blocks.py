@@ -62,11 +62,16 @@ def position_bytes(spec: ModelSpec, stack: Stack, implementation: Implementation
     return 8, 0
 
 
+TOWER_ONCE = ("idefics3", "smolvlm")
+"""Model types whose projector reads the tower's output as it is, without a slice of it."""
+
+
 def image_bytes(spec: ModelSpec, stack: Stack, kind: PassKind) -> int:
     """What an image tower leaves behind of each image while the text runs.
 
-    A language model holds its output twice (before and after the projector's slice) and the projected tokens twice;
-    CLIP's text tower runs beside the image tower's output. Source: traces of LLaVA-1.5 and CLIP in transformers 5.23.
+    A language model holds its output twice (before and after the projector's slice, where there is one) and the projected
+    tokens twice; CLIP's text tower runs beside the image tower's output. Source: traces of LLaVA-1.5, SmolVLM and CLIP in
+    transformers 5.23.
     """
     vision = spec.stack("vision")
     if vision is None or vision is stack or vision.fixed_tokens is None:
@@ -76,7 +81,8 @@ def image_bytes(spec: ModelSpec, stack: Stack, kind: PassKind) -> int:
         return tower if stack.role == "encoder" else 0
     if stack.role != "decoder" or not spec.image_tokens:
         return 0
-    return 2 * (tower + spec.image_tokens * stack.hidden_dim * kind.element_bytes)
+    outputs = 1 if spec.model_type in TOWER_ONCE else 2
+    return outputs * tower + 2 * spec.image_tokens * stack.hidden_dim * kind.element_bytes
 
 
 def per_layer_bytes(spec: ModelSpec, stack: Stack, kind: PassKind) -> int:
@@ -85,6 +91,15 @@ def per_layer_bytes(spec: ModelSpec, stack: Stack, kind: PassKind) -> int:
         return 0
     groups = (group for group in spec.tensors if group.name.endswith("per_layer_model_projection.weight"))
     return sum(group.shape[0] for group in groups) * kind.element_bytes
+
+
+def shared_bytes(spec: ModelSpec, stack: Stack, kind: PassKind) -> int:
+    """What a model cut to one layer holds less of each token: the residual is the embedding itself, which deeper ones keep beside it.
+
+    Positions that are added to the embedding make another tensor of it. Source: traces of one and of three layers.
+    """
+    alone = stack.role == "decoder" and stack.layers == 1 and spec.positions == "rope"
+    return stack.hidden_dim * kind.element_bytes if alone else 0
 
 
 def encoded_bytes(spec: ModelSpec, stack: Stack, block: Block, kind: PassKind) -> int:
@@ -112,7 +127,7 @@ class BesideBlock:
         self._masks = Masks(stack, implementation, kind)
         once, each = position_bytes(spec, stack, implementation, kind)
         self._token_bytes = once
-        self._row_bytes = each + per_layer_bytes(spec, stack, kind)
+        self._row_bytes = each + per_layer_bytes(spec, stack, kind) - shared_bytes(spec, stack, kind)
         self._image_bytes = image_bytes(spec, stack, kind)
         self._encoded_bytes = encoded_bytes(spec, stack, block, kind)
 

@@ -13,7 +13,7 @@ from fmkit.model.quantised.loading import Held
 class ErrorBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a measured part was from its prediction, as fractions of the prediction: measured in [low, high] * it.
 
-    `part` is the first word of a line's part, or `peak` for the whole; `vendor` limits the bound to a kind of device.
+    `part` is a line's whole part or its first word, or `peak` for the whole; `vendor` limits the bound to a kind of device.
     `measured_on` names the benchmark or document the two fractions come from.
     """
 
@@ -114,7 +114,7 @@ class PartRanges(dict[str, tuple[float, float]]):
 
     def __missing__(self, part: str) -> tuple[float, float]:
         kind = part.partition(":")[0]
-        found = self._engine.bounds_of(kind, self._vendor)
+        found = self._engine.bounds_of(part, self._vendor) or self._engine.bounds_of(kind, self._vendor)
         cost = self._engine.runtime_on(self._vendor)
         if found is None and kind == "runtime" and cost is not None and cost.bytes:
             found = (cost.low_bytes / cost.bytes, cost.high_bytes / cost.bytes)

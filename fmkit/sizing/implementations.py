@@ -118,6 +118,15 @@ _ERNIE = Implementation(
     experts_beside=5,
     float32_positions=True,
 )
+_FALCON = Implementation(
+    mlp=Held(h=5, i=2),
+    attention=(Held(h=3, q=3, kv=2),),
+    cpu_attention=(
+        Held(h=3, q=2, kv=4, q32=1, q_cast=1, kv_cast=2, scores32=2),
+        Held(h=3, q=3, kv=4, q32=2, q_cast=1, kv_cast=2, scores_back=1, scores32=1),
+    ),
+)
+"""Falcon with a norm of its own for the feed-forward; with one for both halves its output is held once."""
 _BERT = Implementation(mlp=Held(h=3, i=2), attention=(Held(h=6),))
 _PRE_NORM = Implementation(mlp=Held(h=4, i=2), attention=(Held(h=4, q=3),))
 
@@ -214,14 +223,8 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "gemma2": Implementation(mlp=Held(h=4, i=3, scores=1), attention=EAGER, fused=False, flash=True),
     "gemma3_text": _GEMMA,
     "cohere": Implementation(mlp=Held(h=4, i=3), attention=(Held(h=3, q=1, kv=2, q32=3, q_cast=1, kv_cast=1),)),
-    "falcon": Implementation(
-        mlp=Held(h=5, i=2),
-        attention=(Held(h=3, q=3, kv=2),),
-        cpu_attention=(
-            Held(h=3, q=2, kv=4, q32=1, q_cast=1, kv_cast=2, scores32=2),
-            Held(h=3, q=3, kv=4, q32=2, q_cast=1, kv_cast=2, scores_back=1, scores32=1),
-        ),
-    ),
+    "falcon": _FALCON,
+    "falcon-one-norm": msgspec.structs.replace(_FALCON, mlp=Held(h=4, i=2)),
     "deepseek_v2": _LATENT,
     "deepseek_v3": _LATENT,
     "deepseek_v32": _LATENT,

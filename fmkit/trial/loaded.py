@@ -13,6 +13,13 @@ from fmkit.trial.request import TrialRequest
 NO_MEANING = "(random weights: the output means nothing)"
 
 
+def pass_flags(model: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What `generate` asks of every pass, as far as the model knows it: the cache is kept, logits are computed for the last token alone."""
+    accepted = inspect.signature(type(model).forward).parameters
+    wanted = {"use_cache": True, "logits_to_keep": 1}
+    return {name: value for name, value in wanted.items() if name in accepted}
+
+
 @dataclass
 class Loaded:
     """`processor` turns text, images and sound into tensors: a tokenizer or a processor, None with random weights."""
@@ -23,9 +30,7 @@ class Loaded:
     flags: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        accepted = inspect.signature(type(self.model).forward).parameters
-        wanted = {"use_cache": True, "logits_to_keep": 1}
-        self.flags = {name: value for name, value in wanted.items() if name in accepted}
+        self.flags = pass_flags(self.model)
 
     @property
     def config(self) -> Any:  # noqa: ANN401

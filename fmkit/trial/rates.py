@@ -17,14 +17,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fmkit.speed.rates import RatePoint, TorchRates
+from fmkit.speed.rates import CallPoint, RatePoint, TorchRates
 from fmkit.trial.narrow_layer import NarrowLayer
+from fmkit.trial.processor_calls import ProcessorCalls
 
 DeviceName = Literal["cpu", "cuda", "mps", "xpu"]
 
 LEAST_ROUNDS = 3
 TOO_SLOW_S = 1.0
 """A round that takes longer is not repeated, and no larger number of tokens is tried in its type."""
+
+PROCESSOR_DTYPES = ("float32", "bfloat16")
+"""Types that models run in on a processor; float16 is a hundredth as fast there."""
 
 
 class Shapes(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,13 +82,14 @@ def measure_torch(
     with torch.inference_mode():
         say(f"launching layers on {device}")
         layer_s = bench.layer_s()
-        few, many, attention = [], [], []
+        few, many, attention, calls = [], [], [], []
         for dtype in chosen.dtypes:
             say(f"linear layers and attention in {dtype} on {device}")
             found = list(bench.linear(dtype))
             few += [_weight_rate(point, dtype) for point in found if point.tokens in chosen.few_tokens]
             many += [point for point in found if point.tokens in chosen.many_tokens]
             attention += list(bench.attention(dtype))
+            calls += list(bench.processor_calls(dtype)) if device == "cpu" and dtype in PROCESSOR_DTYPES else []
         if device == "cuda":
             say("8-bit matrix rates")
             many += list(bench.eight_bit())
@@ -100,6 +105,8 @@ def measure_torch(
             attention_macs=tuple(attention),
             copy_bytes_per_s=copy_bytes_per_s,
             host_to_device_bytes_per_s=None if device == "cpu" else bench.host_to_device_bytes_per_s(),
+            cold_layer_s=bench.cold_layer_s() if device == "cpu" else None,
+            calls=tuple(calls),
         )
 
 
@@ -126,7 +133,30 @@ class Bench:
             for layer in layers:
                 layer(hidden)
 
-        return median(self._rounds(run)) / len(layers)
+        return median(self.rounds(run)) / len(layers)
+
+    def cold_layer_s(self) -> float:
+        """The same in the state that a model leaves the caches in: before each layer weights go through them."""
+        layers = [NarrowLayer(self.device) for _ in range(16)]
+        hidden = torch.zeros(1, 1, NarrowLayer.WIDTH, device=self.device)
+        weight = self._full(torch.float32, self.shapes.inner, self.shapes.hidden)
+        row = self._full(torch.float32, 1, self.shapes.hidden)
+        rounds = []
+        for layer in layers * LEAST_ROUNDS:
+            functional.linear(row, weight)
+            started = time.perf_counter()
+            layer(hidden)
+            rounds.append(time.perf_counter() - started)
+        return median(rounds)
+
+    def processor_calls(self, dtype: str) -> Iterator[CallPoint]:
+        """Rates of the calls that a processor is timed with beside the others; those that it is too slow for are left out."""
+        calls = ProcessorCalls(self.shapes, getattr(torch, dtype))
+        for call, tokens, work, run in calls.all():
+            rounds = self._tried(run)
+            if rounds:
+                point = _point(dtype, tokens, work, rounds)
+                yield CallPoint(call=call, **msgspec.structs.asdict(point))
 
     def linear(self, dtype: str) -> Iterator[RatePoint]:
         """Operations per second of linear layers over each number of tokens; fewer points where the type is too slow."""
@@ -145,10 +175,10 @@ class Bench:
     def attention(self, dtype: str) -> Iterator[RatePoint]:
         """Multiply-adds per second of attention: one token over the cache, and a prompt over itself."""
         shapes, kind = self.shapes, getattr(torch, dtype)
-        prompt = shapes.many_tokens[-1]
+        prompts = shapes.many_tokens[:1] + shapes.many_tokens[-1:] if self.device == "cpu" else shapes.many_tokens[-1:]
         for tokens, cached, sequences, causal in (
             (1, shapes.cached, shapes.sequences, False),
-            (prompt, prompt, 1, True),
+            *((prompt, prompt, 1, True) for prompt in dict.fromkeys(prompts)),
         ):
             query = self._full(kind, sequences, shapes.heads, tokens, shapes.head_dim)
             keys = self._full(kind, sequences, shapes.kv_heads, cached, shapes.head_dim)
@@ -184,13 +214,13 @@ class Bench:
         elements = 2**26 if self.device == "cpu" else 2**28
         source = torch.ones(elements, dtype=torch.uint8, device=self.device)
         target = torch.empty_like(source)
-        return 2 * elements / median(self._rounds(lambda: target.copy_(source)))
+        return 2 * elements / median(self.rounds(lambda: target.copy_(source)))
 
     def host_to_device_bytes_per_s(self) -> float:
         """Bytes per second of a copy from ordinary host memory to the device: how off-loaded weights travel."""
         elements = 2**27
         source = torch.ones(elements, dtype=torch.uint8)
-        return elements / median(self._rounds(lambda: source.to(self.device)))
+        return elements / median(self.rounds(lambda: source.to(self.device)))
 
     def _full(self, kind: torch.dtype, *shape: int) -> Tensor:
         """A tensor of small equal numbers: nothing overflows, and no value makes a call faster."""
@@ -199,11 +229,11 @@ class Bench:
     def _tried(self, call: Callable[[], object]) -> list[float]:
         """Seconds of each round; none where the device has no kernel for the call, or no memory."""
         try:
-            return self._rounds(call)
+            return self.rounds(call)
         except (RuntimeError, NotImplementedError, ValueError):
             return []
 
-    def _rounds(self, call: Callable[[], object]) -> list[float]:
+    def rounds(self, call: Callable[[], object]) -> list[float]:
         """Seconds of each of several calls after a first that does not count, for about `slice_s` seconds."""
         call()
         self._wait()

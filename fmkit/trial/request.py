@@ -110,12 +110,14 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Single measurements: seconds to the first token, and tokens per second of one sequence while decoding.
 
-    `prefill_tokens_per_s` are prompt tokens of all sequences per second, where the engine says them.
+    `prefill_tokens_per_s` are prompt tokens of all sequences per second, where the engine says them. `others_share` is what other
+    programs used of the processors meanwhile, 0 to 1; None where that is not known.
     """
 
     ttft_s: tuple[float, ...] = ()
     prefill_tokens_per_s: tuple[float, ...] = ()
     decode_tokens_per_s: tuple[float, ...] = ()
+    others_share: float | None = None
 
 
 class TrialFailure(msgspec.Struct, frozen=True, kw_only=True):

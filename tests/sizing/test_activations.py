@@ -119,3 +119,22 @@ def test_eager_attention_holds_the_score_matrices(name: str) -> None:
 def test_a_window_mask_shows_past_the_window() -> None:
     compare("mistralai--Mistral-7B-v0.1", 1, 6144, tolerance=1e-4)
     compare("google--gemma-3-1b-it", 1, 2048, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Qwen--Qwen2.5-0.5B", "microsoft--Phi-3-mini-4k-instruct", "google--gemma-3-1b-it", "openai-community--gpt2"],
+)
+def test_a_model_cut_to_one_layer(name: str) -> None:
+    """Its residual is the embedding itself; GPT-2, which adds positions to that, holds both whatever its depth."""
+    config = shortened(name, layers=1)
+    real = tracing.forward_peak(config, inputs_for(config, 1, 128, torch.float32), dtype=torch.float32)
+    assert predicted_peak(config, 1, 128, 4, "sdpa") == pytest.approx(real, rel=1e-4)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_falcon_peaks_in_its_feed_forward(layers: int) -> None:
+    """At a short prompt in float32; a longer one peaks in the attention, whose scores PyTorch makes on a CPU."""
+    config = shortened("tiiuae--falcon-7b", layers)
+    real = tracing.forward_peak(config, inputs_for(config, 1, 128, torch.float32), dtype=torch.float32)
+    assert predicted_peak(config, 1, 128, 4, "sdpa") == pytest.approx(real, rel=1e-3)

@@ -116,6 +116,6 @@ def test_every_row_of_multiples_is_held_against_a_trace() -> None:
     tested = {RENAMED.get(name, name) for name in (*EXACT, *(name for name, _, _ in CLOSE), *catalog)}
     beside = {
         "siglip", "blip_2_vision_model", "mllama_vision_model", "blip_2_qformer", "mllama_text_model", "gemma3_text", "clip", "t5-gated",
-        "xlm-roberta", "m2m_100", "falcon_mamba", "jamba", "qwen3_5_moe_text", "mt5", "deepseek_v32",
+        "xlm-roberta", "m2m_100", "falcon_mamba", "jamba", "qwen3_5_moe_text", "mt5", "deepseek_v32", "falcon-one-norm",
     }  # fmt: skip
     assert set(IMPLEMENTATIONS) - tested <= beside

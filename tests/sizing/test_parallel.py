@@ -8,7 +8,7 @@ from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.model.spec import ModelSpec
 from fmkit.sizing.engines.vllm_cache import groups_of
-from fmkit.sizing.engines.vllm_options import Options
+from fmkit.sizing.engines.vllm_options import Settings
 from fmkit.sizing.parallel import degrees, rank_spec
 from fmkit.sizing.weights import weight_bytes
 from fmkit.units import GIB
@@ -77,7 +77,7 @@ def test_kv_heads_are_repeated_and_latents_whole(model: str, devices: int, share
     spec = spec_of(model)
 
     def cache(each: ModelSpec) -> int:
-        return sum(group.sequence_bytes for group in groups_of(each, Options(), 4096, 0))
+        return sum(group.sequence_bytes for group in groups_of(each, Settings(), 4096, 0))
 
     assert cache(rank_spec(spec, devices)) == cache(spec) * share
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -18,8 +18,9 @@ from fmkit.sizing.estimate import Workload
 from fmkit.sizing.memory import estimate as estimate_memory
 from fmkit.speed.estimate import SpeedEstimate
 from fmkit.speed.launches import launch_of
-from fmkit.speed.measured_here import Measured
-from fmkit.speed.rates import MachineRates
+from fmkit.speed.measured_here import Matrices, Measured, matrices_of
+from fmkit.speed.operations import TowerPass
+from fmkit.speed.rates import CallPoint, MachineRates, RatePoint, TorchRates
 from fmkit.speed.roofline import estimate
 
 SpecOf = Callable[[str], ModelSpec]
@@ -111,3 +112,38 @@ def test_three_of_four_figures_lie_in_their_range(quantity: str, h100: MachineRa
             found = getattr(speed, quantity)
             inside.append(found.low <= measured["mean"] <= found.high)
     assert sum(inside) >= 0.75 * len(inside)
+
+
+def test_matrices_are_told_apart_by_shape_and_place(spec_of: SpecOf) -> None:
+    """Llama 3.2 1B: of 2048 x (2 x 2048 + 2 x 512 + 3 x 8192) in a layer queries, keys, values, output and down are no wider than long."""
+    llama = matrices_of(spec_of("llama-3.2-1b"), "decoder")
+    assert llama.narrowing == pytest.approx((2 * 2048 + 2 * 512 + 8192) / (2 * 2048 + 2 * 512 + 3 * 8192))
+    assert llama.head_weights == 128256 * 2048
+    gpt2 = matrices_of(spec_of("gpt2"), "decoder")
+    assert (gpt2.transposed, gpt2.narrowing) == (1.0, 0.0)
+    assert matrices_of(spec_of("mamba-370m-hf"), "decoder").scanned == 48 * 2048 * 16
+
+
+def on_a_processor(**further: Any) -> TorchRates:
+    """Rates of a made-up processor: 1e9 weights a second over one token, 1e11 operations over many."""
+    return TorchRates(
+        device="cpu", device_name="cpu", version="2.13.0", threads=2, layer_s=1e-4, copy_bytes_per_s=1e10,
+        weight_bytes=(RatePoint(dtype="bfloat16", tokens=1, per_s=2e9),),
+        operations=(RatePoint(dtype="bfloat16", tokens=64, per_s=1e11),),
+        attention_macs=(RatePoint(dtype="bfloat16", tokens=1, per_s=1e9), RatePoint(dtype="bfloat16", tokens=64, per_s=1e10)),
+        **further,
+    )  # fmt: skip
+
+
+def test_the_head_sees_the_last_token_of_each_prompt_and_a_scan_every_token() -> None:
+    """The head at 1e8 weights a second takes 10 s for 1e9 weights over one prompt; 1e6 elements of state a second are scanned."""
+    calls = (
+        CallPoint(call="last-token", dtype="bfloat16", tokens=1, per_s=1e8),
+        CallPoint(call="scan", dtype="bfloat16", tokens=1, per_s=1e6),
+    )
+    tower = TowerPass(
+        role="decoder", layers=0, operations=0.0, weight_bytes=2 * 1_000_000_000, hidden_dim=0, tokens=128
+    )
+    found = {"decoder": Matrices(head_weights=1_000_000_000, scanned=1000)}
+    measured = Measured(rates=on_a_processor(calls=calls), dtype="bfloat16", sequences=1, matrices=cast("Any", found))
+    assert measured.pass_s(tower, decoding=False) == pytest.approx(10 + 128 * 1000 / 1e6)

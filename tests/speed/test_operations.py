@@ -112,3 +112,10 @@ def test_a_decode_step_reads_the_experts_it_is_routed_to(spec_of: Callable[[str]
     one, many = decode_weight_bytes(spec, layout, 1), decode_weight_bytes(spec, layout, 64)
     assert one == pytest.approx(2 * (spec.active_params - 32000 * 4096), rel=0.001)
     assert many == pytest.approx(2 * (spec.params - 32000 * 4096), rel=0.001)
+
+
+def test_a_tied_head_is_the_decoders_own_table(spec_of: Callable[[str], ModelSpec], catalog: Catalog) -> None:
+    """Gemma 4 E2B: 2.35B of its 5.1B parameters are embeddings for each layer, of which a step looks up a row."""
+    spec, layout = spec_of("gemma-4-e2b-it"), catalog.layouts["plain-16"]
+    per_layer = 262_144 * 35 * 256
+    assert decode_weight_bytes(spec, layout, 1) < 2 * (spec.params - per_layer)

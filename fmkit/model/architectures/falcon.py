@@ -41,12 +41,18 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     layer.linear("self_attention.dense", hidden, hidden, bias=bias, part="attention")
     layer.linear("mlp.dense_h_to_4h", ffn, hidden, bias=bias, part="mlp")
     layer.linear("mlp.dense_4h_to_h", hidden, ffn, bias=bias, part="mlp")
-    for norm in _norms(config):
+    norms = _norms(config)
+    for norm in norms:
         layer.norm(norm, hidden, bias=True)
     tensors.norm("ln_f", hidden, bias=True)
     rotary_buffers(tensors, attention.key_dim)
     return TextModel(
-        stack=stack_of("decoder", hidden, [(attention, Mlp(ffn_dim=ffn, gated=False))] * layers),
+        stack=stack_of(
+            "decoder",
+            hidden,
+            [(attention, Mlp(ffn_dim=ffn, gated=False))] * layers,
+            implementation="falcon-one-norm" if len(norms) == 1 else None,
+        ),
         vocab_size=vocab,
         max_context_tokens=rope_limit(config, class_default=2048),
         positions="alibi" if alibi else "rope",

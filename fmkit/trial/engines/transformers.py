@@ -20,7 +20,7 @@ from fmkit.trial import devices, process_memory
 from fmkit.trial.evidence import Evidence
 from fmkit.trial.folder import require_safetensors
 from fmkit.trial.items import Item, Reply, single_item
-from fmkit.trial.loaded import NO_MEANING, Loaded
+from fmkit.trial.loaded import NO_MEANING, Loaded, pass_flags
 from fmkit.trial.notes import say
 from fmkit.trial.observe.in_transformers import observe
 from fmkit.trial.offload import loading_off_loaded, off_loaded_bytes
@@ -213,7 +213,7 @@ class TransformersEngine:
             del out, part
             live.reset_peak()
             process_memory.reset_peak()  # a real decoder comes here step by step, not with a prompt of this length
-            done = model(**step, use_cache=True)
+            done = model(**step, **pass_flags(model))
             found = {"decode_peak_bytes": live.peak_bytes, "cache": cache_bytes(done)}
             del done, step
         _collect(self.request.device)
@@ -268,9 +268,10 @@ class TransformersEngine:
         """Seconds to decode `steps` tokens of each sequence after `out`."""
         model, part = _decoder(self.loaded.model, out)
         step = next_step(part, token)
+        flags = pass_flags(model)
         started = _now(self.request.device)
         for _ in range(steps):
-            done = model(**step, use_cache=True)
+            done = model(**step, **flags)
             again = next_step(done, token)
             step = {**step, **{name: again[name] for name in ("past_key_values", "cache_params") if name in again}}
         return _now(self.request.device) - started
