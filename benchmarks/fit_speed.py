@@ -1,6 +1,6 @@
 """Fit the speed model to the shipped measurements and write catalog/speed/: python -m benchmarks.fit_speed [DATE].
 
-Takes about two minutes on one core: one fit of all cases, and held-out fits for the ranges. The same measurements give the same files.
+Takes about three minutes on one core: one fit of all cases, and held-out fits for the ranges. The same measurements give the same files.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 from benchmarks.speed.cases import cases_of, shipped_rows
 from benchmarks.speed.exclusions import split
 from benchmarks.speed.fitting import Floats, Problem
-from benchmarks.speed.validation import BASES, SCHEMES, held_out, spreads
+from benchmarks.speed.validation import BASES, SCHEMES, held_out, widths_of
+from benchmarks.speed.widths import Widths
 from fmkit.catalog.load import load_catalog
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.speed import measurements_digest
+from fmkit.speed.efficiency import Quantity, Spread
 
 FOLDER = Path(__file__).resolve().parent.parent / "catalog" / "speed"
 LEAST_EFFECT = 0.005
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> None:
     found = [held_out(problem, scheme, effects) for scheme in SCHEMES]
     FOLDER.mkdir(exist_ok=True)
     write_effects(problem, effects)
-    write_spreads(spreads(found))
+    write_spreads(widths_of(found))
     write_head(date, len(cases), unread + excluded)
 
 
@@ -49,24 +51,19 @@ def write_effects(problem: Problem, effects: Floats) -> None:
                 writer.writerow((phase, part, scope, f"{effect:.4f}", problem.points[phase, part, scope]))
 
 
-def write_spreads(found: dict[str, tuple[float, float, int]]) -> None:
-    """The ranges; a basis with too few measurements of its own gets those of the next wider one, and none is narrower than that of a narrower one."""
-    quantities = ("decode", "prefill", "throughput")
-    rows: dict[tuple[str, str, str, str], tuple[float, float, int]] = {}
-    for quantity in quantities:
-        wider = found.get(f"{quantity} extrapolated") or found.get(f"{quantity} class") or (0.3, 3.0, 0)
-        for basis in reversed(BASES):  # from the widest to the narrowest
-            wider = found.get(f"{quantity} {basis}", wider)
-            rows[quantity, basis, "", ""] = wider
-            for name, values in found.items():
-                if name.startswith(f"{quantity} {basis} "):
-                    engine, _, kind = name.split(" ", 2)[2].partition(" ")
-                    rows[quantity, basis, engine, kind] = values
+def write_spreads(found: dict[Quantity, Widths]) -> None:
+    """The ranges; none is narrower than that of a narrower basis, and a basis that never came up has that of the next wider one."""
     with (FOLDER / "spreads.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("quantity", "basis", "engine", "kind", "low", "high", "points"))
-        for key, (low, high, points) in sorted(rows.items()):
-            writer.writerow((*key, f"{low:.3f}", f"{high:.3f}", points))
+        writer.writerow(("quantity", "basis", "scope", "low", "high", "width", "points"))
+        for quantity, widths in sorted(found.items()):
+            wider = Spread(low=0.3, high=3.0, points=0)
+            for basis in reversed(BASES):  # from the widest to the narrowest
+                wider = widths.ranges.get(basis, wider)
+                writer.writerow((quantity, basis, "", f"{wider.low:.3f}", f"{wider.high:.3f}", 1, wider.points))
+            for scope, (width, points) in sorted(widths.widths.items()):
+                basis_name, _, name = scope.partition(", ")
+                writer.writerow((quantity, basis_name, name, "", "", f"{width:.3f}", points))
 
 
 def write_head(date: str, rows: int, left_out: Counter[tuple[str, str]]) -> None:

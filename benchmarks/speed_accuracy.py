@@ -5,7 +5,7 @@
 The shipped measurements are predicted three times: by fits without the row's model on its device, without its device, without its
 engine. Ranges are judged by spreads learnt on the other folds. Beside them, on the same rows (decoding, batch 1, one
 device): a plain c0 + bytes/(e BW) line per engine, and the formulas of llmfit, whichllm and canirun. `--write` keeps the result in
-benchmarks/results/speed_accuracy.json. Takes about two minutes on one core.
+benchmarks/results/speed_accuracy.json. Takes about three minutes on one core.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.speed.cases import Case, cases_of, shipped_rows
 from benchmarks.speed.cost import costs
 from benchmarks.speed.exclusions import split
 from benchmarks.speed.fitting import Floats, Problem
-from benchmarks.speed.validation import SCHEMES, HeldOut, held_out, range_for, spreads
+from benchmarks.speed.validation import SCHEMES, HeldOut, held_out, widths_of
 from fmkit.catalog.load import load_catalog
 
 RESULT = Path(__file__).parent / "results" / "speed_accuracy.json"
@@ -108,10 +108,11 @@ def coverage(one: HeldOut, found: list[HeldOut]) -> list[bool]:
     for number in sorted(set(one.fold.tolist())):
         judged = np.flatnonzero(one.fold == number)
         own = {id(one.cases[place]) for place in judged.tolist()}
-        known = spreads(found, lambda case, _, own=own: id(case) not in own)  # type: ignore[misc]  # bound in the loop
+        known = widths_of(found, lambda case, own=own: id(case) not in own)  # type: ignore[misc]  # bound in the loop
         for place in judged.tolist():
-            low, high = range_for(known, one.cases[place], one.basis[place])
-            inside[place] = bool(np.log(low) <= one.error[place] <= np.log(high))
+            case = one.cases[place]
+            spread = known[case.rate].spread(one.basis[place], case.setting)
+            inside[place] = bool(np.log(spread.low) <= one.error[place] <= np.log(spread.high))
     return inside
 
 

@@ -13,17 +13,17 @@ from typing import Literal
 
 import msgspec
 
-from fmkit.api.accuracy.latency import rates_of
+from fmkit.api.accuracy.latency import rates_of, reads_token_by_token
 from fmkit.api.accuracy.subject import NotScored, device_of, gguf_subject, known_engine, layout_of, spec_of
 from fmkit.catalog.load import Catalog
 from fmkit.catalog.measurements import LatencyMeasurement, read_measurements, shipped_measurements
 from fmkit.catalog.paths import source_folder
-from fmkit.machine import Device
+from fmkit.machine import Device, catalog_machine
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
 from fmkit.speed.efficiency import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, RELEASES, Setting, setting_of
 from fmkit.speed.operations import Reading, TowerPass, decode_pass, reading_passes
-from fmkit.speed.timing import in_steps
+from fmkit.speed.timing import HOST_BYTES_PER_S, in_steps
 
 Rate = Literal["decode", "prefill", "throughput"]
 
@@ -40,6 +40,10 @@ UNSTATED_PROMPT_TOKENS = 512
 """Depth of a row that says neither prompt nor answer (assumed)."""
 
 
+SPILL_BYTES = 1_000_000_000
+"""What llama.cpp leaves free of a card, or takes for buffers, when it puts as many layers there as fit (assumed)."""
+
+
 OWN_CPU = Device(
     id="cpu-2-zen5-cores", name="2 cores of an AMD EPYC (Zen 5)", vendor="cpu", device_class="cpu", memory_bytes=None,
     bandwidth_bytes_per_s=44_000_000_000, flops_per_s={"bfloat16": 0.86e12, "float32": 0.18e12, "float16": 0.18e12},
@@ -50,7 +54,8 @@ OWN_CPU = Device(
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One measured figure as seconds: `read_share` of the passes over the prompt, and `steps` times a decode step.
 
-    `seconds` is what that took. `answer` turns seconds back into the rate that was printed: rate = answer / seconds.
+    `seconds` is what that took. `answer` turns seconds back into the rate that was printed: rate = answer / seconds. `host_s` of them
+    are taken to go into weights that the card had no room for.
     """
 
     row: LatencyMeasurement
@@ -68,6 +73,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int
     prompt_tokens: int
     sequences: int
+    host_s: float = 0.0
 
     @property
     def device(self) -> Device:
@@ -183,6 +189,9 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
     cache = _cache_bytes(spec, context, element_bytes) * sequences
     stated = _stated_share(row, spec, layout)
     step = _resized(decode_pass(spec, layout, context, sequences, cache), stated)
+    spilt = _spilt_share(row, spec, layout, setting, cache) if figure.rate == "decode" else 0.0
+    host_s = spilt * (step.weight_bytes if step is not None else 0) / HOST_BYTES_PER_S["llama.cpp"]
+    step = _resized(step, 1 - spilt)
     reads: tuple[TowerPass, ...] = ()
     per_s = figure.per_s * setting.ranks * setting.stages / (row.count or 1)  # of one copy of the model
     seconds, answer, steps, share = 1 / per_s, 1.0, 1.0, 1.0
@@ -197,6 +206,8 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
         answer = tokens * parallel
         seconds = answer / per_s
         steps = _steps(figure, sequences)
+    if reads_token_by_token(row, setting.engine):
+        reads, steps = (), steps + figure.prompt_tokens
     return Case(
         row=row,
         rate="throughput" if figure.rate == "saturated" else figure.rate,
@@ -213,18 +224,38 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
         context_tokens=context,
         prompt_tokens=figure.prompt_tokens,
         sequences=sequences,
+        host_s=host_s,
     )
+
+
+def _spilt_share(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Setting, cache_bytes: int) -> float:
+    """The share of the weights that ollama and its like keep in main memory, where a card can't hold them all.
+
+    The rows don't record it, but a model that is larger than the memory can't have run otherwise.
+    """
+    device = setting.device
+    if setting.engine != "llama.cpp" or device.memory_bytes is None or device.unified_memory:
+        return 0.0
+    weights = sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in spec.tensors)
+    weights = round(weights * _stated_share(row, spec, layout))
+    usable = catalog_machine(device, setting.stages).usable_bytes
+    free = (usable or 0) * setting.stages - cache_bytes - SPILL_BYTES
+    return 0.0 if weights <= usable * setting.stages else 1 - max(0.0, free) / weights
 
 
 def _stated_share(row: LatencyMeasurement, spec: ModelSpec, layout: Layout) -> float:
     """Bytes of the weights that a row states over those of the layout that stands for its mix; 1 where it states none.
 
-    Mixes of llama.cpp that follow no rule (UD types, MXFP4 with the rest in 16 bit) are known to their files only.
+    Mixes of llama.cpp that follow no rule (UD types, MXFP4 with the rest in 16 bit) are known to their files only. EXL2 says its bits.
     """
+    own = sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in spec.tensors)
+    bits = re.search(r"(\d+\.\d+) bpw", row.quant)
+    if bits is not None:
+        return spec.params * float(bits[1]) / 8 / own
     found = re.search(r"weights (\d{8,}) B\b", row.notes)
     if found is None:
         return 1.0
-    share = int(found[1]) / sum(layout.tensor_group_bytes(group, spec.config_dtype) for group in spec.tensors)
+    share = int(found[1]) / own
     return share if MOST_DIFFERENCE[0] < share < MOST_DIFFERENCE[1] else 1.0
 
 
@@ -311,7 +342,7 @@ OTHER_LAYOUTS = (
     (r"^(bf16|fp16|bfloat16|float16|fp16/bf16|f16|q0f16|openvino fp16)$", "plain-16"),
     (r"^(fp32|float32)$", "plain-32"),
     (r"^fp8", "fp8-channel"),
-    (r"gptq.*8|^int8$|openvino int8|mlx q8", "w8a16"),
+    (r"gptq[-_ ]?(int)?8|^int8$|openvino int8|mlx q8", "w8a16"),
     (r"nvfp4", "nvfp4"),
     (r"^mxfp4$", "mxfp4"),
     (r"exl2|4bit|4-bit|int4|awq|gptq|q4", "awq-g128"),

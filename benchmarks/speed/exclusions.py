@@ -47,10 +47,6 @@ def _other_limit(case: Case, _: float | None) -> bool:
     return any(word in case.row.notes.casefold() for word in ("egpu", "raspberry"))
 
 
-def _slow_llama_cpp(case: Case, _: float | None) -> bool:
-    return case.setting.engine == "llama.cpp" and case.row.source.startswith("argonne-lcf")
-
-
 def _looped_experts(case: Case, _: float | None) -> bool:
     old = case.row.engine_version.startswith("transformers 4.")
     return case.setting.engine == "transformers" and case.setting.mixture and old
@@ -75,7 +71,6 @@ def _slow_16_bit(case: Case, four_bit_per_s: float | None) -> bool:
 
 RULES: dict[str, Callable[[Case, float | None], bool]] = {
     "the host's bus or processor is the limit, and the row says only the card": _other_limit,
-    "its scripts ran llama-bench -b 1: prompts were read token by token": _slow_llama_cpp,
     "mixtures in transformers before 5.0 looped over all experts in Python": _looped_experts,
     "the catalog has no matrix rate of the device": _no_matrix_rate,
     "faster than reading the weights once: not what the row says it is": _too_fast,

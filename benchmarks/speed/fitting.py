@@ -21,7 +21,8 @@ Ints = NDArray[np.intp]
 Key = tuple[Phase, Part, str]
 
 CENTRE: dict[Part, float] = {
-    "launch": 0.5, "weights": 0.25, "cache": 0.5, "linear": 0.8, "attention": 1.0, "exchange": 0.3,
+    "launch": 0.5, "weights": 0.25, "cache": 0.5, "linear": 0.8, "attention": 1.0, "exchange": 0.3, "sequence": 0.0,
+    "experts": 0.0,
 }  # fmt: skip
 """Where the effect of `all` is expected before any measurement: a launch of 16 us a layer, 78 % of the bandwidth, 45 % of the peak."""
 
@@ -38,6 +39,14 @@ MOST_STEPS = 20
 MOST_REACHED = 0.05
 """No device reaches more than exp(-0.05) = 95 % of its nominal rates; a fit beyond that is pulled back with a width of `BEYOND`."""
 BEYOND = 0.02
+
+
+DECODE_ATTENTION_CENTRE = -1.0
+"""Decoding: query heads that share keys and values read them mostly from a cache of the chip."""
+
+
+def _centre(phase: Phase, part: Part) -> float:
+    return DECODE_ATTENTION_CENTRE if (phase, part) == ("decode", "attention") else CENTRE[part]
 
 
 def width(scope: str) -> float:
@@ -72,12 +81,13 @@ class Problem:
         weights: list[float] = []
         owner: list[int] = []
         overlaps: list[bool] = []
+        decoding: list[bool] = []
         reached: set[tuple[int, ...]] = set()
         cells: list[int] = []
         effects: list[int] = []
         for number, case in enumerate(cases):
             for phase, tower, share in _passes(case):
-                found = nominal(tower, case.setting)
+                found = nominal(tower, case.setting, phase)
                 row = [getattr(found, part) or 0.0 for part in PARTS]
                 for column, part in enumerate(PARTS):
                     kept = [key for key in _keys_of(case.setting, phase, part) if row[column] > 0 and self._counts(key)]
@@ -90,15 +100,17 @@ class Problem:
                 weights.append(share)
                 owner.append(number)
                 overlaps.append(launch_overlaps(case.setting))
+                decoding.append(phase == "decode")
         self.times, self.share, self.owner = np.array(times), np.array(weights), np.array(owner)
         self.cells, self.effects = np.array(cells), np.array(effects)
-        self.overlaps = np.array(overlaps)
+        self.overlaps, self.decoding = np.array(overlaps), np.array(decoding)
         self.blocks = self._blocks()
         self.reached = np.zeros((len(reached), len(self.keys)))
         for line, together in enumerate(sorted(reached)):
             self.reached[line, list(together)] = 1.0
         self.target = np.log([case.seconds for case in cases])
-        self.centre = np.array([CENTRE[part] if scope == "all" else 0.0 for _, part, scope in self.keys])
+        self.host_s = np.array([case.host_s for case in cases])
+        self.centre = np.array([_centre(phase, part) if scope == "all" else 0.0 for phase, part, scope in self.keys])
         self.width = np.array([width(scope) for _, _, scope in self.keys])
         replicates = Counter(_replicate(case) for case in cases)
         self.weight = np.array([min(1.0, 2 / replicates[_replicate(case)] ** 0.5) for case in cases])
@@ -121,11 +133,16 @@ class Problem:
         sums = np.bincount(self.cells, weights=effects[self.effects], minlength=self.times.size)
         parts = self.times * np.exp(sums.reshape(self.times.shape))
         beside = np.stack(
-            [parts[:, 1] + parts[:, 2], parts[:, 3] + parts[:, 4], np.where(self.overlaps, parts[:, 0], 0.0)], axis=1
+            [
+                parts[:, 1] + parts[:, 2] + np.where(self.decoding, parts[:, 4], 0.0),
+                parts[:, 3] + np.where(self.decoding, 0.0, parts[:, 4]),
+                np.where(self.overlaps, parts[:, 0], 0.0),
+            ],
+            axis=1,
         )
         beside = np.maximum(beside, 1e-15)
         core = (beside**OVERLAP_POWER).sum(axis=1) ** (1 / OVERLAP_POWER)
-        seconds = core + parts[:, 5] + np.where(self.overlaps, 0.0, parts[:, 0])
+        seconds = core + parts[:, 5:].sum(axis=1) + np.where(self.overlaps, 0.0, parts[:, 0])
         slope = (beside / core[:, None]) ** (OVERLAP_POWER - 1)
         growth = parts * np.column_stack(
             [
@@ -133,14 +150,14 @@ class Problem:
                 slope[:, 0],
                 slope[:, 0],
                 slope[:, 1],
-                slope[:, 1],
-                np.ones(len(core)),
+                np.where(self.decoding, slope[:, 0], slope[:, 1]),
+                *([np.ones(len(core))] * (len(PARTS) - 5)),
             ]
         )
         whole: Floats = np.bincount(self.owner, weights=self.share * seconds, minlength=len(self.cases)).astype(
             np.float64
         )
-        return whole, growth
+        return whole + self.host_s, growth
 
     def fit(self, used: NDArray[np.bool_], start: Floats | None = None, steps: int = MOST_STEPS) -> Floats:
         """The effects that fit the used cases best, under their priors."""
@@ -169,8 +186,9 @@ class Problem:
     def _step(self, effects: Floats, used: NDArray[np.bool_]) -> Floats:
         seconds, growth = self.predict(effects)
         slopes = (self.share[:, None] * growth / seconds[self.owner][:, None]).reshape(-1)
-        jacobian = np.zeros((len(self.cases), len(effects)))
-        np.add.at(jacobian, (self.owner[self.cells // len(PARTS)], self.effects), slopes[self.cells])
+        places = self.owner[self.cells // len(PARTS)] * len(effects) + self.effects
+        shape = (len(self.cases), len(effects))
+        jacobian = np.bincount(places, weights=slopes[self.cells], minlength=shape[0] * shape[1]).reshape(shape)
         error = self.target - np.log(seconds)
         trust = used * self.weight * (DEGREES + 1) / (DEGREES + (error / NOISE) ** 2) / NOISE**2
         normal = np.diag(1 / self.width**2)

@@ -10,23 +10,18 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.cases import Case
 from benchmarks.speed.fitting import Floats, Problem
-from fmkit.speed.efficiency import Phase, spread_names
+from benchmarks.speed.widths import Error, Widths, fitted_widths
+from fmkit.speed.efficiency import Phase, Quantity
 from fmkit.speed.estimate import SpeedBasis
 from fmkit.speed.kernels import memory_group
 
 SCHEMES: dict[str, tuple[Callable[[Case], str], int]] = {
-    "model and device": (lambda case: case.group, 8),
-    "device": (lambda case: case.device.id, 8),
+    "model and device": (lambda case: case.group, 16),
+    "device": (lambda case: case.device.id, 16),
     "engine": (lambda case: case.setting.engine, 8),
 }
 """What is left out together, and in how many folds."""
 
-ENOUGH = 30
-ENOUGH_DEVICES = {True: 2, False: 3}
-"""Measurements, and devices among them (on a measured device, on others), from which on a basis or an engine has ranges of its own."""
-QUANTILES = {True: (0.09, 0.91), False: (0.05, 0.95)}
-"""What of the held-out errors a range spans: 80 % on a measured device; more on others, for a new device lies further from the
-measured ones than these from each other."""
 BASES: tuple[SpeedBasis, ...] = ("measured-device", "class", "extrapolated")
 
 
@@ -75,36 +70,11 @@ def _basis(case: Case, seen: set[tuple[str, ...]]) -> SpeedBasis:
     return "class" if (phase, setting.engine, memory_group(setting.device), setting.kernel) in seen else "extrapolated"
 
 
-def spreads(
-    found: Sequence[HeldOut], wanted: Callable[[Case, int], bool] = lambda _, __: True
-) -> dict[str, tuple[float, float, int]]:
-    """Factors between which most of the measured speeds lay, by `spread_names`, where there are enough."""
-    errors: dict[str, list[float]] = {}
-    devices: dict[str, set[str]] = {}
+def widths_of(found: Sequence[HeldOut], wanted: Callable[[Case], bool] = lambda _: True) -> dict[Quantity, Widths]:
+    """Ranges and widths of each quantity by the held-out errors of all schemes."""
+    errors: dict[Quantity, list[Error]] = {"decode": [], "prefill": [], "throughput": []}
     for one in found:
-        for case, error, basis, fold in zip(one.cases, one.error, one.basis, one.fold, strict=True):
-            if not wanted(case, int(fold)):
-                continue
-            names = spread_names(case.rate, basis, case.setting.engine, mixture=case.setting.mixture)
-            if basis == "extrapolated":  # an engine's own share of it says how strange the engine is, not the case
-                names = names[-1:]
-            for name in names:
-                errors.setdefault(name, []).append(float(error))
-                devices.setdefault(name, set()).add(case.device.id)
-    ranges: dict[str, tuple[float, float, int]] = {}
-    for name, values in errors.items():
-        measured = " measured-device" in name
-        if len(values) >= ENOUGH and len(devices[name]) >= ENOUGH_DEVICES[measured]:
-            edges = np.quantile(values, QUANTILES[measured])
-            low, high = (float(np.exp(edge)) for edge in edges)
-            ranges[name] = (min(low, 0.98), max(high, 1.02), len(values))
-    return ranges
-
-
-def range_for(known: dict[str, tuple[float, float, int]], case: Case, basis: SpeedBasis) -> tuple[float, float]:
-    """The range of a case: its engine's own, else that of its basis, else that of the next wider one."""
-    own = spread_names(case.rate, basis, case.setting.engine, mixture=case.setting.mixture)
-    for name in (*own, *(f"{case.rate} {one}" for one in BASES[BASES.index(basis) + 1 :])):
-        if name in known:
-            return known[name][:2]
-    return (0.3, 3.0)
+        for case, value, basis in zip(one.cases, one.error, one.basis, strict=True):
+            if wanted(case):
+                errors[case.rate].append(Error(float(value), basis, case.setting))
+    return {quantity: fitted_widths(some) for quantity, some in errors.items()}

@@ -1,14 +1,15 @@
 """What hardware really reaches of its nominal rates, as fitted to published measurements (catalog/speed/, benchmarks/fit_speed.py).
 
 A pass is made of parts, each with a nominal time: launching its layers, reading weights, reading the cache, multiplying, attending,
-and exchanging between devices. A part takes its nominal time times exp(sum of effects). An effect belongs to a scope: all engines,
-one engine, an engine on a kind of memory, with a kernel, on a device ... A scope that nobody measured has no effect, so that what is
-unknown falls back on what it has in common with the known; the range widens with the basis.
+exchanging between devices, and in a decode step what each sequence (choosing a token) and each expert takes of its own. A part takes its
+nominal time times exp(sum of effects). An effect belongs to a scope: all engines, one engine, an engine on a kind of memory, with a
+kernel, on a device ... A scope that nobody measured has no effect, so that what is unknown falls back on what it has in common with the
+known; the range widens with the basis.
 """
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, prod
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
 
 Phase = Literal["prefill", "decode"]
 Quantity = Literal["prefill", "decode", "throughput"]
-Part = Literal["launch", "weights", "cache", "linear", "attention", "exchange"]
-PARTS: tuple[Part, ...] = ("launch", "weights", "cache", "linear", "attention", "exchange")
+Part = Literal["launch", "weights", "cache", "linear", "attention", "exchange", "sequence", "experts"]
+PARTS: tuple[Part, ...] = ("launch", "weights", "cache", "linear", "attention", "exchange", "sequence", "experts")
 
 LAYER_S = 1e-5
 """Nominal time to launch one layer: what effects of `launch` are relative to."""
+
+SEQUENCE_S = 2e-5
+"""Nominal time that each sequence of a decode step takes beside the model: choosing a token, writing it out, planning the next step."""
+
+EXPERT_S = 1e-6
+"""Nominal time that one expert of a layer takes in a decode step beside its weights: a small product of its own."""
 
 EXCHANGE_S = 8e-6
 """Nominal latency of one all-reduce; every layer has two."""
@@ -68,6 +75,9 @@ MOST_STEPS_IN_FLIGHT = 4
 RELEASES = {"transformers": "5"}
 """The major release that estimates are for, where measurements of older ones tell of another way to keep the cache."""
 
+BACKENDS = {"nvidia": "cuda", "apple": "metal", "amd": "vulkan", "intel": "vulkan"}
+"""The backend of llama.cpp that estimates are for, by vendor: what its release files bring for a card of that vendor."""
+
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Who computes on what: all that an effect can depend on.
@@ -95,9 +105,14 @@ def setting_of(engine: str, device: Device, layout: Layout, spec: ModelSpec, *, 
         mixture=spec.is_mixture,
         ranks=ranks,
         stages=stages,
-        build=RELEASES.get(engine),
+        build=RELEASES.get(engine) or _backend(engine, device),
         launches=launches_per_layer(spec) if engine in LAUNCH_OVERLAPS else 1.0,
     )
+
+
+def _backend(engine: str, device: Device) -> str | None:
+    """The backend that an estimate is for; None where the engine has none to choose from."""
+    return BACKENDS.get(device.vendor) if engine == "llama.cpp" and device.device_class != "cpu" else None
 
 
 def launch_overlaps(setting: Setting) -> bool:
@@ -114,9 +129,11 @@ class Nominal(msgspec.Struct, frozen=True, kw_only=True):
     linear: float | None
     attention: float | None
     exchange: float
+    sequence: float
+    experts: float
 
 
-def nominal(tower: TowerPass, setting: Setting) -> Nominal:
+def nominal(tower: TowerPass, setting: Setting, phase: Phase) -> Nominal:
     """Nominal seconds of the parts of a pass; weights, cache and operations are divided over the ranks of tensor parallel."""
     at_once = share_over_stages(tower.tokens, setting)
     device, ranks = setting.device, setting.ranks
@@ -132,9 +149,24 @@ def nominal(tower: TowerPass, setting: Setting) -> Nominal:
         weights=tower.weight_bytes / ranks / bandwidth * at_once,
         cache=tower.cache_bytes / min(ranks, 8) / bandwidth,
         linear=None if rate is None else (tower.operations - tower.attention_operations) / ranks / rate * at_once,
-        attention=None if rate is None else tower.attention_operations / ranks / rate * at_once,
+        attention=_attention_s(tower, rate, bandwidth, phase, ranks, at_once),
         exchange=exchange,
+        sequence=tower.tokens * SEQUENCE_S if phase == "decode" else 0.0,
+        experts=tower.experts / ranks * EXPERT_S * at_once if phase == "decode" else 0.0,
     )
+
+
+def _attention_s(
+    tower: TowerPass, rate: float | None, bandwidth: float, phase: Phase, ranks: int, at_once: float
+) -> float | None:
+    """Seconds of attention: of a prompt by its operations; of a decode step by what every query head reads of keys and values.
+
+    With 2 bytes an element that is one byte per operation. Query heads that share keys and values read them from a cache of the chip:
+    it costs less than main memory, and not nothing.
+    """
+    if phase == "decode":
+        return tower.attention_operations / ranks / bandwidth
+    return None if rate is None else tower.attention_operations / ranks / rate * at_once
 
 
 def share_over_stages(tokens: int, setting: Setting) -> float:
@@ -164,6 +196,8 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     memory, kind = memory_group(device), f"{device.vendor} {device.memory_kind}"
     if part == "exchange":
         return ("all", engine, f"{engine} on {device.id}")
+    if part in ("sequence", "experts"):
+        return ("all", engine, f"{engine} on {device.id}")
     release = (f"{engine}, release {setting.build}",) if engine in RELEASES and setting.build else ()
     backend: tuple[str, ...] = ()
     if setting.build is not None and not release:
@@ -192,7 +226,7 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """How far measured speeds lay from held-out predictions: 80 % of them between `low` and `high` times the prediction."""
+    """How far measured speeds lay from held-out predictions: 80 % of them between `low` and `high` times the prediction, at a width of 1."""
 
     low: float
     high: float
@@ -202,7 +236,8 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
     """The fitted effects and spreads.
 
-    `effects` by "phase part", then by scope; `measured` counts the measurements behind "phase scope"; `spreads` by `spread_names`.
+    `effects` by "phase part", then by scope; `measured` counts the measurements behind "phase scope"; `spreads` by "quantity basis";
+    `widths`, by "quantity scope", multiply their logarithms.
     `measurements` is a digest of what it was fitted to, where it was kept.
     """
 
@@ -212,6 +247,7 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
     effects: dict[str, dict[str, float]]
     measured: dict[str, int]
     spreads: dict[str, Spread]
+    widths: dict[str, float] = {}
 
     def coefficient(self, setting: Setting, phase: Phase, part: Part) -> float:
         """The factor on the nominal time of a part."""
@@ -220,11 +256,11 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
 
     def pass_s(self, tower: TowerPass, setting: Setting, phase: Phase) -> float | None:
         """Seconds of one pass; None where it is a prompt's, and the device's matrix rate is unknown."""
-        parts = nominal(tower, setting)
+        parts = nominal(tower, setting, phase)
         if parts.linear is None and phase == "prefill":
             return None
         seconds = [(getattr(parts, part) or 0.0) * self.coefficient(setting, phase, part) for part in PARTS]
-        return joined(*seconds, overlaps=launch_overlaps(setting))
+        return joined(*seconds, overlaps=launch_overlaps(setting), decoding=phase == "decode")
 
     def launch_s(self, layers: int, setting: Setting, phase: Phase) -> float:
         """Seconds of a pass that are spent on launching layers."""
@@ -250,31 +286,51 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
         return any(self.measured.get(f"{phase} {engine}", 0) for phase in ("decode", "prefill"))
 
     def spread(self, quantity: Quantity, basis: SpeedBasis, setting: Setting) -> Spread:
-        """The range for a quantity on a basis: that of the narrowest group with enough measurements of its own."""
-        names = spread_names(quantity, basis, setting.engine, mixture=setting.mixture)
-        return next(self.spreads[name] for name in names if name in self.spreads)
+        """The range for a quantity on a basis, as wide as errors in all of the setting's scopes make it."""
+        common = self.spreads[f"{quantity} {basis}"]
+        width = prod(self.widths.get(f"{quantity} {scope}", 1.0) for scope in width_scopes(basis, setting))
+        return Spread(low=common.low**width, high=common.high**width, points=common.points)
 
 
-def spread_names(quantity: Quantity, basis: SpeedBasis, engine: str, *, mixture: bool) -> tuple[str, ...]:
-    """The groups that a range may come from, from the narrowest to the widest: mixtures scatter more than dense models.
+def width_scopes(basis: SpeedBasis, setting: Setting) -> tuple[str, ...]:
+    """The scopes whose widths a range is made of: predictions on a basis scatter more for some of them than for others.
 
-    >>> spread_names("decode", "class", "vllm", mixture=False)
-    ('decode class vllm dense', 'decode class vllm', 'decode class')
+    An extrapolation knows nothing of its engine: how strange the measured ones were to each other says nothing of the next.
     """
-    whole = f"{quantity} {basis}"
-    return (f"{whole} {engine} {'mixture' if mixture else 'dense'}", f"{whole} {engine}", whole)
+    mixture = "mixture" if setting.mixture else "dense"
+    found = [f"{basis}, {mixture}", f"{basis}, {memory_group(setting.device)}"]
+    if basis != "extrapolated":
+        found += [
+            f"{basis}, {setting.engine}",
+            f"{basis}, {setting.engine}, {mixture}",
+            f"{basis}, weights {setting.kernel}",
+        ]
+    if setting.ranks > 1:
+        found.append(f"{basis}, tensor parallel")
+    return tuple(found)
 
 
 def joined(
-    launch: float, weights: float, cache: float, linear: float, attention: float, exchange: float, *, overlaps: bool
+    launch: float,
+    weights: float,
+    cache: float,
+    linear: float,
+    attention: float,
+    exchange: float,
+    sequence: float,
+    experts: float,
+    *,
+    overlaps: bool,
+    decoding: bool = True,
 ) -> float:
     """Seconds of a pass from those of its parts: the longer of reading and computing, and what does not hide behind it.
 
-    >>> round(joined(0.002, 0.010, 0.001, 0.0001, 0.0, 0.0, overlaps=False), 4)
+    >>> round(joined(0.002, 0.010, 0.001, 0.0001, 0.0, 0.0, 0.0, 0.0, overlaps=False), 4)
     0.013
-    >>> round(joined(0.002, 0.010, 0.001, 0.0001, 0.0, 0.0, overlaps=True), 4)
+    >>> round(joined(0.002, 0.010, 0.001, 0.0001, 0.0, 0.0, 0.0, 0.0, overlaps=True), 4)
     0.011
     """
-    side_by_side = [weights + cache, linear + attention, *([launch] if overlaps else [])]
+    read, computed = (weights + cache + attention, linear) if decoding else (weights + cache, linear + attention)
+    side_by_side = [read, computed, *([launch] if overlaps else [])]
     core: float = sum(time**OVERLAP_POWER for time in side_by_side) ** (1 / OVERLAP_POWER)
-    return core + exchange + (0.0 if overlaps else launch)
+    return core + exchange + sequence + experts + (0.0 if overlaps else launch)

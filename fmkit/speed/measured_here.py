@@ -1,37 +1,93 @@
 """Speed of transformers from the calls that were timed on this very machine: no nominal rate is involved.
 
-A pass costs launching its layers, its linear layers at the rate measured for as many tokens at once, and attention. On a CPU one
-comes after the other; a GPU works while the next kernel is launched. Decoding also copies the cache, which grows by concatenation.
+A pass costs launching its layers, its linear layers at the rate measured for as many tokens at once and their kind of matrix, and attention. On a
+CPU one comes after the other; a GPU works while the next kernel is launched. Decoding also copies the cache, which grows by concatenation; a
+prompt is normed, rotated and gated, its last token goes through the head, and a state-space model scans it.
 """
 
 from __future__ import annotations
 
-from math import exp, log
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.model.layers import StateSpace, parts_of
 from fmkit.model.precision import DTYPE_BYTES
+from fmkit.model.spec import StackRole
 from fmkit.speed.launches import LLAMA_LAUNCH
+from fmkit.speed.operations import NOT_MULTIPLIED, TowerPass, tower_of
+from fmkit.speed.rates import Call, TorchRates, between_logarithms
 
 if TYPE_CHECKING:
-    from fmkit.speed.operations import TowerPass
-    from fmkit.speed.rates import TorchRates
+    from fmkit.model.spec import ModelSpec
+
+MATRIX_DIMS = 2
 
 ELEMENTWISE_BYTES = 160
 """Bytes per token, layer and unit of width that norms, rotations, activations and residuals move in 16 bit while a prompt is read:
 80 elements (H100, Llama 8B and Qwen2.5 0.5B, 4k to 16k tokens: 44 to 101)."""
 
 
+COLD_LAUNCH = 0.54
+"""Launching a layer on a processor, as a multiple of a narrow layer timed with cold caches, over the multiple on a GPU: 1.07 for a Llama, 1.4
+for Qwen3, 1.7 for Gemma 3, where a GPU's are 2.0, 2.4 and 2.8 (transformers 5.23, models 64 wide beside the narrow layer, in turns)."""
+
+
+class Matrices(msgspec.Struct, frozen=True, kw_only=True):
+    """How a tower's weights are multiplied: shares of its matrices, and weights of the head, which a prompt's last token alone passes through.
+
+    `narrowing` matrices have no more outputs than inputs, `transposed` ones lie inputs first (GPT-2). `head_weights` is 0 where every token
+    passes through the head. `scanned` is the state of all selective scans, elements per token.
+    """
+
+    narrowing: float = 0.0
+    transposed: float = 0.0
+    head_weights: int = 0
+    scanned: int = 0
+
+
+def matrices_of(spec: ModelSpec, role: StackRole) -> Matrices:
+    """The matrices of one tower of a model."""
+    found = {"narrowing": 0, "transposed": 0, "all": 0}
+    for group in spec.tensors:
+        if group.part in NOT_MULTIPLIED or tower_of(group, spec) != role or len(group.shape) < MATRIX_DIMS:
+            continue
+        outputs, inputs = group.shape[-2:]
+        found["all"] += group.elements
+        if group.module == "conv1d":
+            found["transposed"] += group.elements
+        elif outputs <= inputs:
+            found["narrowing"] += group.elements
+    stack = spec.stack(role)
+    states = [] if stack is None else [(block, part) for block in stack.blocks for part in parts_of(block.mixer)]
+    return Matrices(
+        narrowing=found["narrowing"] / max(1, found["all"]),
+        transposed=found["transposed"] / max(1, found["all"]),
+        head_weights=_head_weights(spec) if role == "decoder" and spec.logits_to_keep else 0,
+        scanned=sum(
+            block.count * part.inner_dim * part.state_dim for block, part in states if isinstance(part, StateSpace)
+        ),
+    )
+
+
+def _head_weights(spec: ModelSpec) -> int:
+    """Weights of the projection to the vocabulary, its own or the embedding's."""
+    parts = ("embedding",) if spec.tied_head else ("head",)
+    return max((group.elements for group in spec.tensors if group.part in parts), default=0)
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """The rates of one device for one type; `dtype` is what weights are stored and multiplied in.
 
-    `launch` is what launching a layer of the model takes, as a multiple of the layer that was timed.
+    `launch` is what launching a layer of the model takes, as a multiple of the layer that was timed. `matrices` of a tower by its role;
+    one that is not there is multiplied like a matrix with more outputs than inputs.
     """
 
     rates: TorchRates
     dtype: str
     launch: float = LLAMA_LAUNCH
+    sequences: int = 1
+    matrices: dict[StackRole, Matrices] = {}
 
     def knows(self) -> bool:
         """Whether this type was timed."""
@@ -40,36 +96,66 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def weight_s(self, tokens: float) -> float:
         """Seconds per weight of a linear layer over `tokens` tokens at once, between the timed numbers of tokens."""
         points = self._points()
-        below = [point for point in points if point[0] <= tokens] or points[:1]
-        above = [point for point in points if point[0] >= tokens]
-        if not above:
-            most, seconds = points[-1]
-            return seconds * tokens / most
-        (low, low_s), (high, high_s) = below[-1], above[0]
-        if low == high:
-            return low_s
-        share = log(tokens / low) / log(high / low)
-        return exp(log(low_s) + share * (log(high_s) - log(low_s)))
+        most, seconds = points[-1]
+        return seconds * tokens / most if tokens > most else between_logarithms(points, tokens)
 
     def pass_s(self, tower: TowerPass, *, decoding: bool) -> float:
         """Seconds of one pass of all sequences through one tower."""
         rates = self.rates
-        macs = rates.attention_macs_per_s(self.dtype, 1 if decoding else tower.tokens) or 0.0
-        weights = tower.weight_bytes / DTYPE_BYTES[self.dtype]
+        found = self.matrices.get(tower.role, Matrices())
+        length = 1 if decoding else max(1, tower.tokens // self.sequences)
+        macs = rates.attention_macs_per_s(self.dtype, length) or 0.0
+        head_s = 0.0 if decoding else self._last_tokens_s(found.head_weights)
+        weights = tower.weight_bytes / DTYPE_BYTES[self.dtype] - (found.head_weights if head_s else 0)
         each = (
-            self._multiplied(tower) / weights * tower.tokens if weights else 0.0
-        )  # an expert sees its share of the tokens
-        linear_s = weights * self.weight_s(max(1.0, each))
+            self._multiplied(tower) / weights * tower.tokens if weights > 0 else 0.0
+        )  # an expert sees a share of them
+        linear_s = max(0.0, weights) * self._mixed_s(max(1.0, each), found)
         work_s = linear_s + tower.attention_operations / 2 / macs + 2 * tower.cache_bytes / rates.copy_bytes_per_s
         if not decoding:
-            moved = ELEMENTWISE_BYTES * DTYPE_BYTES[self.dtype] / 2 * tower.tokens * tower.layers * tower.hidden_dim
-            work_s += moved / rates.copy_bytes_per_s
+            work_s += head_s + self._beside_s(tower) + self._scan_s(tower, found)
         launch_s = self.launch_s(tower.layers)
         return launch_s + work_s if rates.device == "cpu" else max(launch_s, work_s)
 
     def launch_s(self, layers: int) -> float:
         """Seconds to launch the operations of so many layers."""
+        if self.rates.cold_layer_s is not None:
+            return layers * self.rates.cold_layer_s * self.launch * COLD_LAUNCH
         return layers * self.rates.layer_s * self.launch
+
+    def _mixed_s(self, tokens: float, found: Matrices) -> float:
+        """Seconds per weight over all kinds of matrices of a tower."""
+        widening = 1 - found.narrowing - found.transposed
+        return self.weight_s(tokens) * (
+            widening
+            + found.narrowing * self._over_widening("narrowing", tokens)
+            + found.transposed * self._over_widening("transposed", tokens)
+        )
+
+    def _over_widening(self, call: Call, tokens: float) -> float:
+        """Seconds per weight of a kind of matrix over those of a widening one; 1 where it was not timed."""
+        timed = min(tokens, self._points()[-1][0])
+        rate = self.rates.call_per_s(call, self.dtype, timed)
+        return 1.0 if rate is None else 1 / (rate * self.weight_s(timed))
+
+    def _last_tokens_s(self, head_weights: int) -> float:
+        """Seconds of the head over the last token of each prompt; 0 where it was not timed: it then counts as any matrix."""
+        rate = self.rates.call_per_s("last-token", self.dtype, 1)
+        more = self.weight_s(self.sequences) / self.weight_s(1)
+        return 0.0 if rate is None else more * head_weights / rate
+
+    def _beside_s(self, tower: TowerPass) -> float:
+        """Seconds of what a prompt's layers do beside multiplying and attending."""
+        elements = tower.tokens * tower.layers * tower.hidden_dim
+        rate = self.rates.call_per_s("elementwise", self.dtype, tower.tokens)
+        if rate is not None:
+            return elements / rate
+        return ELEMENTWISE_BYTES * DTYPE_BYTES[self.dtype] / 2 * elements / self.rates.copy_bytes_per_s
+
+    def _scan_s(self, tower: TowerPass, found: Matrices) -> float:
+        """Seconds of selective scans, one token after the other."""
+        rate = self.rates.call_per_s("scan", self.dtype, 1)
+        return 0.0 if rate is None else tower.tokens * found.scanned / rate
 
     def _multiplied(self, tower: TowerPass) -> float:
         """Weights that each token is multiplied with."""

@@ -48,7 +48,7 @@ class TowerPass(msgspec.Struct, frozen=True, kw_only=True):
     """One run of all sequences through one tower: floating-point operations, and bytes of weights read once.
 
     `attention_operations` are those of `operations` that grow with the square of the tokens; `cache_bytes` are read beside the
-    weights (decoding); `tokens` of all sequences pass through together.
+    weights (decoding); `tokens` of all sequences pass through together. `experts` are those of all layers that they are routed to.
     """
 
     role: StackRole
@@ -59,6 +59,7 @@ class TowerPass(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 1
     attention_operations: float = 0.0
     cache_bytes: int = 0
+    experts: float = 0.0
 
 
 def reading_passes(spec: ModelSpec, layout: Layout, reading: Reading) -> tuple[TowerPass, ...]:
@@ -81,6 +82,7 @@ def _passes(spec: ModelSpec, layout: Layout, reading: Reading) -> Iterator[Tower
             hidden_dim=stack.hidden_dim,
             tokens=runs * tokens,
             attention_operations=runs * attention_operations(stack, tokens, memory_tokens),
+            experts=routed_experts(spec, stack.role, runs * tokens),
         )
 
 
@@ -93,7 +95,7 @@ def decode_pass(
     tower's through `cache_bytes` only.
     """
     stack = spec.cached_stack
-    if stack is None:
+    if stack is None or not spec.writes:
         return None
     attention = 2.0 * sum(
         attention_width(mixer) * mixer.attended_tokens(context_tokens) * block.count
@@ -105,7 +107,7 @@ def decode_pass(
         for group in spec.tensors
         if group.part not in ("embedding", "buffer", "projector") and tower_of(group, spec) == "decoder"
     )
-    head = _largest_embedding(spec) if spec.tied_head else None
+    head = _token_embedding(spec) if spec.tied_head else None
     weights += head.elements if head is not None else 0
     return TowerPass(
         role="decoder",
@@ -116,6 +118,7 @@ def decode_pass(
         tokens=sequences,
         attention_operations=sequences * attention,
         cache_bytes=cache_bytes,
+        experts=routed_experts(spec, "decoder", sequences),
     )
 
 
@@ -191,14 +194,28 @@ def weight_bytes(spec: ModelSpec, layout: Layout, role: StackRole, tokens: int) 
     for group in spec.tensors:
         if group.part in ("projector", "buffer") or tower_of(group, spec) != role:
             continue
-        if group.part == "embedding" and not (spec.tied_head and group is _largest_embedding(spec)):
+        if group.part == "embedding" and not (spec.tied_head and group is _token_embedding(spec)):
             continue
         size = layout.tensor_group_bytes(group, spec.config_dtype)
         if group.active is not None:
-            experts = group.shape[0]
-            size = int(size * (1 - (1 - group.active / experts) ** tokens))
+            size = int(size * _touched(group.active, group.shape[0], tokens))
         total += size
     return int(total)
+
+
+def _touched(active: int, experts: int, tokens: int) -> float:
+    """The share of a layer's experts that so many tokens are expected to touch, each routed to `active` of them."""
+    return 1.0 - (1 - active / experts) ** tokens
+
+
+def routed_experts(spec: ModelSpec, role: StackRole, tokens: int) -> float:
+    """Experts of all layers of a tower that are multiplied for so many tokens; an expert's two or three matrices count once."""
+    layers: dict[tuple[int, int], int] = {}
+    for group in spec.tensors:
+        if group.active is not None and tower_of(group, spec) == role:
+            kind = (group.active, group.shape[0])
+            layers[kind] = max(layers.get(kind, 0), group.count)
+    return sum(count * experts * _touched(active, experts, tokens) for (active, experts), count in layers.items())
 
 
 def decode_weight_bytes(spec: ModelSpec, layout: Layout, sequences: int) -> int:
@@ -262,6 +279,9 @@ def _pairs(mixer: SimpleMixer, tokens: int) -> float:
     return tokens * reach - (reach * reach / 2 if causal else 0)
 
 
-def _largest_embedding(spec: ModelSpec) -> TensorGroup | None:
+def _token_embedding(spec: ModelSpec) -> TensorGroup | None:
+    """The table that a tied head multiplies with: the decoder's own, not the larger one of embeddings for each layer (Gemma 3n and 4)."""
+    stack = spec.cached_stack or spec.stacks[0]
     embeddings = [group for group in spec.tensors if group.part == "embedding"]
-    return max(embeddings, key=lambda group: group.elements, default=None)
+    fitting = [group for group in embeddings if group.shape[-1] == stack.hidden_dim]
+    return max(fitting or embeddings, key=lambda group: group.elements, default=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import log
+from collections.abc import Sequence
+from math import exp, log
 from typing import Literal
 
 import msgspec
@@ -25,13 +26,26 @@ class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
     spread: float = 0.0
 
 
+Call = Literal["narrowing", "transposed", "last-token", "elementwise", "scan"]
+"""Calls of models on a processor beside those that every device is timed with. Units per second: weights of a matrix with no more outputs
+than inputs, of one that lies transposed (GPT-2's Conv1D), and of the head over the last token of a prompt; tokens x width of all
+that a layer does to a prompt beside multiplying and attending; tokens x state of a selective scan, token after token."""
+
+
+class CallPoint(RatePoint, frozen=True, kw_only=True):
+    """A measured rate of a call, in the unit that `call` has."""
+
+    call: Call
+
+
 class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of PyTorch calls in the shapes that models use, on weights that no cache holds.
 
     `weight_bytes` are bytes of weights per second of a linear layer over a few tokens (decoding); `operations` are floating-point
     operations per second of a linear layer over many tokens (a prompt); `attention_macs` are multiply-adds per second of
     `scaled_dot_product_attention`, with 1 query token over a cache, or with a prompt's tokens over themselves. `layer_s` is the time
-    of all operations of one decoder layer that is too narrow for its weights to cost anything: what launching it costs.
+    of all operations of one decoder layer that is too narrow for its weights to cost anything: what launching it costs. `cold_layer_s` is the
+    same right after weights went through the caches, as in a model (a processor only: there launching is work of its own).
     """
 
     device: Literal["cpu", "cuda", "mps", "xpu"]
@@ -44,10 +58,38 @@ class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
     attention_macs: tuple[RatePoint, ...]
     copy_bytes_per_s: float
     host_to_device_bytes_per_s: float | None = None
+    cold_layer_s: float | None = None
+    calls: tuple[CallPoint, ...] = ()
+
+    def call_per_s(self, call: Call, dtype: str, tokens: float) -> float | None:
+        """The rate of a call over so many tokens at once, None where it was not timed; flat outside of what was timed."""
+        points = sorted(
+            (point.tokens, point.per_s) for point in self.calls if (point.call, point.dtype) == (call, dtype)
+        )
+        return None if not points else 1 / between_logarithms([(at, 1 / rate) for at, rate in points], tokens)
 
     def attention_macs_per_s(self, dtype: str, tokens: int) -> float | None:
         """Multiply-adds per second of attention with `tokens` query tokens in `dtype`."""
         return between(self.attention_macs, dtype, tokens)
+
+
+class LlamaCppRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates of llama.cpp on the processor, from small Llamas in GGUF files written to be timed, one for each type.
+
+    `weights` are weights per second of all matrices of a model over so many tokens at once, `dtype` being ggml's name of their type; `beside_s` seconds per
+    token and unit of width of what a layer does beside them. `layer_s` is the time of a layer too narrow for its weights to cost anything, `token_s` what a step takes beside its layers,
+    `vocabulary_s` that of choosing from one more entry of the vocabulary. `attention_macs` are multiply-adds per second of attention with 1
+    query token over a cache, or with a prompt's.
+    """
+
+    version: str
+    threads: int
+    layer_s: float
+    token_s: float
+    vocabulary_s: float
+    beside_s: float
+    weights: tuple[RatePoint, ...]
+    attention_macs: tuple[RatePoint, ...]
 
 
 class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +97,7 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
 
     `read_bytes_per_s` and `copy_bytes_per_s` (read plus written) are the processor's, over all cores allowed to this process, without
     torch; `torch` has one entry per device that torch was measured on. `warnings` says what makes the figures doubtful: a busy
-    machine, repeats far apart. `disk_read_bytes_per_s` is of a file on the disk that models are kept on, None where it was not measured.
+    machine, repeats far apart. `disk_read_bytes_per_s` is of a file on the disk that models are kept on, None where it was not measured; `llama_cpp` is None without xllamacpp.
     """
 
     machine: str
@@ -67,10 +109,26 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
     torch: tuple[TorchRates, ...] = ()
     warnings: tuple[str, ...] = ()
     disk_read_bytes_per_s: float | None = None
+    llama_cpp: LlamaCppRates | None = None
 
     def on(self, *, cpu: bool) -> TorchRates | None:
         """What torch was measured to reach on the processor, or on the accelerator; None where it was not."""
         return next((rates for rates in self.torch if (rates.device == "cpu") == cpu), None)
+
+
+def between_logarithms(points: Sequence[tuple[int, float]], tokens: float) -> float:
+    """Seconds at `tokens`, on a straight line between the measured neighbours in logarithms of both; flat outside. `points` ascend.
+
+    >>> between_logarithms([(1, 1.0), (4, 4.0)], 2), between_logarithms([(1, 1.0), (4, 4.0)], 64)
+    (2.0, 4.0)
+    """
+    below = [point for point in points if point[0] <= tokens] or points[:1]
+    above = [point for point in points if point[0] >= tokens] or points[-1:]
+    (low, low_s), (high, high_s) = below[-1], above[0]
+    if low == high:
+        return low_s
+    share = log(tokens / low) / log(high / low)
+    return exp(log(low_s) + share * (log(high_s) - log(low_s)))
 
 
 def between(points: tuple[RatePoint, ...], dtype: str, tokens: int) -> float | None:

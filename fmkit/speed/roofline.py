@@ -14,6 +14,7 @@ from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
 from fmkit.speed.speech import real_time_range
 from fmkit.speed.timing import converts, timing_on
+from fmkit.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ def estimate(
     step = decode_pass(spec, layout, memory.context_tokens, memory.sequences, memory.cache_bytes)
     step_s = None if step is None else timing.step_s(step)
     count = memory.sequences
-    texts = step is None and spec.stacks[0].role == "encoder" and not reading.images
+    texts = step is None and spec.stacks[0].role in ("encoder", "decoder") and not reading.images
     wait = _inverse(timing.range("prefill", 1 / read_s)) if read_s else None
     rate = timing.range("decode", 1 / step_s) if step_s else None
     throughput = timing.range("throughput" if count > 1 else "decode", count / step_s) if step_s else None
@@ -129,11 +130,12 @@ def _reason(timing: Timing, towers: Sequence[TowerPass], step: TowerPass | None,
     phase: Literal["decode", "prefill"] = "decode" if step is not None else "prefill"
     launch = timing.launch_s(step or towers[0], decoding=step is not None) * layers / (step or towers[0]).layers
     if timing.here is not None:
-        text = f"torch calls timed on this machine, {launch * 1000:.3g} ms of them to launch {layers} layers"
+        calls = "kernels of llama.cpp" if setting.engine == "llama.cpp" else "torch calls"
+        text = f"{calls} timed on this machine, {launch * 1000:.3g} ms of them to launch {layers} layers"
     else:
         share = 1 / timing.fit.coefficient(setting, phase, "weights" if phase == "decode" else "linear")
         what = "bandwidth" if phase == "decode" else "matrix rate"
-        text = f"{share:.0%} of {setting.device.name}'s {what}, {launch * 1000:.3g} ms to launch {layers} layers"
+        text = f"{format_percent(share, digits=0)} of {setting.device.name}'s {what}, {launch * 1000:.3g} ms to launch {layers} layers"
         text += f"; {_where(timing, phase)} (fit of {timing.fit.date} to {timing.fit.rows:,} measurements)"
     if timing.host_s:
         text += f"; {timing.host_s:.3g} s a step for weights outside of the device (assumed rates)"

@@ -10,7 +10,8 @@ from fmkit.speed.efficiency import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, 
 from fmkit.speed.estimate import Range
 from fmkit.speed.kernels import refused
 from fmkit.speed.launches import launch_of
-from fmkit.speed.measured_here import Measured
+from fmkit.speed.llama_cpp_here import MeasuredLlamaCpp, llama_cpp_here
+from fmkit.speed.measured_here import Measured, matrices_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     fit: SpeedFit
     setting: Setting
-    here: Measured | None = None
+    here: Measured | MeasuredLlamaCpp | None = None
     host_s: float = 0.0
     device_share: float = 1.0
 
@@ -135,12 +136,25 @@ def _reaches(fit: SpeedFit, setting: Setting) -> bool:
 
 def _measured_here(
     spec: ModelSpec, memory: MemoryEstimate, layout: Layout, device: Device, rates: MachineRates | None
-) -> Measured | None:
+) -> Measured | MeasuredLlamaCpp | None:
     """The calls timed on this machine, where they are those that this engine makes with these weights."""
+    if (
+        memory.engine == "llama.cpp"
+        and rates is not None
+        and rates.llama_cpp is not None
+        and device.device_class == "cpu"
+    ):
+        return llama_cpp_here(spec, layout, rates.llama_cpp, memory.sequences)
     torch = rates.on(cpu=device.device_class == "cpu") if rates is not None else None
     if torch is None or memory.engine != "transformers" or layout.weight_bits is not None:
         return None
-    found = Measured(rates=torch, dtype=memory.cache_dtype, launch=launch_of(spec))
+    found = Measured(
+        rates=torch,
+        dtype=memory.cache_dtype,
+        launch=launch_of(spec),
+        sequences=memory.sequences,
+        matrices={stack.role: matrices_of(spec, stack.role) for stack in spec.stacks} if torch.calls else {},
+    )
     return found if found.knows() else None
 
 

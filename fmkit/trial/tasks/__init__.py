@@ -14,8 +14,11 @@ def task_for(kind: str, class_name: str) -> Task:
 
     >>> task_for("encoder", "BertForMaskedLM").name, task_for("encoder", "BertModel").name
     ('fill-mask', 'embedding')
+    >>> task_for("decoder", "Qwen3ForCausalLM").name, task_for("decoder", "Qwen3Model").name
+    ('text generation', 'embedding')
     """
-    if kind == "encoder":
+    bare = class_name.endswith("Model") and not class_name.endswith("LMHeadModel")
+    if kind == "encoder" or (kind == "decoder" and bare):
         if class_name.endswith("ForMaskedLM"):
             return FillMask()
         return Classification() if class_name.endswith("ForSequenceClassification") else Embedding()

@@ -1,0 +1,200 @@
+"""Speed of llama.cpp on this processor, predicted after `fmkit hardware measure` and then measured through xllamacpp.
+
+    python -m benchmarks.speed_llama_cpp [--write]
+
+Three models at their true widths, depths and vocabularies with random weights in three types, prompts of 64 and 512 tokens, one and four
+sequences. Nothing in the prediction comes from them: the kernels were timed in other files. The kernels of the file's own
+first type are timed again beside each model, and two errors are stated, as predicted and with that drift taken out.
+`--write` keeps the result in benchmarks/results/speed_llama_cpp.json. Takes about ten minutes and 1.5 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' writer of GGUF headers
+
+from fmkit.api.measure import measure_hardware
+from fmkit.api.sizing import layout_for, rated
+from fmkit.catalog.load import Catalog, load_catalog
+from fmkit.hardware import detect
+from fmkit.model.gguf_mix import mixed
+from fmkit.model.spec import ModelSpec
+from fmkit.sizing.estimate import Workload
+from fmkit.sizing.memory import estimate as estimate_memory
+from fmkit.speed.rates import LlamaCppRates, MachineRates
+from fmkit.speed.roofline import estimate as estimate_speed
+from fmkit.trial.engines.llama_cpp import LlamaCppEngine
+from fmkit.trial.llama_cpp_rates import WIDE, Timed
+from fmkit.trial.request import TrialRequest
+from fmkit.trial.synthetic_gguf import data_bytes, write_data
+from tests.gguf_file import write_model
+
+RESULT = Path(__file__).parent / "results" / "speed_llama_cpp.json"
+MODELS = ("smollm2-135m-instruct", "qwen3-0.6b", "tinyllama-1.1b-chat-v1.0")
+PRECISIONS = {"fp16": "F16", "int8": "Q8_0", "int4": "Q4_K_M"}
+FIRST_TYPES = {"fp16": "F16", "int8": "Q8_0", "int4": "Q4_K"}
+PROMPTS = (64, 512)
+SEQUENCES = (1, 4)
+STEPS = 16
+REPEATS = 3
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens per second of one workload, predicted and measured; `drift` is seconds of a step of the timed kernel now over before."""
+
+    model: str
+    file_type: str
+    prompt_tokens: int
+    sequences: int
+    prefill_per_s: float
+    predicted_prefill_per_s: float
+    decode_per_s: float
+    predicted_decode_per_s: float
+    drift: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--models", default=",".join(MODELS))
+    chosen = parser.parse_args()
+    rates = measure_hardware(
+        device="cpu", keep=False, say=lambda text: print(f"measuring: {text}", file=sys.stderr)
+    ).rates
+    for warning in rates.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    assert rates.llama_cpp is not None
+    cells = []
+    with tempfile.TemporaryDirectory() as folder:
+        for cell in measured(load_catalog(), rates, rates.llama_cpp, chosen.models.split(","), Path(folder)):
+            print(msgspec.json.encode(cell).decode(), file=sys.stderr, flush=True)
+            cells.append(cell)
+    found = summary(cells)
+    for name, figures in found.items():
+        print(f"{name:24s} " + "  ".join(f"{key} {value:.1%}" for key, value in figures.items()))
+    if chosen.write:
+        answer = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "rates": msgspec.to_builtins(rates.llama_cpp),
+            "summary": found,
+            "cells": msgspec.to_builtins(cells),
+        }
+        RESULT.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(
+    catalog: Catalog, rates: MachineRates, timed: LlamaCppRates, models: list[str], folder: Path
+) -> Iterator[Cell]:
+    """Every cell, one file at a time."""
+    for model in models:
+        spec = catalog.model(model).spec
+        assert spec is not None
+        for precision, file_type in PRECISIONS.items():
+            path = written(folder / "benchmark.gguf", spec, file_type)
+            for sequences in SEQUENCES:
+                for prompt in PROMPTS:
+                    before = drift(timed, FIRST_TYPES[precision], folder)
+                    predicted = predict(catalog, rates, spec, precision, prompt, sequences)
+                    found = run(path, spec, file_type, prompt, sequences)
+                    after = drift(timed, FIRST_TYPES[precision], folder)
+                    yield Cell(
+                        model=model,
+                        file_type=file_type,
+                        prompt_tokens=prompt,
+                        sequences=sequences,
+                        prefill_per_s=found[0],
+                        predicted_prefill_per_s=predicted[0],
+                        decode_per_s=found[1],
+                        predicted_decode_per_s=predicted[1],
+                        drift=(before + after) / 2,
+                    )
+            path.unlink()
+
+
+def written(path: Path, spec: ModelSpec, file_type: str) -> Path:
+    """The model's file with random weights."""
+    write_model(path, spec, file_type)
+    tensors = [
+        (one.kind, one.kind.tensor_bytes(one.tensor.dims))
+        for one in mixed(spec, file_type)
+        for _ in range(one.tensor.count)
+    ]
+    with path.open("r+b") as stream:
+        stream.seek(-data_bytes(tensors), os.SEEK_END)
+        write_data(stream, tensors)
+    return path
+
+
+def drift(timed: LlamaCppRates, kind: str, folder: Path) -> float:
+    """Seconds of a step of the timed model in this type, over those when the machine was measured."""
+    known = next(point.per_s for point in timed.weights if (point.dtype, point.tokens) == (kind, 1))
+    before_s = WIDE.layers * WIDE.layer_weights / known + WIDE.layers * timed.layer_s + timed.token_s
+    return Timed(folder, WIDE, kind).step_s(8) / before_s
+
+
+def predict(
+    catalog: Catalog, rates: MachineRates, spec: ModelSpec, precision: str, prompt: int, sequences: int
+) -> tuple[float, float]:
+    """Tokens per second of all prompts together, and of one sequence while decoding."""
+    layout = layout_for("llama.cpp", precision, catalog, spec)
+    machine = rated(detect(), None, rates)
+    workload = Workload(context_tokens=prompt + STEPS // 2, sequences=sequences)
+    memory = estimate_memory(spec, catalog.engines["llama.cpp"], layout, precision, workload, machine)
+    found = estimate_speed(spec, memory, layout, machine, catalog.speed, prompt, rates=rates)
+    assert found is not None
+    assert found.basis == "measured-here"
+    assert found.prefill_tokens_per_s is not None
+    assert found.decode_tokens_per_s is not None
+    return found.prefill_tokens_per_s.median, found.decode_tokens_per_s.median
+
+
+def run(path: Path, spec: ModelSpec, file_type: str, prompt: int, sequences: int) -> tuple[float, float]:
+    """The same, measured as `fmkit try` does."""
+    request = TrialRequest(
+        model=path.name, kind="decoder", config={"vocab_size": spec.vocab_size}, dtype=file_type, engine="llama.cpp",
+        folder=str(path), context_tokens=prompt + STEPS, sequences=sequences, decode_steps=STEPS, repeat=REPEATS,
+    )  # fmt: skip
+    engine = LlamaCppEngine(request)
+    engine.load()
+    engine.prefill_memory()  # touches all pages
+    timing = engine.timing()
+    return median(timing.prefill_tokens_per_s), median(timing.decode_tokens_per_s)
+
+
+def summary(cells: list[Cell]) -> dict[str, dict[str, float]]:
+    """Errors of the predicted rates, as predicted and with the drift taken out."""
+    prefill = [cell.predicted_prefill_per_s / cell.prefill_per_s for cell in cells]
+    decode = [cell.predicted_decode_per_s / cell.decode_per_s for cell in cells]
+    drifts = [cell.drift for cell in cells]
+    return {
+        "prefill": errors(prefill),
+        "prefill without drift": errors([ratio / drift for ratio, drift in zip(prefill, drifts, strict=True)]),
+        "decode": errors(decode),
+        "decode without drift": errors([ratio / drift for ratio, drift in zip(decode, drifts, strict=True)]),
+        "drift": errors(drifts),
+    }
+
+
+def errors(ratios: list[float]) -> dict[str, float]:
+    """Median and 90th percentile of the distance from 1, and on which side the middle lies."""
+    ordered = sorted(abs(ratio - 1) for ratio in ratios)
+    return {
+        "median": round(median(ordered), 4),
+        "p90": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 4),
+        "bias": round(median(ratios) - 1, 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
