@@ -18,10 +18,10 @@ from fmkit.sizing.engines.transformers_cache import CachePlan, cache_plan
 from fmkit.sizing.engines.transformers_heap import QuantisedOnCpu
 from fmkit.sizing.engines.transformers_options import settings_from
 from fmkit.sizing.estimate import MemoryLine
-from fmkit.sizing.forward import Moment, Pass, PassKind, encoder_of
+from fmkit.sizing.forward import Moment, Pass, PassKind
 from fmkit.sizing.held import without_fused_kernel
 from fmkit.sizing.weights import weight_lines
-from fmkit.units import GIB, ceil_div, format_bytes
+from fmkit.units import GIB, format_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -146,7 +146,6 @@ class TransformersWeights:
         prefill = _prefill_lines(activations, run, cache, steady_bytes)
         if on_cpu:
             reused_bytes = steady_bytes + total(prefill)
-            prefill += _head_copies(spec, run, self.dtype)
             prefill += self._quantised_here.peak_lines(run, reused_bytes)
             decode += self._quantised_here.steady_lines(machine)
         return Plan(
@@ -206,35 +205,6 @@ class TransformersWeights:
 
 MUCH_BYTES = GIB
 """Score matrices below this are no reason for a warning."""
-
-
-def _head_copies(spec: ModelSpec, run: Pass, dtype: str) -> tuple[MemoryLine, ...]:
-    """On a CPU in bfloat16, the copies of the output matrix that the first token's logits are computed with: one per sequence.
-
-    The last token's hidden states are a view of the prompt's, which PyTorch multiplies as a batch: it repeats the
-    matrix for each sequence, inside the operation, where no allocation is seen. The heap keeps what prefill freed, so
-    the process holds them beside it. Source: oneDNN's log of the product of a Qwen2.5-0.5B (1x1x896:1x896x151936), and
-    the process peaks of benchmarks/trials.py.
-    """
-    stack = spec.cached_stack
-    sliced = spec.logits_to_keep and not run.all_logits and run.workload.context_tokens > 1
-    if not (run.on_cpu and dtype == "bfloat16" and sliced and spec.has_head and spec.vocab_size and stack is not None):
-        return ()
-    if encoder_of(spec) is not None:
-        return ()
-    words = ceil_div(spec.vocab_size, run.workload.tensor_parallel)  # in tensor parallel a rank's part of the matrix
-    each = words * stack.hidden_dim * run.element_bytes
-    return (
-        MemoryLine(
-            part="runtime: copies of the output matrix",
-            bytes=run.sequences * each,
-            phase="prefill",
-            basis="formula",
-            reason="on a CPU in bfloat16 PyTorch repeats the output matrix for each sequence to compute the first token's logits",
-            source="oneDNN's log (torch 2.13), and process peaks of 7 trials in bfloat16 (benchmarks/trials.py)",
-            formula=f"{run.sequences} x {words:,} words x {stack.hidden_dim:,} x {run.element_bytes} B",
-        ),
-    )
 
 
 def _quantised_matrix_bytes(spec: ModelSpec, layout: Layout) -> int:
