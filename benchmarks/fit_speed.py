@@ -63,6 +63,8 @@ def write_spreads(found: dict[Quantity, Widths]) -> None:
                 writer.writerow((quantity, basis, "", f"{wider.low:.3f}", f"{wider.high:.3f}", 1, wider.points))
             for scope, (width, points) in sorted(widths.widths.items()):
                 basis_name, _, name = scope.partition(", ")
+                if basis_name not in BASES:
+                    continue
                 writer.writerow((quantity, basis_name, name, "", "", f"{width:.3f}", points))
 
 

@@ -103,6 +103,15 @@ class OldCatalogWarning(UserWarning):
     """The catalog is old: models, prices and scores of the last months are not in it."""
 
 
+class UnreadTrialsWarning(UserWarning):
+    """The trials kept on this computer can't be read, and an estimate goes without them."""
+
+    def __init__(self, message: str, file: str | None) -> None:
+        super().__init__(
+            f"the trials of this computer correct nothing: {message} ({file}); fmkit trials list says more"
+        )
+
+
 class MissingExtraError(FmkitError):
     """An optional part of fmkit is not installed."""
 

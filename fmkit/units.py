@@ -164,15 +164,21 @@ def format_rate(per_s: float) -> str:
 def format_seconds(seconds: float) -> str:
     """A duration for people.
 
-    >>> format_seconds(0.012), format_seconds(2.5), format_seconds(200)
-    ('12 ms', '2.5 s', '3 min 20 s')
+    >>> format_seconds(0.012), format_seconds(2.5), format_seconds(200), format_seconds(7260), format_seconds(224085)
+    ('12 ms', '2.5 s', '3 min 20 s', '2 h 1 min', '2 d 14 h')
     """
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days:,} d {hours} h"
 
 
 def format_percent(fraction: float, *, digits: int = 1, sign: bool = False) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from fmkit.api.accuracy.latency import rates_of, reads_token_by_token
+from fmkit.api.accuracy.latency import is_current, rates_of, reads_token_by_token
 from fmkit.api.accuracy.subject import NotScored, device_of, gguf_subject, known_engine, layout_of, spec_of
 from fmkit.catalog.load import Catalog
 from fmkit.catalog.measurements import LatencyMeasurement, read_measurements, shipped_measurements
@@ -116,7 +116,7 @@ def _cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Case]:
             engine, device, layout, spec,
             ranks=count if sharded else 1, stages=1 if sharded else count,
         ),
-        build=build_of(row) if engine == "llama.cpp" else release_of(row) if engine in RELEASES else None,
+        build=build_of(row) if engine == "llama.cpp" else release_of(row, engine) if engine in RELEASES else None,
     )  # fmt: skip
     found = list(_figures(row))
     if not found:
@@ -190,7 +190,7 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
     stated = _stated_share(row, spec, layout)
     step = _resized(decode_pass(spec, layout, context, sequences, cache), stated)
     spilt = _spilt_share(row, spec, layout, setting, cache) if figure.rate == "decode" else 0.0
-    host_s = spilt * (step.weight_bytes if step is not None else 0) / HOST_BYTES_PER_S["llama.cpp"]
+    host_s = spilt * (step.weight_bytes if step is not None else 0) / HOST_BYTES_PER_S
     step = _resized(step, 1 - spilt)
     reads: tuple[TowerPass, ...] = ()
     per_s = figure.per_s * setting.ranks * setting.stages / (row.count or 1)  # of one copy of the model
@@ -317,9 +317,13 @@ def build_of(row: LatencyMeasurement) -> str | None:
     return f"{name}{flash}" if name else None
 
 
-def release_of(row: LatencyMeasurement) -> str:
-    """The major release of transformers; a row that names none is older than ours."""
-    return RELEASES["transformers"] if row.engine_version.startswith("transformers 5.") else "4"
+def release_of(row: LatencyMeasurement, engine: str) -> str:
+    """The release of transformers or vLLM; a row that names none is older than ours."""
+    return RELEASES[engine] if is_current(row, engine) else OLDER[engine]
+
+
+OLDER = {"transformers": "4", "vllm": "V0"}
+"""What earlier releases are called."""
 
 
 def _layout(row: LatencyMeasurement, engine: str, spec: ModelSpec, catalog: Catalog) -> Layout:

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.speed.cases import Case
 from benchmarks.speed.fitting import Floats, Problem
 from benchmarks.speed.widths import Error, Widths, fitted_widths
-from fmkit.speed.efficiency import Phase, Quantity
-from fmkit.speed.estimate import SpeedBasis
-from fmkit.speed.kernels import memory_group
+from fmkit.speed.efficiency import Phase, Quantity, measured_like, measured_on
 
 SCHEMES: dict[str, tuple[Callable[[Case], str], int]] = {
     "model and device": (lambda case: case.group, 16),
@@ -22,7 +20,11 @@ SCHEMES: dict[str, tuple[Callable[[Case], str], int]] = {
 }
 """What is left out together, and in how many folds."""
 
-BASES: tuple[SpeedBasis, ...] = ("measured-device", "class", "extrapolated")
+BASES = ("measured-device", "class", "extrapolated")
+"""What the program's predictions rest on, from the narrowest to the widest."""
+
+UNSEEN_ENGINE = "unseen engine"
+"""What a prediction of an engine without any measurement rests on: the program makes none, and its ranges don't count their errors."""
 
 
 class HeldOut(NamedTuple):
@@ -31,7 +33,7 @@ class HeldOut(NamedTuple):
     scheme: str
     cases: Sequence[Case]
     error: Floats
-    basis: list[SpeedBasis]
+    basis: list[str]
     fold: NDArray[np.intp]
 
 
@@ -39,7 +41,7 @@ def held_out(problem: Problem, scheme: str, start: Floats) -> HeldOut:
     """Every case predicted by a fit without its group, device or engine."""
     key, folds = SCHEMES[scheme]
     predicted, fold = problem.held_out(key, folds, start)
-    basis: list[SpeedBasis] = ["extrapolated"] * len(problem.cases)
+    basis = ["extrapolated"] * len(problem.cases)
     for number in range(folds):
         seen = _seen(case for case, own in zip(problem.cases, fold, strict=True) if own != number)
         for place in np.flatnonzero(fold == number):
@@ -58,16 +60,17 @@ def _seen(cases: Iterable[Case]) -> set[tuple[str, ...]]:
         setting = case.setting
         phases: tuple[Phase, ...] = ("prefill", "decode") if case.rate == "throughput" else (phase_of(case),)
         for phase in phases:
-            found.add((phase, setting.engine, setting.device.id, setting.kernel))
-            found.add((phase, setting.engine, memory_group(setting.device), setting.kernel))
+            found |= {(phase, measured_on(setting)), (phase, measured_like(setting)), (phase, setting.engine)}
     return found
 
 
-def _basis(case: Case, seen: set[tuple[str, ...]]) -> SpeedBasis:
+def _basis(case: Case, seen: set[tuple[str, ...]]) -> str:
     phase, setting = phase_of(case), case.setting
-    if (phase, setting.engine, setting.device.id, setting.kernel) in seen:
+    if (phase, measured_on(setting)) in seen:
         return "measured-device"
-    return "class" if (phase, setting.engine, memory_group(setting.device), setting.kernel) in seen else "extrapolated"
+    if (phase, setting.engine) not in seen:
+        return UNSEEN_ENGINE
+    return "class" if (phase, measured_like(setting)) in seen else "extrapolated"
 
 
 def widths_of(found: Sequence[HeldOut], wanted: Callable[[Case], bool] = lambda _: True) -> dict[Quantity, Widths]:

@@ -6,12 +6,13 @@ for named devices and bare sizes are never corrected, nor those for a machine wh
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fmkit.api.kept_rates import kept_here
-from fmkit.errors import FmkitError
+from fmkit.errors import FmkitError, UnreadTrialsWarning
 from fmkit.sizing.calibration import calibrated
 from fmkit.sizing.runtime import vendor_of
 from fmkit.speed.calibration import RateTrial, corrected
@@ -83,7 +84,8 @@ def _read(facts: EngineFile, machine: Machine, key: str, catalog: Catalog) -> He
 
     try:
         trials = TrialStore().newest(facts.id, MOST_TRIALS)
-    except FmkitError:  # a damaged or locked record costs accuracy, no answer
+    except FmkitError as error:  # a damaged or locked record costs accuracy, no answer
+        warnings.warn(UnreadTrialsWarning(error.message, error.where), stacklevel=2)
         return Here(facts)
     mine, others = of_this_setting([one for one in trials if one.server is None], key)
     if not mine:

@@ -58,7 +58,12 @@ def list_models(
         undated = sum(one.released is None for one in models)
         models = tuple(one for one in models if is_since(one.released, since))
     return ModelsResult(
-        fmkit=__version__, catalog=catalog.date, models=tuple(map(_row, models)), undated=undated, own=catalog.own
+        fmkit=__version__,
+        catalog=catalog.date,
+        age=catalog.age,
+        models=tuple(map(_row, models)),
+        undated=undated,
+        own=catalog.own,
     )
 
 

@@ -134,6 +134,7 @@ def _compared(
         kind=sized.model.kind,
         params=sized.model.params,
         active_params=sized.model.active_params,
+        active_params_without_embedding=sized.model.active_params_without_embedding,
         max_context_tokens=sized.model.max_context_tokens,
         effective_context=effective_context(scores),
         context_tokens=sized.estimates[0].context_tokens if sized.estimates else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fmkit import __version__
 from fmkit.api.kept_rates import kept_here
-from fmkit.api.resolve import this_machine
+from fmkit.api.resolve import resolve_device, this_machine
 from fmkit.catalog.load import load_catalog
 from fmkit.machine import Device, device_reserve
 from fmkit.results.hardware import DeviceRow, DevicesResult, HardwareResult
@@ -51,15 +51,23 @@ def list_devices(vendor: str | None = None) -> DevicesResult:
     return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=tuple(map(_row, ordered)))
 
 
+def show_device(name: str) -> DevicesResult:
+    """One device of the catalog, by id or alias; UsageError with the nearest where there is none."""
+    catalog = load_catalog()
+    return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=(_row(resolve_device(name, catalog)),))
+
+
 def _row(device: Device) -> DeviceRow:
     memory_bytes = device.memory_bytes
+    reserve = None if memory_bytes is None else device_reserve(device, memory_bytes)
     return DeviceRow(
         id=device.id,
         name=device.name,
         vendor=device.vendor,
         device_class=device.device_class,
         memory_bytes=memory_bytes,
-        usable_bytes=None if memory_bytes is None else memory_bytes - device_reserve(device, memory_bytes).bytes,
+        usable_bytes=None if memory_bytes is None or reserve is None else memory_bytes - reserve.bytes,
+        reserve_reason="" if reserve is None else reserve.reason,
         bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
         flops_per_s=device.flops_per_s,
         verified=device.verified,

@@ -140,13 +140,29 @@ def _llama_cpp_rates(say: Say, warnings: list[str]) -> LlamaCppRates | None:
     if find_spec("xllamacpp") is None:
         return None
     say("llama.cpp's kernels on the processor")
+    from fmkit.trial.interruption import interruptible  # noqa: PLC0415  only where a process is started
+    from fmkit.trial.runner import child_environment  # noqa: PLC0415
+    from fmkit.trial.workplace import workplace  # noqa: PLC0415
+
     command = [sys.executable, "-m", "fmkit.trial.llama_cpp_rates"]
-    # its stdin stays open until it has answered: it ends when this process does
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:  # noqa: S603  fmkit itself
+    # its files lie in a folder that this process removes; its stdin stays open until it has answered: it ends when this process does
+    with (
+        interruptible(),
+        workplace("llama.cpp's kernels") as place,
+        subprocess.Popen(  # noqa: S603  fmkit itself
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(place.path),
+        ) as child,
+    ):
         try:
             answer = _answer(child)
             return msgspec.json.decode(answer, type=LlamaCppRates)
         except (subprocess.TimeoutExpired, msgspec.MsgspecError):
+            pass
+        finally:
             child.kill()
     warnings.append("llama.cpp's kernels could not be timed: its speed is estimated from published measurements")
     return None

@@ -42,6 +42,7 @@ def overview() -> OverviewResult:
     return OverviewResult(
         fmkit=__version__,
         catalog=catalog.date,
+        age=catalog.age,
         machine=machine.name,
         usable_bytes=machine.usable_bytes,
         models=tuple(_best(task, machine, catalog, prepared) for task in TASKS),

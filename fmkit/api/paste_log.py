@@ -159,6 +159,7 @@ def _summary(name: str, spec: ModelSpec) -> ModelSummary:
         kind=spec.kind,
         params=spec.params,
         active_params=spec.active_params,
+        active_params_without_embedding=spec.active_params_without_embedding,
         max_context_tokens=spec.max_context_tokens,
         licence=None,
     )

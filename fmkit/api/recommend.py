@@ -44,7 +44,7 @@ def recommend(
     min_tokens_per_s: float | None = None,
     max_ttft: str | float | None = None,
     min_quality: float | None = None,
-    engine: str = "transformers",
+    engine: str | None = None,
     precision: str | Sequence[str] | None = None,
     open_only: bool = False,
     api_only: bool = False,
@@ -68,7 +68,8 @@ def recommend(
     """The models to use for `task`, best first, with the evidence of each and the reason against every other.
 
     Parameters are the long options of `fmkit recommend`; `task` is a task id or a phrase, and what a phrase says is
-    overridden by an option that is given. `search` looks for further models on the Hub (`""`: for the task alone); they
+    overridden by an option that is given. Without `engine` models are judged in the one that people run on such a machine
+    (`default_engine`). `search` looks for further models on the Hub (`""`: for the task alone); they
     are judged by the same constraints and never ranked. Raises UsageError for unknown names and values, with the nearest
     valid ones.
     """

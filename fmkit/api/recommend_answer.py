@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fmkit.selection.constraints import Exclusion
     from fmkit.selection.ranking import Selection
 
+NEWEST_SHOWN = 3
+"""Models without a score that are named."""
+
 
 def answer(selection: Selection, question: Question, *, top: int, why_not: str | None) -> RecommendResult:
     """The first `top` with what people need to know to follow or to change the choice."""
@@ -32,6 +35,7 @@ def answer(selection: Selection, question: Question, *, top: int, why_not: str |
     return RecommendResult(
         fmkit=__version__,
         catalog=question.catalog.date,
+        age=question.catalog.age,
         task=pool.task.id,
         understood=_understood(question),
         constraints=_constraints(question),
@@ -97,6 +101,8 @@ def _warnings(selection: Selection, question: Question) -> Iterator[str]:
         yield f"not understood: {', '.join(question.phrase.not_understood)}"
     if request.domain is not None:
         yield f"{request.domain}: no comparable scores for this domain; models trained for it come first among equals only"
+    if not question.engine_asked and request.engine != "transformers":
+        yield f"judged in {request.engine}, the usual engine on such hardware; --engine names another"
     yield from _not_ranked(selection, question)
     if pool.machine.count > 1 and "cost" not in weights_that_count(request, pool):
         yield "cost does not count in the score: one sequence on several cards says nothing about serving; give --sequences"
@@ -111,10 +117,15 @@ def _not_ranked(selection: Selection, question: Question) -> Iterator[str]:
     if selection.unranked is not None:
         yield f"{pool.task.id} is not ranked: {selection.unranked}"
         return
-    unscored = sum(standing.parts.quality is None for standing in selection.unscored)
+    unscored = [standing.candidate for standing in selection.unscored if standing.parts.quality is None]
     if unscored:
-        noun = "models pass" if unscored > 1 else "model passes"
-        yield f"{unscored} {noun} without a comparable score for {pool.task.id}: not ranked, listed last"
+        noun = "models pass" if len(unscored) > 1 else "model passes"
+        newest = sorted((one for one in unscored if one.released), key=lambda one: one.released or "", reverse=True)
+        some = ", ".join(f"{one.id} ({one.released})" for one in newest[:NEWEST_SHOWN])
+        yield (
+            f"{len(unscored)} {noun} without a comparable score for {pool.task.id}: not ranked, listed last"
+            f"{f'; the newest of them: {some}' if some else ''}"
+        )
     slow = sum(found.speed_unknown and found.parts.quality is not None for found in selection.unscored)
     if slow:
         noun = "models" if slow > 1 else "model"

@@ -101,8 +101,16 @@ def _next_commands(standing: Standing, question: Question) -> tuple[str, ...]:
     gpu, memory = question.asked.get("gpu"), question.asked.get("memory")
     machine = f" --gpu {gpu}" if gpu else f" --memory {memory}" if memory else ""
     context = format_tokens(context_need(question.request, question.pool.task)).replace(",", "")
-    precision = standing.sized.precision
-    return (
-        f"fmkit vram {standing.id}{machine} --precision {precision} --context {context}",
-        f"fmkit try {standing.id} --precision {precision}",
-    )
+    precision, engine = standing.sized.precision, question.request.engine
+    asked = "" if engine == "transformers" else f" --engine {engine}"
+    sized = f"fmkit vram {standing.id}{machine}{asked} --precision {precision} --context {context}"
+    return (sized, _trial(standing, engine, precision))
+
+
+def _trial(standing: Standing, engine: str, precision: str) -> str:
+    """How to try it in the engine it was judged in: a server by its address, GGUF files after a look at which there are."""
+    if engine == "vllm":
+        return f"fmkit try {standing.id} --engine http://localhost:8000/v1"
+    if engine == "llama.cpp":
+        return f"fmkit catalog variants {standing.candidate.hub_id or standing.id}"
+    return f"fmkit try {standing.id} --precision {precision}"

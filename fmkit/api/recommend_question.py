@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
+    from fmkit.selection.facts import Task
     from fmkit.selection.pool import Pool
     from fmkit.selection.request import Request
 
@@ -28,12 +29,13 @@ class Question(NamedTuple):
     phrase: Phrase
     asked: Mapping[str, Any]
     request: Request
+    engine_asked: bool
     pool: Pool
     catalog: Catalog
 
 
 def read_question(
-    task: str, options: Mapping[str, Any], catalog: Catalog, *, engine: str, uses_trials: bool
+    task: str, options: Mapping[str, Any], catalog: Catalog, *, engine: str | None, uses_trials: bool
 ) -> Question:
     """The question that a task (or phrase) and the options pose; UsageError for what can't be read.
 
@@ -44,11 +46,31 @@ def read_question(
     asked = {**phrase.options, **given}
     machine = _machine(asked, catalog, both_given="gpu" in given and "memory" in given)
     machine = msgspec.structs.replace(machine, uses_trials=uses_trials)
-    layout_for(engine, "fp16", catalog)
+    names = known(catalog)
+    chosen = engine or default_engine(catalog.tasks[phrase.task], machine)
+    if engine is None and not names.has_precisions(chosen, asked.get("precision")):
+        chosen = "transformers"
+    layout_for(chosen, "fp16", catalog)
     named = any(asked.get(name) for name in ("gpu", "memory", "here"))
-    request = build_request(phrase.task, {**asked, "engine": engine}, known(catalog), hardware_named=named)
+    request = build_request(phrase.task, {**asked, "engine": chosen}, names, hardware_named=named)
     pool = pool_for(catalog.tasks[phrase.task], request, machine, catalog)
-    return Question(phrase, asked, request, pool, catalog)
+    return Question(phrase, asked, request, engine is not None, pool, catalog)
+
+
+def default_engine(task: Task, machine: Machine) -> str:
+    """The engine that models for `task` are judged in on `machine` when none was named.
+
+    Cards with a memory of their own are served with vLLM, memory shared with a GPU with llama.cpp; transformers, which `fmkit try` loads
+    without a server or a converted file, is for processors, bare sizes, and the tasks of encoders, speech and pictures
+    that the other two run in part only.
+    """
+    device = machine.device
+    texts_only = set(task.inputs) == {"text"} and task.output_tokens > 0
+    if device is None or not texts_only or {"encoder", "encoder-decoder"} & set(task.kinds):
+        return "transformers"
+    if device.vendor == "apple" or (device.unified_memory and device.device_class != "cpu"):
+        return "llama.cpp"
+    return "vllm" if device.vendor in {"nvidia", "amd"} and device.device_class != "cpu" else "transformers"
 
 
 def _read_task(text: str, catalog: Catalog) -> Phrase:

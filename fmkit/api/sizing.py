@@ -57,7 +57,7 @@ def _stored_layout(engine: str, catalog: Catalog, spec: ModelSpec | None) -> Lay
     if spec is not None and spec.stored is not None:
         others = [name for name, found in catalog.engines.items() if spec.stored.method in found.stored_methods]
         raise UsageError(
-            f"{engine} does not load weights stored by {spec.stored.method}; {' and '.join(others)} does",
+            f"{engine} does not load weights stored by {spec.stored.method}; {' and '.join(others)} {'does' if len(others) == 1 else 'do'}",
             where="--precision",
             next_command=f"--engine {others[0]}" if others else None,
         )

@@ -27,6 +27,7 @@ def model_summary(resolved: ResolvedModel, spec: ModelSpec) -> ModelSummary:
         kind=spec.kind,
         params=spec.params,
         active_params=spec.active_params,
+        active_params_without_embedding=spec.active_params_without_embedding,
         max_context_tokens=context_limit(spec, resolved),
         licence=resolved.candidate.licence if resolved.candidate is not None else resolved.hub_licence,
         licence_source=LICENCE_SOURCE if resolved.candidate is None and resolved.hub_licence is not None else None,

@@ -65,7 +65,7 @@ class Sweep:
         """The sweep on `machine`, whatever number of sequences `workload` has, and the best of one device each."""
         rows = self._on(machine, sizer, precisions, workload)
         if self.say is not None:
-            self.say("devices that the catalog has a rent of")
+            self.say("sweeping the batch on each device that the catalog has a rent of")
         single = msgspec.structs.replace(workload, tensor_parallel=1, pipeline_parallel=1, expert_parallel=1)
         by_device = []
         for device_id in sorted({price.device for price in self.prices} & set(self.devices)):

@@ -17,7 +17,7 @@ from fmkit.api.trial_options import MOST_REPEATS
 from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS
 from fmkit.api.trial_run import kept
 from fmkit.catalog.load import load_catalog
-from fmkit.errors import NetworkNeededError, UsageError
+from fmkit.errors import NetworkNeededError, UnsafeInputError, UsageError
 from fmkit.results.trial import TrialResult, Unmeasured
 from fmkit.results.trial_setting import UNKNOWN
 from fmkit.trial.checks import check_names
@@ -156,11 +156,14 @@ def _prompt(options: TrialOptions) -> str:
             content = file.read(MOST_INPUT_BYTES + 1)
         if len(content) > MOST_INPUT_BYTES:
             raise UsageError(f"the text is longer than {MOST_INPUT_BYTES:,} bytes", where="--input")
-        return content.decode("utf-8").strip()
+        text = content.decode("utf-8").strip()
     except OSError as error:
         raise UsageError(f"can't read the file: {error.strerror}", where="--input") from error
     except UnicodeDecodeError as error:
         raise UsageError("the file is no UTF-8 text", where="--input") from error
+    if not text:
+        raise UnsafeInputError("the file holds no text to ask", where=options.input)
+    return text
 
 
 def _client(options: TrialOptions) -> EndpointClient:

@@ -34,7 +34,7 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     loadable = [found for found in estimates if found.valid and found.refused is None]
     if not loadable and refused is not None:
         return f"{model_id} does not load on {place} at {refused.precision.upper()}: {refused.refused}."
-    smallest = min(loadable, key=lambda found: found.per_device_bytes)
+    smallest = min(loadable, key=lambda found: found.needed_bytes)
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
         f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing{_against(smallest)}; "
@@ -58,6 +58,8 @@ def _how_far(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
     if limit is None and longest == MOST_TOKENS:
         return f" at any context{several}{beside}"
     model_limit = ", the model's limit" if longest == limit else ""
+    if not sizer.spec.writes:
+        return f" with inputs of up to {format_tokens(reached)} tokens{several}{model_limit}{beside}"
     return f" up to {format_tokens(reached)} tokens{several}{model_limit}{beside}"
 
 
@@ -73,7 +75,7 @@ def _against(estimate: Estimate) -> str:
     """Need and offer, where the engine and not the device sets what is offered."""
     if not estimate.budget_reason or estimate.device_budget_bytes is None:
         return ""
-    need, offer = format_bytes(estimate.per_device_bytes), format_bytes(estimate.device_budget_bytes)
+    need, offer = format_bytes(estimate.needed_bytes), format_bytes(estimate.device_budget_bytes)
     return f" ({need} against {offer}, {estimate.budget_reason})"
 
 
@@ -84,7 +86,7 @@ def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate)
     ]
     if not better:
         return ""
-    nearest = min(better, key=lambda found: (sizer.bits(found.precision), found.per_device_bytes))
+    nearest = min(better, key=lambda found: (sizer.bits(found.precision), found.needed_bytes))
     if nearest.refused is not None:
         return f"; at {nearest.precision.upper()} {nearest.refused}"
     missing = format_bytes(nearest.short_bytes)

@@ -39,7 +39,8 @@ def precision_notes(spec: ModelSpec, engine: str, layouts: Mapping[str, Layout],
         )
     elif method is not None and method not in methods and "stored" not in layouts:
         others = [name for name, found in catalog.engines.items() if method in found.stored_methods]
-        yield f"{engine} does not load weights stored by {method}" + (f"; {', '.join(others)} does" if others else "")
+        able = f"; {' and '.join(others)} {'does' if len(others) == 1 else 'do'}" if others else ""
+        yield f"{engine} does not load weights stored by {method}{able}"
 
 
 def kept_as(engine: str, catalog: Catalog, spec: ModelSpec) -> str | None:

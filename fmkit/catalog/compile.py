@@ -20,7 +20,7 @@ from fmkit.catalog.sources import Sources, read_sources
 from fmkit.catalog.traits import read_traits
 from fmkit.errors import FmkitError
 from fmkit.selection.capability import abilities
-from fmkit.selection.facts import Candidate, Score, Traits
+from fmkit.selection.facts import Candidate, CatalogAge, Score, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,22 +47,23 @@ def compile_sources(sources: Sources, stamps: list[FileStamp], content: str) -> 
     scores = _scores_by_model(sources, links)
     candidates: dict[str, Candidate] = {}
     models: dict[str, StoredModel] = {}
-    read_specs: dict[str, tuple[ModelSpec | None, str | None]] = {}
-    traits: dict[str, Traits | None] = {}
+    read_specs: dict[tuple[str, bool], tuple[ModelSpec | None, str | None]] = {}
+    traits: dict[tuple[str, bool], Traits | None] = {}
     for model_id, model in links.open_models.items():
         file = links.config_file(model_id)
         if file is None:
             raise AssertionError(model_id)  # link() refuses such a model
-        if file not in read_specs:
-            spec, fault = read_specs[file] = read_spec(sources, file)
-            traits[file] = None if spec is None else read_traits(sources.read_config(file), spec)
-        spec, fault = read_specs[file]
+        kind = file, model.entry.tuning == "embedding"
+        if kind not in read_specs:
+            spec, fault = read_specs[kind] = read_spec(sources, file, embedder=kind[1])
+            traits[kind] = None if spec is None else read_traits(sources.read_config(file), spec)
+        spec, fault = read_specs[kind]
         row = sources.configs[file]
         candidates[model_id] = convert.open_candidate(
-            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ()), traits[file]
+            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ()), traits[kind]
         )
         models[model_id] = StoredModel(
-            spec=_limited(spec, model.entry.context_tokens),
+            spec=_used(_limited(spec, model.entry.context_tokens), candidates[model_id]),
             config_confidence=row.confidence,
             config_source=row.source,
             config_file=file,
@@ -82,6 +83,13 @@ def _limited(spec: ModelSpec | None, stated_tokens: int | None) -> ModelSpec | N
     if spec is None or stated_tokens is None or spec.context_is_hard:
         return spec
     return msgspec.structs.replace(spec, max_context_tokens=stated_tokens)
+
+
+def _used(spec: ModelSpec | None, candidate: Candidate) -> ModelSpec | None:
+    """The architecture as it is used: a model whose outputs are vectors or scores makes one pass, whatever its class could do."""
+    if spec is None or not spec.writes or set(candidate.outputs) - {"embedding", "score"}:
+        return spec
+    return msgspec.structs.replace(spec, reads_only=True)
 
 
 def _assemble(
@@ -109,6 +117,18 @@ def _assemble(
         speed=_raw(sources.speed),
         capability=_raw(sources.capability),
         abilities=_raw(abilities(candidates.values(), sources.capability)),
+        age=_age(candidates.values()),
+    )
+
+
+def _age(candidates: Iterable[Candidate]) -> CatalogAge:
+    found = list(candidates)
+    return CatalogAge(
+        newest_open_model=max((one.released for one in found if one.api is None and one.released), default=None),
+        newest_api_model=max((one.released for one in found if one.api is not None and one.released), default=None),
+        newest_score=max(
+            (score.source_date for one in found for score in one.scores if score.source_date), default=None
+        ),
     )
 
 
@@ -155,13 +175,15 @@ def _scores_by_model(sources: Sources, links: Links) -> dict[str, list[Score]]:
     return found
 
 
-def read_spec(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
-    """The architecture in a config file, or None and why it could not be read."""
+def read_spec(sources: Sources, file: str, *, embedder: bool = False) -> tuple[ModelSpec | None, str | None]:
+    """The architecture in a config file, in the class that an embedding model is loaded in for `embedder`; or None and why it could not be read."""
     from fmkit.model.architectures import read  # noqa: PLC0415 - needed when compiling only
+    from fmkit.model.architectures.embedder import embedder_config  # noqa: PLC0415
 
     reader: Callable[..., ModelSpec] = read
     try:
-        return reader(sources.read_config(file), where=f"configs/{file}"), None
+        config = sources.read_config(file)
+        return reader(embedder_config(config) if embedder else config, where=f"configs/{file}"), None
     except FmkitError as error:
         return None, error.message
     except Exception as error:  # noqa: BLE001 - one config must not take the other models with it; `check` refuses it

@@ -111,6 +111,7 @@ def open_candidate(
         gated=family.gated if entry.gated is None else entry.gated,
         needs_fine_tune=entry.needs_fine_tune,
         thinks=entry.thinks,
+        answers_directly=entry.answers_directly,
         embedding_dim=entry.embedding_dim or (spec.embedding_dim if spec else None),
         quantised=entry.quantised,
         traits=traits,

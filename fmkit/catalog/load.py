@@ -42,7 +42,7 @@ from fmkit.machine import Device
 from fmkit.model.precision import Layout, Precision
 from fmkit.model.quality import QualityLoss
 from fmkit.selection.capability import Ability, CapabilityFit
-from fmkit.selection.facts import Candidate, CloudPrice, Licence, OwnCatalog, SizeClass, Task
+from fmkit.selection.facts import Candidate, CatalogAge, CloudPrice, Licence, OwnCatalog, SizeClass, Task
 from fmkit.speed.efficiency import SpeedFit
 from fmkit.whole_files import write_whole
 
@@ -60,6 +60,11 @@ class Catalog:
     def date(self) -> str:
         """The day the catalog was last looked over, YYYY-MM-DD."""
         return self._compiled.date
+
+    @property
+    def age(self) -> CatalogAge:
+        """The dates of its newest models and score."""
+        return self._compiled.age
 
     @property
     def own(self) -> OwnCatalog | None:

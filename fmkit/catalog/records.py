@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from fmkit.model.spec import ModelSpec
-from fmkit.selection.facts import Candidate, OwnCatalog
+from fmkit.selection.facts import Candidate, CatalogAge, OwnCatalog
 
-FORMAT = 4
+FORMAT = 5
 """The version of the compiled file's layout; a file of another version is compiled anew."""
 
 CHECKSUM_BYTES = 4
@@ -70,4 +70,5 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     speed: msgspec.Raw  # SpeedFit
     capability: msgspec.Raw  # CapabilityFit
     abilities: msgspec.Raw  # dict[str, Ability]
+    age: CatalogAge = CatalogAge()
     own: OwnCatalog | None = None

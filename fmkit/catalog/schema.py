@@ -40,7 +40,7 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     this one has no file of its own. `sources` maps a key of this entry to where the fact was read. `context_tokens` is
     the publisher's limit where config.json says otherwise. `tasks` replaces the family's where it is given.
     `released` is YYYY-MM-DD or YYYY-MM. `quantised` are Hub repositories of these weights in a quantised layout, the
-    publisher's own first.
+    publisher's own first. `answers_directly` is for a model that `thinks` and has a documented mode without thoughts.
     """
 
     hub_id: str
@@ -62,6 +62,7 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     gated: bool | None = None
     needs_fine_tune: bool = False
     thinks: bool = False
+    answers_directly: bool = False
     embedding_dim: int | None = None
     quantised: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from fmkit.cli.options import (
     one_output,
 )
 from fmkit.cli.output import emit, note
-from fmkit.errors import UsageError
+from fmkit.errors import ExitCode, UsageError
 from fmkit.report.catalog import (
     local_csv,
     models_csv,
@@ -193,7 +193,10 @@ def refresh_command(
     if offline:
         raise UsageError("refresh asks the Hub: leave out --offline", where="--offline")
     note("asking the Hub ...", quiet=quiet)
-    emit(refresh(models or (), progress=None if quiet else note), print_refresh, as_json=as_json)
+    result = refresh(models or (), progress=None if quiet else note)
+    emit(result, print_refresh, as_json=as_json)
+    if models and any(row.facts is None for row in result.models):
+        raise typer.Exit(ExitCode.MODEL_NOT_FOUND)
 
 
 @app.command("check", short_help="Check the catalog's files.")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from fmkit.api.hardware import list_devices, show_hardware
+from fmkit.api.hardware import list_devices, show_device, show_hardware
 from fmkit.api.measure import measure_hardware
 from fmkit.cli.options import CsvOption, JsonOption, OfflineOption, QuietOption, one_output
 from fmkit.cli.output import emit, note
-from fmkit.report.hardware import devices_csv, print_devices, print_hardware
+from fmkit.report.hardware import devices_csv, print_device, print_devices, print_hardware
 from fmkit.report.measure import print_measured
 
 app = typer.Typer(
@@ -20,10 +20,22 @@ app = typer.Typer(
 )
 
 
-@app.command("show", short_help="This machine, and what a model can use.")
-def show_command(*, as_json: JsonOption = False, offline: OfflineOption = False, quiet: QuietOption = False) -> None:
-    """Show this machine: accelerator, memory, cores, and what of it a model can use."""
+@app.command("show", short_help="This machine, or a device, and what a model can use.")
+def show_command(
+    device: Annotated[
+        str | None,
+        typer.Argument(metavar="[DEVICE]", help="A device of the catalog. Default: this machine.", show_default=False),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show this machine: accelerator, memory, cores, and what of it a model can use; or a device of the catalog with its sources."""
     del offline, quiet  # detection uses no network and says nothing beside the answer
+    if device is not None:
+        emit(show_device(device), print_device, as_json=as_json)
+        return
     emit(show_hardware(), print_hardware, as_json=as_json)
 
 

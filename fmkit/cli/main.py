@@ -15,7 +15,7 @@ from fmkit import __version__
 from fmkit.cli.boundary import guarded
 from fmkit.cli.options import JsonOption, OfflineOption, QuietOption
 from fmkit.cli.output import note
-from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UsageError
+from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UnreadTrialsWarning, UsageError
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "recommend": ("fmkit.cli.recommend", "recommend_command", "Which model to use for a task."),
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         for ours in (OwnCatalogWarning, OldCatalogWarning):
             warnings.simplefilter("always", ours)
+        warnings.simplefilter("default", UnreadTrialsWarning)  # each engine reads them
         warnings.showwarning = _warned_in_our_words(quiet=bool({"-q", "--quiet"} & set(arguments)))
         return guarded(lambda: _run(arguments), arguments)
 
@@ -47,7 +48,7 @@ def _warned_in_our_words(*, quiet: bool) -> Callable[..., None]:
     otherwise = warnings.showwarning
 
     def show(message: Warning | str, *place: Any, **more: Any) -> None:  # noqa: ANN401 - the signature of showwarning
-        if isinstance(message, OwnCatalogWarning | OldCatalogWarning):
+        if isinstance(message, OwnCatalogWarning | OldCatalogWarning | UnreadTrialsWarning):
             note(f"fmkit: {message}", quiet=quiet)
         else:
             otherwise(message, *place, **more)

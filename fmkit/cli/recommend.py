@@ -12,7 +12,6 @@ from fmkit.api.recommend import DEFAULT_TOP, recommend
 from fmkit.cli.options import (
     CheckOption,
     CsvOption,
-    EngineOption,
     GpuOption,
     JsonOption,
     MarkdownOption,
@@ -81,7 +80,14 @@ def recommend_command(
     min_quality: Annotated[
         float | None, typer.Option("--min-quality", metavar="0..1", help="Least quality among the catalog's models.")
     ] = None,
-    engine: EngineOption = "transformers",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="Judge in this engine. Default: vllm on a card, llama.cpp on shared memory, else transformers.",
+        ),
+    ] = None,
     precision: PrecisionOption = None,
     open_only: Annotated[bool, typer.Option("--open-only", help="Open weights only.")] = False,
     api_only: Annotated[bool, typer.Option("--api-only", help="API models only.")] = False,

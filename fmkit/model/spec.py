@@ -135,9 +135,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
     `stacks[0]` is the one that reads or writes the text the user thinks of; `max_context_tokens` is the limit of the
     decoder's cache (of the input, for an encoder). `context_is_hard` says whether a longer input is impossible (learned
     positions, a processor that truncates) or merely untrained (RoPE). `image_tokens` is what one image adds to the
-    decoder's context. `has_head` says whether the class projects to the vocabulary (a classifier doesn't), `tied_head`
+    decoder's context. `config_dtype` is the type that the config names for the stored weights, the class default of float32 where
+    it names none (`names_dtype` False: what is stored is not known). `has_head` says whether the class projects to the vocabulary (a classifier doesn't), `tied_head`
     whether it does so with the embedding. `logits_to_keep` says whether the implementation can compute the last token's
-    logits only. `linear_rope_factor` is that of linear RoPE scaling: `max_context_tokens` has it applied. `stored` is
+    logits only; `reads_only` is for a model with a head that is used for one pass all the same (a reranker that compares two tokens' logits). `linear_rope_factor` is that of linear RoPE scaling: `max_context_tokens` has it applied. `stored` is
     the layout in which the repository keeps its weights where that is a quantised one, `stored_fault` what is not
     understood of it; `stored_tensors` are those that its files list and that are loaded, where their headers were read.
     `notes` says what was assumed and what the count leaves out.
@@ -149,11 +150,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
     stacks: tuple[Stack, ...]
     tensors: tuple[TensorGroup, ...]
     config_dtype: str
+    names_dtype: bool = True
     vocab_size: int | None
     max_context_tokens: int | None
     context_is_hard: bool
     tied_head: bool = False
     has_head: bool = True
+    reads_only: bool = False
     logits_to_keep: bool = True
     positions: Literal["rope", "learned", "sinusoidal", "alibi", "relative", "none"] = "rope"
     image_tokens: int | None = None
@@ -179,6 +182,20 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, d
     def active_params(self) -> int:
         """Parameters that one token passes through: all but the experts it is not routed to."""
         return sum(group.active_elements for group in self.tensors if group.part != "buffer")
+
+    @property
+    def active_params_without_embedding(self) -> int:
+        """Those of `active_params` that are multiplied: rows of an input embedding are looked up, unless it is the output head too.
+
+        The convention of OpenAI's figures: 5.13B for gpt-oss-120b, of which 5.71B are active with the embedding.
+        """
+        looked_up = 0 if self.tied_head else sum(group.elements for group in self.tensors if group.part == "embedding")
+        return self.active_params - looked_up
+
+    @property
+    def writes(self) -> bool:
+        """Whether it generates: it has a decoder and a head, and is not used for one pass only (embeddings, scores of pairs)."""
+        return self.cached_stack is not None and self.has_head and not self.reads_only
 
     @property
     def is_mixture(self) -> bool:

@@ -129,7 +129,9 @@ def with_stored(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> ModelSpec:
     found = match(spec, tensors)
     notes = [*spec.notes, *found.notes]
     stored_as = plain_dtype(found.groups)
-    if stored_as not in (None, spec.config_dtype):
+    if stored_as is not None and not spec.names_dtype:
+        notes.append(f"stored as {stored_as}, the type that transformers loads where config.json names none")
+    elif stored_as not in (None, spec.config_dtype):
         notes.append(
             f"stored as {stored_as}; config.json says {spec.config_dtype}, which is what transformers loads unless told otherwise"
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, print_next, print_records, say
+from fmkit.report.common import csv_text, print_next, print_records, reach, say
 from fmkit.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def print_models(result: ModelsResult, console: Console) -> None:
         rows.append([model.id, model.kind, model.tuning, params, context, model.released or "-", model.licence])
     left_out = print_records(console, header, rows, order=[0, 3, 4, 6, 1, 2, 5], right=[3, 4]) if rows else []
     more = f"; no room for {', '.join(left_out)}" if left_out else ""
-    say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}")
+    say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}{reach(result.age)}")
     if result.undated:
         say(console, f"{result.undated} more have no known release date")
     _own(result.own, console)
@@ -87,8 +88,11 @@ def print_variants(result: VariantsResult, console: Console) -> None:
     for note in result.notes:
         say(console, f"note: {note}")
     best = max((row for row in result.variants if row.fits), key=lambda row: row.bytes, default=None)
-    if best is not None:
-        print_next([best.fetch], console)
+    if best is None:
+        print_next([f"fmkit vram {result.model} --fit"], console)
+    else:
+        run = [f"fmkit try {shlex.quote(f'{best.hub_id}:{best.label}')}"] if best.method == "GGUF" else []
+        print_next([best.fetch, *run], console)
 
 
 def print_refresh(result: RefreshResult, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,21 @@ def print_checks(listed: CheckList, console: Console) -> None:
 
 
 def print_results(checks: Sequence[Check], console: Console) -> None:
-    """One row for each check and, of those that failed, why the threshold is what it is."""
+    """One row for each check and, of those that failed, why the threshold is what it is; those without the same answer share a line."""
+    reasons = Counter(check.detail for check in checks if check.passed is None)
+    alike = [check for check in checks if check.passed is None and reasons[check.detail] > 1]
+    _print_each([check for check in checks if check not in alike], console)
+    for detail in dict.fromkeys(check.detail for check in alike):
+        names = ", ".join(check.name for check in alike if check.detail == detail)
+        say(console, f"{MARKS[None]}  {names}: {detail}", indent=2)
+    for check in checks:
+        if check.passed is False and check.reason:
+            say(console, f"{check.name} passes with: {check.reason} ({check.source})", indent=2)
+
+
+def _print_each(checks: Sequence[Check], console: Console) -> None:
+    if not checks:
+        return
     if console.width < NARROW_COLUMNS:
         for check in checks:
             say(console, check_line(check), indent=2)
@@ -39,9 +54,6 @@ def print_results(checks: Sequence[Check], console: Console) -> None:
             for check in checks
         ]
         print_table(console, ("", "check", "value", "limit", "what it says"), rows, right=(2, 3), indent=2)
-    for check in checks:
-        if check.passed is False and check.reason:
-            say(console, f"{check.name} passes with: {check.reason} ({check.source})", indent=2)
 
 
 def check_line(check: Check) -> str:

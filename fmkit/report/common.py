@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from fmkit.selection.facts import CatalogAge
     from fmkit.speed.estimate import Range
 
 NARROW_COLUMNS = 76
@@ -57,6 +58,15 @@ def say(console: Console, text: str, *, indent: int = 0, style: str = "") -> Non
     from rich.text import Text
 
     console.print(Padding(Text(printable(text), style=style), (0, 0, 0, indent), expand=False))
+
+
+def reach(age: CatalogAge) -> str:
+    """How far the catalog reaches, behind its date."""
+    dates = (
+        ("open model", age.newest_open_model), ("API model", age.newest_api_model), ("score", age.newest_score),
+    )  # fmt: skip
+    known = [f"{name} of {date}" for name, date in dates if date is not None]
+    return f"; newest {', '.join(known)}" if known else ""
 
 
 def print_next(commands: Iterable[str], console: Console) -> None:

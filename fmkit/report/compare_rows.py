@@ -100,6 +100,10 @@ def _active_params(model: ComparedModel) -> str | None:
     return None if model.active_params == model.params else _count(model.active_params)
 
 
+def _multiplied_params(model: ComparedModel) -> str | None:
+    return None if model.active_params == model.params else _count(model.active_params_without_embedding)
+
+
 def _languages(facts: Candidate) -> str:
     rest = len(facts.languages) - FEW_LANGUAGES
     return ", ".join(facts.languages[:FEW_LANGUAGES]) + (f" and {rest} more" if rest > 0 else "")
@@ -124,7 +128,8 @@ FACTS = (
     *(Fact(ABOUT, name, _trait(name), _key("config")) for name in ("attention", "norm", "activation", "positions")),
     Fact(ABOUT, "tuning", _of_entry(_tuning), _key("tuning")),
     Fact(ABOUT, "parameters", lambda model: _count(model.params), _key("config")),
-    Fact(ABOUT, "active parameters", _active_params, _key("config")),
+    Fact(ABOUT, "active parameters, embedding included", _active_params, _key("config")),
+    Fact(ABOUT, "active parameters, embedding left out", _multiplied_params, _key("config")),
     Fact(ABOUT, "training tokens", _of_entry(lambda facts: _count(facts.training_tokens)), _key("training_tokens")),
     Fact(ABOUT, "released", _of_entry(lambda facts: facts.released), _key("released")),
     Fact(ABOUT, "base model", _of_entry(lambda facts: facts.base_model), _key("base_model")),

@@ -67,6 +67,31 @@ def print_devices(result: DevicesResult, console: Console) -> None:
         say(console, "? a figure of this device was recalled rather than read")
 
 
+def print_device(result: DevicesResult, console: Console) -> None:
+    """Draw one device of the catalog: each fact and where it was read."""
+    device = result.devices[0]
+    say(console, f"{device.name} ({device.id})", style="bold")
+    rates = [
+        [
+            number_format,
+            f"{rate / 1e12:,.6g} TFLOPS",
+            device.sources.get(f"tflops.{number_format}") or device.sources.get("tflops", ""),
+        ]
+        for number_format, rate in device.flops_per_s.items()
+    ]
+    rows = [
+        ["vendor", device.vendor, ""],
+        ["class", device.device_class, ""],
+        ["memory", bytes_or_unknown(device.memory_bytes), device.sources.get("memory", "")],
+        ["usable", bytes_or_unknown(device.usable_bytes), device.reserve_reason],
+        ["bandwidth", format_bandwidth(device.bandwidth_bytes_per_s), device.sources.get("bandwidth_gb_s", "")],
+        *rates,
+    ]
+    print_table(console, ["fact", "value", "source"], rows, indent=2)
+    if not device.verified:
+        say(console, "note: a figure of this device was recalled rather than read")
+
+
 def format_bandwidth(bytes_per_s: int | None) -> str:
     """A memory bandwidth as vendors state it, in decimal GB/s.
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SHOWN_APART = frozenset({"scores", "sources", "notes", "id", "traits"})
 READ_FROM_CONFIG = frozenset({"spec_kind", "params", "active_params", "embedding_dim", "context_tokens"})
 """Facts that are counted or read from config.json where the entry names no source of its own."""
+LABELS = {"active_params": "active params, embedding included"}
+"""Names that say more than the key's words."""
 PRICES = frozenset(
     {"input_usd_per_1m", "cached_input_usd_per_1m", "output_usd_per_1m", "price_date", "max_output_tokens"}
 )
@@ -109,7 +111,7 @@ def _facts(result: ModelResult) -> Iterator[FactLine]:
             yield FactLine("training tokens", _training(facts), source_of(name, result))
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            yield FactLine(name.replace("_", " "), shown, source_of(name, result))
+            yield FactLine(LABELS.get(name, name.replace("_", " ")), shown, source_of(name, result))
     yield from _about_architecture(result)
 
 

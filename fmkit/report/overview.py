@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import print_table, rate_range, say
+from fmkit.report.common import print_table, rate_range, reach, say
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def print_overview(result: OverviewResult, console: Console) -> None:
     console.print()
     for best in result.models:
         say(console, f"{best.task}: {best.next if best.model is not None else best.reason}")
-    say(console, f"catalog of {result.catalog}", style="dim")
+    say(console, f"catalog of {result.catalog}{reach(result.age)}", style="dim")
     say(console, "more: fmkit recommend TASK, fmkit vram MODEL, fmkit try MODEL, fmkit --help")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import print_next, say
+from fmkit.report.common import print_next, reach, say
 from fmkit.report.recommend_picks import print_found, print_live, print_notes
 from fmkit.report.recommend_table import print_picks
 
@@ -37,7 +37,7 @@ def print_recommendation(result: RecommendResult, console: Console, *, explain: 
     _print_excluded(result, console)
     _print_changes(result, console)
     console.print()
-    say(console, f"catalog of {result.catalog}", style="dim")
+    say(console, f"catalog of {result.catalog}{reach(result.age)}", style="dim")
     if result.picks:
         print_next(result.picks[0].next, console)
 

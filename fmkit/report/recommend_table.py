@@ -55,6 +55,8 @@ def print_picks(result: RecommendResult, console: Console) -> None:
     console.print(table)
     if any(pick.quality.value is not None for pick in result.picks):
         say(console, MARKS_LEGEND)
+    if result.ranked and any(pick.rank is None for pick in result.picks):
+        say(console, "- in front: not ranked, for want of a comparable score or of a speed")
     if wide:
         for line in _price_legend(result):
             say(console, line)

@@ -32,9 +32,7 @@ def print_facts(result: VramResult, console: Console) -> None:
 def _model_line(model: ModelSummary) -> str:
     facts = [model.hub_id or model.ref, model.kind]
     if model.params is not None:
-        active = model.active_params
-        mixture = f" ({format_count(active)} active)" if active is not None and active != model.params else ""
-        facts.append(f"{format_count(model.params)} parameters{mixture}")
+        facts.append(f"{format_count(model.params)} parameters{_mixture(model)}")
     if model.max_context_tokens is not None:
         facts.append(f"at most {format_tokens(model.max_context_tokens)} tokens")
     source = f" ({model.licence_source})" if model.licence_source is not None else ""
@@ -42,6 +40,15 @@ def _model_line(model: ModelSummary) -> str:
     if model.gated:
         facts.append("gated: its publisher grants access on request")
     return ", ".join(facts)
+
+
+def _mixture(model: ModelSummary) -> str:
+    """The active parameters of a mixture; publishers count them with the input embedding or without."""
+    active, multiplied = model.active_params, model.active_params_without_embedding
+    if active is None or active == model.params:
+        return ""
+    without = f", {format_count(multiplied)} without" if multiplied not in (None, active) else ""
+    return f" ({format_count(active)} active with the embedding{without})"
 
 
 def _stored_line(stored: StoredFiles) -> str:

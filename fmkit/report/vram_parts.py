@@ -59,9 +59,15 @@ def _print_line_in_detail(line: MemoryLine, console: Console) -> None:
 def _totals(estimate: Estimate) -> str:
     is_split = estimate.per_device_bytes != estimate.peak_bytes
     each = f", {format_bytes(estimate.per_device_bytes)} per device" if is_split else ""
+    dropped = estimate.droppable_bytes
+    stays = (
+        f"; {format_bytes(estimate.needed_bytes)} must stay, {format_bytes(dropped)} are pages of the file that may be dropped"
+        if dropped
+        else ""
+    )
     return (
         f"steady {format_bytes(estimate.steady_bytes)}, peak {format_bytes(estimate.peak_bytes)} "
-        f"(between {format_bytes(estimate.low_bytes)} and {format_bytes(estimate.high_bytes)}){each}"
+        f"(between {format_bytes(estimate.low_bytes)} and {format_bytes(estimate.high_bytes)}){each}{stays}"
     )
 
 

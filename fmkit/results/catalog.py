@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fmkit.results.capability import TaskCapability
-from fmkit.selection.facts import Candidate, HubFacts, OwnCatalog, Score
+from fmkit.selection.facts import Candidate, CatalogAge, HubFacts, OwnCatalog, Score
 from fmkit.selection.permission import Finding
 
 
@@ -30,6 +30,7 @@ class ModelsResult(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "fmkit.models/1"
     fmkit: str
     catalog: str
+    age: CatalogAge
     models: tuple[ModelRow, ...]
     undated: int = 0
     own: OwnCatalog | None = None

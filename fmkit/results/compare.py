@@ -24,6 +24,7 @@ class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     params: int | None
     active_params: int | None
+    active_params_without_embedding: int | None
     max_context_tokens: int | None
     effective_context: Score | None
     context_tokens: int | None

@@ -38,7 +38,7 @@ class HardwareResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One device of the catalog; `verified` is False where a figure was recalled rather than read."""
+    """One device of the catalog; `verified` is False where a figure was recalled rather than read, `reserve_reason` is why not all memory is usable."""
 
     id: str
     name: str
@@ -50,6 +50,7 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     flops_per_s: dict[str, float]
     verified: bool
     sources: dict[str, str]
+    reserve_reason: str = ""
 
 
 class DevicesResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.selection.facts import CatalogAge
 from fmkit.speed.estimate import Range
 
 
@@ -26,6 +27,7 @@ class OverviewResult(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "fmkit.overview/1"
     fmkit: str
     catalog: str
+    age: CatalogAge
     machine: str
     usable_bytes: int
     models: tuple[BestModel, ...]

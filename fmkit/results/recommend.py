@@ -8,7 +8,7 @@ import msgspec
 
 from fmkit.results.capability import EstimatedEvidence
 from fmkit.results.vram import Estimate, MachineSummary
-from fmkit.selection.facts import HubFacts
+from fmkit.selection.facts import CatalogAge, HubFacts
 from fmkit.speed.estimate import SpeedEstimate
 
 
@@ -158,6 +158,7 @@ class RecommendResult(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "fmkit.recommend/1"
     fmkit: str
     catalog: str
+    age: CatalogAge
     task: str
     understood: dict[str, Any]
     constraints: dict[str, Any]

@@ -14,6 +14,7 @@ from fmkit.speed.estimate import AttentionShare, SpeedEstimate
 class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The model as it was understood, and how sure we are of its architecture.
 
+    `active_params` count the input embedding, `active_params_without_embedding` don't (unless it is the output head too).
     `licence` is the catalog's or, with a `licence_source`, in the words of whoever published the model. `gated` is None where the Hub was not asked.
     """
 
@@ -26,6 +27,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     active_params: int | None
     max_context_tokens: int | None
     licence: str | None
+    active_params_without_embedding: int | None = None
     licence_source: str | None = None
     gated: bool | None = None
     config_confidence: str | None = None

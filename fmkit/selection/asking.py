@@ -33,6 +33,10 @@ class Known:
     languages: tuple[str, ...] = ()
     """Codes that some model lists; empty: any code is taken."""
 
+    def has_precisions(self, engine: str, asked: str | Sequence[str] | None) -> bool:
+        """Whether `engine` runs every precision asked for; True where none was."""
+        return all(self.precisions.get(name.lower()) in self.engines[engine] for name in listed(asked))
+
 
 def build_request(task: str, options: Mapping[str, Any], known: Known, *, hardware_named: bool) -> Request:
     """The typed request of a task and its options, which have the names of the command line and may be absent or None."""

@@ -35,7 +35,12 @@ def _about_the_model(standing: Standing, request: Request, pool: Pool) -> Iterat
     candidate, task = standing.candidate, pool.task
     if candidate.needs_fine_tune:
         yield f"a pretrained {candidate.spec_kind} without a head for {task.id}: it needs a fine-tune on labelled examples first"
-    if candidate.thinks:
+    if task.is_answered_directly(candidate):
+        yield (
+            f"judged without thoughts, which it can leave out ({candidate.sources.get('answers_directly', 'documented')}): {task.id} does not "
+            "need them; scores measured with thoughts are left out, those that name no mode and estimated ones may be of thinking"
+        )
+    elif candidate.thinks:
         yield (
             f"thinks before it answers: {standing.load.thinking_tokens:,} hidden tokens per answer are assumed in latency "
             "and cost"

@@ -77,7 +77,8 @@ class Task(Fact, frozen=True, kw_only=True):
     """One task: who may be proposed for it, what it usually needs, and the evidence that ranks candidates.
 
     `kinds` and `tunings` bound the candidates; `context_tokens` is the default need; `unranked` gives the reason where no
-    comparable scores exist; `words` are the phrases that name the task.
+    comparable scores exist; `words` are the phrases that name the task. `needs_thought` is for tasks that are worth thinking about: at the others a model
+    with a mode without thoughts is judged in that.
     """
 
     id: str = ""
@@ -96,6 +97,11 @@ class Task(Fact, frozen=True, kw_only=True):
     words: tuple[str, ...] = ()
     max_params: int | None = None
     weights: dict[str, float] = {}
+    needs_thought: bool = False
+
+    def is_answered_directly(self, candidate: Candidate) -> bool:
+        """Whether a model that thinks is used in its documented mode without thoughts: the task does not need them."""
+        return candidate.thinks and candidate.answers_directly and not self.needs_thought
 
 
 class Score(Fact, frozen=True, kw_only=True):
@@ -183,6 +189,14 @@ class OwnCatalog(Fact, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
 
 
+class CatalogAge(Fact, frozen=True, kw_only=True):
+    """How far a catalog reaches, whatever day it bears: its newest releases and the newest source of a score (YYYY-MM-DD or YYYY-MM)."""
+
+    newest_open_model: str | None = None
+    newest_api_model: str | None = None
+    newest_score: str | None = None
+
+
 class SizeClass(Fact, frozen=True, kw_only=True):
     """A class of language models by parameters, from `from_params` up to the next class.
 
@@ -219,8 +233,8 @@ class Candidate(Fact, frozen=True, kw_only=True):
     """One model that may be proposed: open weights (`api` is None) or an API model (`hub_id` is None).
 
     `sources` maps a field to where it was read; `spec_kind` is the architecture's kind (`decoder`, `encoder`, ... or `api`).
-    `quantised` are known Hub repositories of the same weights in a quantised layout. `may_think`: it can, and nothing says that it
-    does unless it is asked to.
+    `active_params` count the input embedding. `quantised` are known Hub repositories of the same weights in a quantised layout. `may_think`: it can, and nothing says that it
+    does unless it is asked to. `answers_directly`: it thinks, and has a documented mode without.
     """
 
     id: str
@@ -249,6 +263,7 @@ class Candidate(Fact, frozen=True, kw_only=True):
     needs_fine_tune: bool = False
     thinks: bool = False
     may_think: bool = False
+    answers_directly: bool = False
     embedding_dim: int | None = None
     quantised: tuple[str, ...] = ()
     traits: Traits | None = None

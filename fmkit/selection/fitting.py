@@ -53,8 +53,10 @@ def choose_precision(
         reason = f"{too_slow.reason}; at {resort.precision} its speed is not known, and unknown is not a pass"
         return msgspec.structs.replace(too_slow, reason=reason)
     if not misses:
-        return Exclusion(model=candidate.id, constraint="architecture",
-                         reason="its architecture is not known to the catalog, so it can't be sized")  # fmt: skip
+        known = candidate.spec_kind != "unknown"
+        lacks = f"{request.engine} is not sized for its architecture by this version; another --engine may be"
+        reason = lacks if known else "its architecture is not known to the catalog, so it can't be sized"
+        return Exclusion(model=candidate.id, constraint="architecture", reason=reason)
     # A precision that fits and is too slow says more about what is missing than one that does not fit.
     fitting = [miss for miss in misses if miss.constraint not in {"memory", "context"}]
     return min(fitting or misses, key=lambda miss: miss.distance if miss.distance is not None else float("inf"))

@@ -26,7 +26,7 @@ import msgspec
 
 from fmkit.selection.capability import INTERVAL_Z, REPORTER_ORDER, EstimatedScore, VendorOffset, from_logit, logit
 from fmkit.selection.facts import Score
-from fmkit.selection.score_items import matches
+from fmkit.selection.score_items import matches, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -110,6 +110,13 @@ def chosen_score(scores: Iterable[Score], benchmark: TaskBenchmark) -> Score | N
     return None
 
 
+def _in_mode(candidate: Candidate, task: Task) -> Iterable[Score]:
+    """The scores that count: without those of thinking, for a model that does the task without thoughts."""
+    if not task.is_answered_directly(candidate):
+        return candidate.scores
+    return [score for score in candidate.scores if mode_of(score.variant, None) is not True]
+
+
 class _Cell(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a model on a benchmark, 0 to 1 with the best published score at 1; `sd` in the same unit.
 
@@ -135,7 +142,7 @@ def judge(
     pool = sorted(candidates, key=lambda candidate: candidate.id)
     used: dict[str, dict[str, Score]] = {candidate.id: {} for candidate in pool}
     for benchmark in task.benchmarks:
-        rows = {c.id: score for c in pool if (score := chosen_score(c.scores, benchmark)) is not None}
+        rows = {c.id: score for c in pool if (score := chosen_score(_in_mode(c, task), benchmark)) is not None}
         if len(rows) > 1:
             for model, score in rows.items():
                 used[model][benchmark.benchmark] = score

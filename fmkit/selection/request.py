@@ -84,11 +84,11 @@ def context_need(request: Request, task: Task) -> int:
 
 
 def load_of(request: Request, task: Task, candidate: Candidate) -> Load:
-    """The tokens of one request; a reasoning model also writes its thoughts."""
+    """The tokens of one request; a reasoning model also writes its thoughts, unless the task does without and the model can."""
     return Load(
         prompt_tokens=request.prompt_tokens or task.prompt_tokens,
         output_tokens=task.output_tokens if request.output_tokens is None else request.output_tokens,
-        thinking_tokens=THINKING_TOKENS if candidate.thinks else 0,
+        thinking_tokens=THINKING_TOKENS if candidate.thinks and not task.is_answered_directly(candidate) else 0,
     )
 
 

@@ -31,7 +31,7 @@ def fits(memory: MemoryEstimate, share: float = 1.0) -> bool:
     """Whether the estimate fits into `share` of the machine's budget; without a budget everything does."""
     if share == 1.0 and memory.fits is not None:
         return memory.fits
-    return memory.budget_bytes is None or memory.peak_bytes <= memory.budget_bytes * share
+    return memory.budget_bytes is None or memory.peak_bytes - memory.droppable_bytes <= memory.budget_bytes * share
 
 
 def first_token_s(sized: Sized, load: Load) -> float | None:

@@ -143,7 +143,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     `per_device_bytes` is the most loaded of the `devices`; `host` what lies in main memory or on disk, which is in none
     of the other figures. `pipeline_parallel` counts the devices that hold different layers. `fits` asks each device and
     main memory, and is False where the engine does not load it at all: `refused` says why. `budget_reason` is the engine's
-    setting where that offers less of a device than is usable.
+    setting where that offers less of a device than is usable. `droppable_bytes` of the peak are pages of a mapped file that
+    nothing reads again: they do not decide what fits, `needed_bytes` does.
     """
 
     engine: str
@@ -175,6 +176,12 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     training: TrainingFacts | None = None
     refused: str | None = None
     budget_reason: str = ""
+    droppable_bytes: int = 0
+
+    @property
+    def needed_bytes(self) -> int:
+        """What must stay on the most loaded device."""
+        return self.per_device_bytes - self.droppable_bytes
 
     @property
     def host_is_used(self) -> bool:
@@ -194,7 +201,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
         budget = self.device_budget_bytes
         if budget is None:
             return 0
-        return max(0, self.per_device_bytes - budget, self.host.short_bytes if self.host is not None else 0)
+        return max(0, self.needed_bytes - budget, self.host.short_bytes if self.host is not None else 0)
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):

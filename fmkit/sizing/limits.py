@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Workload
 
 
+NODE_DEVICES = 8
+"""Accelerators that servers hold; what is beyond them is on another node."""
+
+
 def validity(spec: ModelSpec, workload: Workload, encoder_tokens: int) -> tuple[bool, tuple[str, ...]]:
     """False past a hard limit, and what is to be said of the lengths asked for; `encoder_tokens` are those of the encoder."""
     warnings = []
@@ -35,7 +39,13 @@ def validity(spec: ModelSpec, workload: Workload, encoder_tokens: int) -> tuple[
         warnings.append("the model takes no images, or how many tokens one takes is unknown: images are not counted")
     elif workload.images and spec.image_tokens and workload.images * spec.image_tokens > workload.context_tokens:
         need = workload.images * spec.image_tokens
+        valid = False
         warnings.append(
-            f"{workload.images} images take {need:,} tokens, more than the context of {workload.context_tokens:,}"
+            f"{workload.images} images take {need:,} tokens, more than the context of {workload.context_tokens:,}: they can't be given"
+        )
+    if workload.tensor_parallel > NODE_DEVICES:
+        warnings.append(
+            f"tensor parallel over {workload.tensor_parallel} devices spans nodes of {NODE_DEVICES}: every layer waits for the network between "
+            "them, unless all hang on one switch (NVL72)"
         )
     return valid, tuple(warnings)

@@ -115,6 +115,7 @@ def _judged(
     first = loads[0].plan
     budget = _device_budget(first, machine)
     per_device = max([load.peak_bytes for load in loads])
+    droppable = first.droppable_bytes
     host = host_need(placement, machine)
     valid, warnings = validity(spec, workload, first.encoder_tokens)
     refused = (placement.refused,) if placement.refused is not None else ()
@@ -141,13 +142,14 @@ def _judged(
         reserved_bytes=sum([_filled_bytes(load, budget) * load.count for load in loads]),
         per_device_bytes=per_device,
         lines=_all_lines(loads),
-        fits=None if budget is None else per_device <= budget and _is_possible(placement, host),
+        fits=None if budget is None else per_device - droppable <= budget and _is_possible(placement, host),
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
         warnings=(*warnings, *placement.warnings, *refused, *unjudged(host), *said),
         devices=tuple([_need(load, budget) for load in loads]),
         host=host,
         refused=placement.refused,
         budget_reason=_budget_reason(first, machine, budget),
+        droppable_bytes=droppable,
     )
 
 

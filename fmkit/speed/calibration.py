@@ -44,7 +44,6 @@ class RateTrial(msgspec.Struct, frozen=True, kw_only=True):
     decoding: bool
     measured_per_s: float
     predicted_per_s: float
-    weight: float = 1.0
 
     @property
     def log_ratio(self) -> float:
@@ -94,7 +93,7 @@ def corrected(speed: SpeedEstimate, trials: Sequence[RateTrial], left_out: str =
 
 def _factor(rate: Range, trials: Sequence[RateTrial]) -> _Factor | None:
     """Measured over predicted at about this rate; workloads of one model count together as one trial."""
-    weights = [one.weight * _nearness(one.predicted_per_s, rate.median) for one in trials]
+    weights = [_nearness(one.predicted_per_s, rate.median) for one in trials]
     workloads = Counter(one.model for one in trials)
     shared = [weight / workloads[one.model] for one, weight in zip(trials, weights, strict=True)]
     count = sum(shared)

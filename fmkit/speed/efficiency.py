@@ -72,8 +72,13 @@ MOST_PROMPT_STEP_TOKENS = 8192
 MOST_STEPS_IN_FLIGHT = 4
 """Steps of a prompt that llama.cpp has under way at once over several cards: the copies that its scheduler keeps (GGML_SCHED_MAX_COPIES)."""
 
-RELEASES = {"transformers": "5"}
-"""The major release that estimates are for, where measurements of older ones tell of another way to keep the cache."""
+RELEASES = {"transformers": "5", "vllm": "V1"}
+"""The release that estimates are for, where measurements of older ones tell of another program: transformers 4 kept caches another way,
+vLLM before 0.8 (V0) had another scheduler, sampler and kernels."""
+
+APART = frozenset(("vllm",))
+"""Engines whose older releases share no more with the present one than the effects of the engine: what V0 reached of a device or with a
+kernel says nothing of V1."""
 
 BACKENDS = {"nvidia": "cuda", "apple": "metal", "amd": "vulkan", "intel": "vulkan"}
 """The backend of llama.cpp that estimates are for, by vendor: what its release files bring for a card of that vendor."""
@@ -187,29 +192,38 @@ def share_over_stages(tokens: int, setting: Setting) -> float:
     return (steps + stages - 1) / (steps * stages)
 
 
+def program(setting: Setting) -> str:
+    """The engine's name, with the release where an older one counts as a program of its own."""
+    older = setting.engine in APART and setting.build not in (None, RELEASES[setting.engine])
+    return f"{setting.engine} {setting.build}" if older else setting.engine
+
+
+def _shares_releases(setting: Setting) -> bool:
+    return setting.engine in RELEASES and setting.engine not in APART and setting.build is not None
+
+
 def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     """The scopes whose effects count for a part of a pass, from the widest to the narrowest.
 
-    This is the path that an estimate falls back on: what the fit has no effect for is left out.
+    This is the path that an estimate falls back on: what the fit has no effect for is left out. An engine that launches whole graphs
+    launches as many whatever the weights' width.
     """
-    engine, device, kernel = setting.engine, setting.device, setting.kernel
+    engine, device, kernel = program(setting), setting.device, setting.kernel
     memory, kind = memory_group(device), f"{device.vendor} {device.memory_kind}"
-    if part == "exchange":
-        return ("all", engine, f"{engine} on {device.id}")
-    if part in ("sequence", "experts"):
-        return ("all", engine, f"{engine} on {device.id}")
-    release = (f"{engine}, release {setting.build}",) if engine in RELEASES and setting.build else ()
+    widest = ("all", setting.engine, *((engine,) if engine != setting.engine else ()))
+    if part in ("exchange", "sequence", "experts"):
+        return (*widest, f"{engine} on {device.id}")
+    release = (f"{engine}, release {setting.build}",) if _shares_releases(setting) else ()
     backend: tuple[str, ...] = ()
-    if setting.build is not None and not release:
+    if setting.build is not None and setting.engine not in RELEASES:
         backend = (f"{engine}, backend {setting.build}", f"{engine} on {device.id}, backend {setting.build}")
     if part in ("attention", "cache"):
-        return ("all", engine, f"{engine}, {memory}", *release, *backend)
+        return (*widest, f"{engine}, {memory}", *release, *backend)
     mixture = "mixture" if setting.mixture else "dense"
     found: tuple[str, ...] = (
-        "all",
-        engine,
+        *widest,
         f"{engine}, {memory}",
-        f"{engine}, {kernel}",
+        *((f"{engine}, {kernel}",) if part != "launch" or setting.engine in LAUNCH_OVERLAPS else ()),
         f"{engine}, {mixture}",
         f"{engine} on {device.id}",
         *release,
@@ -223,6 +237,16 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     if phase == "prefill" and part == "linear" and setting.stages > 1:
         found += (f"{engine}, {setting.stages} stages",)
     return found
+
+
+def measured_on(setting: Setting) -> str:
+    """The scope whose measurements make a prediction one of a measured device: the program on the device with the kernel."""
+    return f"{program(setting)} on {setting.device.id}, {setting.kernel}"
+
+
+def measured_like(setting: Setting) -> str:
+    """The scope whose measurements make a prediction one of a class: the program on this kind of memory with the kernel."""
+    return f"{program(setting)}, {memory_group(setting.device)}, {setting.kernel}"
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,41 +292,55 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
 
     def points(self, setting: Setting, phase: Phase) -> int:
         """Measurements of this engine on this device with this kernel."""
-        return self.measured.get(f"{phase} {setting.engine} on {setting.device.id}, {setting.kernel}", 0)
+        return self.measured.get(f"{phase} {measured_on(setting)}", 0)
 
     def basis(self, setting: Setting, phase: Phase) -> SpeedBasis:
         """What a prediction rests on: measurements on this device, of its kind of memory and kernel, or of something else."""
         if setting.device.device_class == "cpu" and not setting.device.verified:
             return "extrapolated"  # its rates are assumed from its cores
-        if setting.mixture and not self.measured.get(f"{phase} {setting.engine}, mixture", 0):
+        if setting.mixture and not self.measured.get(f"{phase} {program(setting)}, mixture", 0):
             return "extrapolated"
         if self.points(setting, phase):
             return "measured-device"
-        group = f"{phase} {setting.engine}, {memory_group(setting.device)}, {setting.kernel}"
-        return "class" if self.measured.get(group, 0) else "extrapolated"
+        return "class" if self.measured.get(f"{phase} {measured_like(setting)}", 0) else "extrapolated"
 
     def knows(self, engine: str) -> bool:
         """Whether anything was measured of the engine."""
         return any(self.measured.get(f"{phase} {engine}", 0) for phase in ("decode", "prefill"))
 
-    def spread(self, quantity: Quantity, basis: SpeedBasis, setting: Setting) -> Spread:
-        """The range for a quantity on a basis, as wide as errors in all of the setting's scopes make it."""
+    def spread(self, quantity: Quantity, basis: str, setting: Setting) -> Spread:
+        """The range for a quantity on a basis, as wide as errors in all of the setting's scopes make it.
+
+        Less is known of an extrapolation than of anything: no range reaches further either way than its longer side.
+        """
+        found = self._earned(quantity, basis, setting)
+        if basis not in KNOWN or f"{quantity} extrapolated" not in self.spreads:
+            return found
+        widest = self._earned(quantity, "extrapolated", setting)
+        most = max(widest.high, 1 / widest.low)
+        return Spread(low=max(found.low, 1 / most), high=min(found.high, most), points=found.points)
+
+    def _earned(self, quantity: Quantity, basis: str, setting: Setting) -> Spread:
         common = self.spreads[f"{quantity} {basis}"]
         width = prod(self.widths.get(f"{quantity} {scope}", 1.0) for scope in width_scopes(basis, setting))
         return Spread(low=common.low**width, high=common.high**width, points=common.points)
 
 
-def width_scopes(basis: SpeedBasis, setting: Setting) -> tuple[str, ...]:
+KNOWN: tuple[SpeedBasis, ...] = ("measured-device", "class")
+"""Bases on which the program itself was measured with the kernel."""
+
+
+def width_scopes(basis: str, setting: Setting) -> tuple[str, ...]:
     """The scopes whose widths a range is made of: predictions on a basis scatter more for some of them than for others.
 
     An extrapolation knows nothing of its engine: how strange the measured ones were to each other says nothing of the next.
     """
     mixture = "mixture" if setting.mixture else "dense"
     found = [f"{basis}, {mixture}", f"{basis}, {memory_group(setting.device)}"]
-    if basis != "extrapolated":
+    if basis in KNOWN:
         found += [
-            f"{basis}, {setting.engine}",
-            f"{basis}, {setting.engine}, {mixture}",
+            f"{basis}, {program(setting)}",
+            f"{basis}, {program(setting)}, {mixture}",
             f"{basis}, weights {setting.kernel}",
         ]
     if setting.ranks > 1:

@@ -73,7 +73,8 @@ def memory_group(device: Device) -> MemoryGroup:
 def matrix_rate(device: Device, kernel: Kernel, engine: str) -> float | None:
     """Dense peak operations per second of the kernel on the device, one definition per kernel; None where it is unknown.
 
-    Weight-only formats are computed in 16 bit. llama.cpp multiplies its block formats as int8 on NVIDIA cards, and 16-bit weights
+    Weight-only formats are computed in 16 bit, MXFP4 among them: vLLM unpacks it on Hopper, and on Blackwell too unless told otherwise.
+    llama.cpp multiplies its block formats as int8 on NVIDIA cards, and 16-bit weights
     with 16-bit accumulation, for which a GeForce has twice the rate that the catalog states (float32 accumulation).
     """
     rates = device.flops_per_s
@@ -84,8 +85,8 @@ def matrix_rate(device: Device, kernel: Kernel, engine: str) -> float | None:
         return rates.get("float8") or half
     if engine == "llama.cpp":
         return _ggml_rate(device, kernel, half)
-    if kernel in ("mxfp4", "nvfp4"):
-        return rates.get("float4") or rates.get("float8") or half
+    if kernel == "nvfp4":
+        return rates.get("float4") or half
     return half
 
 

@@ -42,10 +42,13 @@ QUANTISED_WHILE_LOADING = ("bnb-", "torchao-", "quanto-", "hqq-")
 
 def load_estimate(
     spec: ModelSpec, memory: MemoryEstimate, layout: Layout, machine: Machine, rates: MachineRates | None = None
-) -> LoadEstimate:
-    """Seconds until the weights are loaded for the first time."""
+) -> LoadEstimate | None:
+    """Seconds until the weights are loaded for the first time; None where nothing says in which type they are stored."""
     converts = layout.id.startswith(QUANTISED_WHILE_LOADING)
-    file_bytes = _plain_bytes(spec) if converts or layout.weight_bits is None else memory.weights_bytes
+    plain = layout.file_type is None and (converts or layout.weight_bits is None)
+    file_bytes = _plain_bytes(spec) if plain else memory.weights_bytes
+    if file_bytes is None:
+        return None
     measured = rates.disk_read_bytes_per_s if rates is not None else None
     if measured is not None:
         disk = Range(low=measured * MEASURED_DISK[0], median=measured, high=measured * MEASURED_DISK[1])
@@ -76,6 +79,10 @@ def _seconds(file_bytes: int, disk_bytes_per_s: float, converted_bytes_per_s: fl
     return file_bytes / disk_bytes_per_s + file_bytes / converted_bytes_per_s
 
 
-def _plain_bytes(spec: ModelSpec) -> int:
-    """Bytes of the repository's weights as they are published, which is the type that the config names."""
+def _plain_bytes(spec: ModelSpec) -> int | None:
+    """Bytes of the repository's weights as they are published: of the tensors listed in its files, else in the type that the config names."""
+    if spec.stored_tensors:
+        return sum(group.elements * DTYPE_BYTES.get(group.dtype or "", 2) for group in spec.stored_tensors)
+    if not spec.names_dtype:
+        return None
     return round(spec.params * DTYPE_BYTES.get(spec.config_dtype, 2))

@@ -6,12 +6,15 @@ says which, and decides the width of the range.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
+from fmkit.speed.efficiency import APART, RELEASES
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.speed.kernels import WEIGHTS_NAMED, kernel_of, not_native, refused
 from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
+from fmkit.speed.physics import bounds
 from fmkit.speed.speech import real_time_range
 from fmkit.speed.timing import converts, timing_on
 from fmkit.units import format_percent
@@ -58,18 +61,21 @@ def estimate(
     images_s = timing.reading_s([tower for tower in towers if tower.role in ("vision", "qformer")])
     step = decode_pass(spec, layout, memory.context_tokens, memory.sequences, memory.cache_bytes)
     step_s = None if step is None else timing.step_s(step)
+    bounded = bounds(spec, timing, memory, reading, towers, step)
+    read_s, step_s = _at_most(read_s, bounded.most_read_s), _at_most(step_s, bounded.most_step_s)
     count = memory.sequences
     texts = step is None and spec.stacks[0].role in ("encoder", "decoder") and not reading.images
-    wait = _inverse(timing.range("prefill", 1 / read_s)) if read_s else None
-    rate = timing.range("decode", 1 / step_s) if step_s else None
-    throughput = timing.range("throughput" if count > 1 else "decode", count / step_s) if step_s else None
+    reads = timing.range("prefill", 1 / read_s, _per_s(bounded.least_read_s)) if read_s else None
+    wait = _inverse(reads) if reads else None
+    rate = timing.range("decode", 1 / step_s, _per_s(bounded.least_step_s)) if step_s else None
+    throughput = _times(rate, count)
     return SpeedEstimate(
         ttft_s=wait,
-        prefill_tokens_per_s=timing.range("prefill", read_tokens * count / read_s) if read_s else None,
+        prefill_tokens_per_s=_times(reads, read_tokens * count),
         decode_tokens_per_s=rate,
         throughput_tokens_per_s=throughput,
         images_per_s=timing.range("prefill", reading.images * count / images_s) if images_s else None,
-        texts_per_s=timing.range("prefill", count / read_s) if texts and read_s else None,
+        texts_per_s=_times(reads, count) if texts else None,
         real_time_factor=real_time_range(wait, rate, count) if spec.kind == "speech" and wait and rate else None,
         basis=timing.basis("decode" if step is not None else "prefill"),
         bound=_bound(timing, towers, step, step_s, read_s),
@@ -137,8 +143,8 @@ def _reason(timing: Timing, towers: Sequence[TowerPass], step: TowerPass | None,
         what = "bandwidth" if phase == "decode" else "matrix rate"
         text = f"{format_percent(share, digits=0)} of {setting.device.name}'s {what}, {launch * 1000:.3g} ms to launch {layers} layers"
         text += f"; {_where(timing, phase)} (fit of {timing.fit.date} to {timing.fit.rows:,} measurements)"
-    if timing.host_s:
-        text += f"; {timing.host_s:.3g} s a step for weights outside of the device (assumed rates)"
+    if timing.host_step_s:
+        text += f"; {timing.host_step_s:.3g} s a step for weights outside of the device (assumed rates)"
     caution = not_native(setting.device, setting.kernel, layout.rest_dtype)
     return f"{text}; {caution}" if caution else text
 
@@ -147,7 +153,8 @@ def _where(timing: Timing, phase: Literal["decode", "prefill"]) -> str:
     setting, basis = timing.setting, timing.fit.basis(timing.setting, phase)
     if basis == "measured-device":
         count = timing.fit.points(setting, phase)
-        return f"{count} measurements of {setting.engine} on this device with {WEIGHTS_NAMED[setting.kernel]} weights"
+        name = f"{setting.engine} {RELEASES[setting.engine]}" if setting.engine in APART else setting.engine
+        return f"{count} measurements of {name} on this device with {WEIGHTS_NAMED[setting.kernel]} weights"
     if basis == "class":
         return f"measured on others with this kind of memory and {WEIGHTS_NAMED[setting.kernel]} weights"
     return "extrapolated from other devices and kernels"
@@ -164,6 +171,20 @@ def _energy(setting: Setting, throughput: Range | None) -> Range | None:
         median=joules * POWER_SHARE.median / throughput.median,
         high=joules * POWER_SHARE.high / throughput.low,
     )
+
+
+def _at_most(seconds: float | None, most_s: float | None) -> float | None:
+    return seconds if seconds is None or most_s is None else min(seconds, most_s)
+
+
+def _per_s(seconds: float) -> float:
+    """The rate that a time means; no bound for none."""
+    return 1 / seconds if seconds else inf
+
+
+def _times(rate: Range | None, count: int) -> Range | None:
+    """The rate of so many together."""
+    return rate and Range(low=rate.low * count, median=rate.median * count, high=rate.high * count)
 
 
 def _inverse(rate: Range) -> Range:

@@ -11,9 +11,10 @@ import pytest
 import fmkit
 from fmkit import __version__
 from fmkit.api.resolve import this_machine
-from fmkit.api.trial_evidence import predicted_speed
+from fmkit.api.trial_evidence import listed, memory_trials, predicted_speed, rate_trials
 from fmkit.api.trial_result import predicted_parts
 from fmkit.catalog.load import load_catalog
+from fmkit.errors import UnreadTrialsWarning
 from fmkit.hardware.kept import machine_key
 from fmkit.results.trial import EngineVersion, Sample, TrialResult, TrialSpeed
 from fmkit.results.trial_setting import TrialMachine, TrialWorkload
@@ -206,7 +207,19 @@ def test_a_damaged_record_costs_accuracy_and_no_answer() -> None:
     before = estimate("gpt2-medium")
     keep(*five())
     TrialStore().path.write_bytes(b"no database at all, and long enough to be looked at" * 20)
-    assert estimate("gpt2-medium") == before
+    with pytest.warns(UnreadTrialsWarning, match="not a database"):
+        assert estimate("gpt2-medium") == before
+
+
+def test_times_beside_other_programs_correct_nothing() -> None:
+    """The same limit as in `fmkit accuracy`; memory is the process's own, and counts."""
+    busy = [
+        msgspec.structs.replace(one, machine=msgspec.structs.replace(one.machine, busy_share=0.3)) for one in five()
+    ]
+    rates, left_out = rate_trials(busy, load_catalog().date, "")
+    assert not any(rates.values())
+    assert listed(left_out) == "left out: 5 timed while others used more than 25% of the processors"
+    assert len(memory_trials(busy)[0]) == len(busy)
 
 
 def test_predicted_speed_is_read_by_type() -> None:

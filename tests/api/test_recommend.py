@@ -313,3 +313,35 @@ def test_what_int4_loses_is_counted() -> None:
     assert (narrow.quality.value or 0) < (wide.quality.value or 0)
     assert (narrow.quality.high or 0) - (narrow.quality.low or 0) >= (wide.quality.high or 0) - (wide.quality.low or 0)
     assert any("counted as" in warning for warning in narrow.warnings)
+
+
+@pytest.mark.parametrize(
+    ("engine", "trial"),
+    [("vllm", "--engine http://localhost:8000/v1"), ("llama.cpp", "fmkit catalog variants ")],
+)
+def test_the_next_commands_are_of_the_engine_asked_for(engine: str, trial: str) -> None:
+    first = ask("code", engine=engine, top=1).picks[0]
+    assert f" --engine {engine} " in first.next[0]
+    assert trial in first.next[1]
+
+
+def test_an_architecture_that_only_the_engine_lacks_is_said_so() -> None:
+    answer = ask("chat", engine="llama.cpp", why_not="qwen3-next-80b-a3b-instruct").why_not
+    assert "llama.cpp is not sized for its architecture" in answer[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "gpu", "precision", "engine"),
+    [
+        ("code", "rtx-4090", None, "vllm"),
+        ("code", "rtx-4090", "nf4", "transformers"),  # no layout of vLLM's
+        ("chat", "apple-m3-max-64gb", None, "llama.cpp"),
+        ("embedding", "rtx-4090", None, "transformers"),
+        ("transcription", "rtx-4090", None, "transformers"),
+    ],
+)
+def test_the_engine_is_the_usual_one_of_the_hardware(task: str, gpu: str, precision: str | None, engine: str) -> None:
+    found = fmkit.recommend(task, gpu=gpu, precision=precision, top=1, open_only=True)
+    assert found.picks[0].engine == engine
+    assert any("judged in" in note for note in found.warnings) == (engine != "transformers")
+    assert all(f"--engine {engine}" in command or engine == "transformers" for command in found.picks[0].next[:1])

@@ -70,7 +70,7 @@ def test_variants_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
         (["catalog", "variants", "acme/single", "--gpu", "none"], 2),
         (["catalog", "refresh", "none"], 2),
         (["catalog", "refresh", "--offline"], 2),
-        (["catalog", "refresh", "gpt2"], 0),
+        (["catalog", "refresh", "gpt2"], 4),
         (["vram", "acme/gated"], 4),
         (["vram", "acme/single@none"], 4),
         (["vram", "acme/single:Q4_K_M", "--offline"], 5),

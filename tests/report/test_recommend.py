@@ -24,6 +24,7 @@ from fmkit.results.recommend import (
     Views,
 )
 from fmkit.results.vram import Estimate
+from fmkit.selection.facts import CatalogAge
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.units import GIB
 
@@ -65,7 +66,7 @@ def pick(**changes: Any) -> Pick:
 
 def result(*picks: Pick, **changes: Any) -> RecommendResult:
     facts: dict[str, Any] = {
-        "fmkit": "0.1.0", "catalog": "2026-11-24", "task": "chat", "understood": {}, "constraints": {}, "ranked": True,
+        "fmkit": "0.1.0", "age": CatalogAge(newest_score="2026-08-21"), "catalog": "2026-11-24", "task": "chat", "understood": {}, "constraints": {}, "ranked": True,
         "verdict": "For chat on a card: alpha-8b-instruct.", "picks": picks,
         "views": Views(cheapest=None, fastest=None, best=None, smallest=None, pareto=()),
         "excluded": tuple(Excluded(model=f"large-{n}", reason="needs more", constraint="memory", missed_by="9.60 GiB") for n in range(6)),

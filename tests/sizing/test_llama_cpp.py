@@ -11,6 +11,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks import gguf_sizes
@@ -24,7 +25,7 @@ from fmkit.sizing.engines.llama_cpp_cache import device_layers
 from fmkit.sizing.engines.llama_cpp_devices import most_layers, place
 from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.sizing.engines.plan import Plan, total
-from fmkit.sizing.estimate import Workload
+from fmkit.sizing.estimate import MemoryEstimate, Workload
 from fmkit.sizing.memory import estimate
 from fmkit.units import GIB, MIB
 from tests.gguf_file import write_model
@@ -346,3 +347,20 @@ def test_the_catalog_knows_the_engine() -> None:
     engine = load_catalog().engines["llama.cpp"]
     layouts = load_catalog().layouts
     assert [layouts[engine.layouts[name]].file_type for name in ("fp16", "int8", "int4")] == ["F16", "Q8_0", "Q4_K_M"]
+
+
+def test_pages_that_may_be_dropped_do_not_decide_what_fits() -> None:
+    """Repacked matrices are held by their copies; the pages of the file that they came from are read once."""
+    catalog, spec = load_catalog(), load("TinyLlama--TinyLlama-1.1B-Chat-v1.0")
+
+    def on(usable_bytes: int) -> MemoryEstimate:
+        machine = msgspec.structs.replace(CPU, usable_bytes=usable_bytes)
+        chosen = catalog.layouts[catalog.engines["llama.cpp"].layouts["q4_k_m"]]
+        return estimate(spec, catalog.engines["llama.cpp"], chosen, "q4_k_m", Workload(context_tokens=4096), machine)
+
+    found = on(60 * GIB)
+    assert found.droppable_bytes / MIB == pytest.approx(455.06, abs=0.01)
+    assert on((found.needed_bytes + found.peak_bytes) // 2).fits
+    less = on(found.needed_bytes - MIB)
+    assert less.fits is False
+    assert less.short_bytes == MIB

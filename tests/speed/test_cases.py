@@ -220,3 +220,33 @@ def test_what_a_card_has_no_room_for_is_read_from_main_memory(catalog: Catalog) 
     assert whole.step is not None
     assert spilt.step is not None
     assert spilt.step.weight_bytes + spilt.host_s * 40e9 == pytest.approx(whole.step.weight_bytes, rel=0.001)
+
+
+def test_a_file_with_16_bit_attention_reads_more_than_the_quantisers_own(catalog: Catalog) -> None:
+    """gpt-oss-20b: 1.8 billion weights beside the experts are active, 3.7 GB a token in all with 2 bytes each; with Q8_0 there, 1.9 GB."""
+    facts = {
+        "measures": "decode",
+        "engine": "llama.cpp",
+        "hub_id": "openai/gpt-oss-20b",
+        "accelerator_id": "ryzen-ai-max-395",
+        "decode_tok_s_per_seq": 47.0,
+        "gen_tokens": 128,
+    }
+    wide, own = (one(catalog, quant=quant, **facts) for quant in ("GGUF MXFP4 (F16 non-expert)", "GGUF MXFP4"))
+    assert wide.setting.kernel == own.setting.kernel == "mxfp4"
+    assert wide.step is not None
+    assert own.step is not None
+    assert wide.step.weight_bytes == pytest.approx(3.7e9, rel=0.02)
+    assert own.step.weight_bytes == pytest.approx(2.2e9, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "release"),
+    [("vLLM", "0.11.1", "V1"), ("vLLM", "vLLM 0.6.3", "V0"), ("vLLM", "mid-2024", "V0"), ("vLLM", "MLPerf Inference v4.1", "V0"),
+     ("transformers", "transformers 5.1.0", "5"), ("transformers", "transformers 4.46", "4")],
+)  # fmt: skip
+def test_releases_that_are_programs_of_their_own(engine: str, version: str, release: str, catalog: Catalog) -> None:
+    found = one(
+        catalog, measures="decode", engine=engine, engine_version=version, decode_tok_s_per_seq=50.0, gen_tokens=64
+    )
+    assert found.setting.build == release

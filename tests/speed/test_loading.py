@@ -31,7 +31,9 @@ def loaded(catalog: Catalog, spec_of: SpecOf, memory_of: MemoryOf) -> Loaded:
                 machine="x", date="2026-11-28", seconds=1, cores=2, read_bytes_per_s=1, copy_bytes_per_s=1,
                 disk_read_bytes_per_s=measured,
             )  # fmt: skip
-        return load_estimate(spec_of("llama-3.1-8b"), memory, catalog.layouts[layout_id], machine, rates)
+        found = load_estimate(spec_of("llama-3.1-8b"), memory, catalog.layouts[layout_id], machine, rates)
+        assert found is not None
+        return found
 
     return loaded
 

@@ -6,6 +6,7 @@ see the same rows.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -57,6 +58,18 @@ def reads_token_by_token(row: LatencyMeasurement, engine: str) -> bool:
     return engine == READ_TOKEN_BY_TOKEN[0] and row.source.startswith(READ_TOKEN_BY_TOKEN[1])
 
 
+FIRST_OF_V1 = (0, 8)
+"""vLLM's second engine (V1) is the default from 0.8 on."""
+
+
+def is_current(row: LatencyMeasurement, engine: str) -> bool:
+    """Whether a row is of the release of transformers or vLLM that speeds are predicted for; one that names none is older."""
+    if engine == "transformers":
+        return row.engine_version.startswith("transformers 5.")
+    found = re.match(r"(?:vllm )?(\d+)\.(\d+)", row.engine_version, re.IGNORECASE)
+    return found is not None and (int(found[1]), int(found[2])) >= FIRST_OF_V1
+
+
 def latency_cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[LatencyCase]:
     """The rates that a row measured; NotScored where model, engine, weights or device are not known, or the row says no rate."""
     if row.spec_decode:
@@ -102,6 +115,8 @@ def other_workload(row: LatencyMeasurement, subject: Subject) -> str | None:
         and row.engine_version.startswith("transformers 4.")
     ):
         return "mixtures in transformers before 5.0 looped over all experts in Python"
+    if subject.engine == "vllm" and not is_current(row, "vllm"):
+        return "vLLM before 0.8 had another scheduler, sampler and kernels: its speed is not predicted"
     return None
 
 

@@ -181,12 +181,19 @@ def layout_of(quant: str, engine: str, spec: ModelSpec, catalog: Catalog) -> tup
     raise NotScored(f"no layout of {engine} for weights in {quant!r}")
 
 
+MXFP4_REST_16_BIT = "mxfp4 (f16 non-expert)"
+"""Files of gpt-oss that keep in 16 bit what isn't experts: 13.78 GB of the 20B, where llama.cpp's own quantiser makes 12.1 of it."""
+
+
 def gguf_subject(spec: ModelSpec, quant: str, catalog: Catalog) -> Subject:
     """A GGUF file by the name of its type; a mix that follows no rule gets the nearest type that does, and is not exact."""
     name = quant.casefold().removeprefix("gguf ").removeprefix("i1-").strip()
     plain = {"int8": "q8_0", "int4": "q4_k_m", "fp16": "f16", "fp16/bf16": "f16", "bfloat16": "bf16", "fp32": "f32"}
     file_type = plain.get(name, name).upper()
     exact = file_type in FILE_TYPES
+    if name == MXFP4_REST_16_BIT:
+        stored = catalog.layouts["mxfp4"]
+        return Subject(spec=spec, engine="llama.cpp", precision=name, layout=stored, exact=False)
     if not exact:
         file_type = _nearest_type(name)
     by_type = {layout.file_type: layout for layout in catalog.layouts.values() if layout.file_type}
@@ -203,7 +210,7 @@ def gguf_subject(spec: ModelSpec, quant: str, catalog: Catalog) -> Subject:
 def _nearest_type(name: str) -> str:
     """The file type whose average width is nearest to that of a mix; the mix itself is known to its header only.
 
-    >>> _nearest_type("ud-q4_k_xl"), _nearest_type("mxfp4 (f16 non-expert)"), _nearest_type("q4_k_m (ollama default)")
+    >>> _nearest_type("ud-q4_k_xl"), _nearest_type("mxfp4"), _nearest_type("q4_k_m (ollama default)")
     ('Q4_K_M', 'MXFP4_MOE', 'Q4_K_M')
     """
     if name.startswith("mxfp4"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.api.accuracy.comparison import Comparison, Quantity
-from fmkit.api.trial_evidence import BUSY_SHARE, predicted_speed, was_busy
+from fmkit.api.trial_evidence import predicted_speed
 from fmkit.results.accuracy import LeftOut
+from fmkit.results.trial_setting import BUSY_SHARE
 from fmkit.trial.store import TrialStore
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def trial_comparisons(catalog: Catalog) -> Iterator[Comparison | LeftOut]:
     """A comparison for each part and rate that a kept trial measured, or why its rate does not count."""
     for trial in TrialStore().all():
         yield from _memory(trial, catalog)
-        busy = was_busy(trial)
+        busy = trial.machine.was_busy
         yield from (_left_out(each) if busy else each for each in _speed(trial))
 
 

@@ -12,9 +12,12 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fmkit.errors import UnsafeInputError
 from fmkit.model.architectures import generic
 from fmkit.model.architectures.config import ConfigReader
+from fmkit.model.architectures.decoder import named_dtype
 from fmkit.model.architectures.stored import with_stored_layout
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ def read(config: Mapping[str, Any], *, where: str) -> ModelSpec:
     spec: ModelSpec = generic.read(reader, lineages()) if module is None else module.read(reader)
     if spec.params > MAX_PARAMS:
         raise UnsafeInputError("the sizes add up to more than 2**53 parameters", where=where)
+    if spec.config_dtype == "float32" and named_dtype(reader) is None:
+        spec = msgspec.structs.replace(spec, names_dtype=False)
     return with_stored_layout(spec, config, where)
 
 

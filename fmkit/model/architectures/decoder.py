@@ -222,12 +222,17 @@ def labels_of(config: ConfigReader) -> int:
 
 
 def config_dtype(config: ConfigReader) -> tuple[str, tuple[str, ...]]:
-    """The type the config names (its own or its text model's), with a note where it names none."""
-    text = config.child("text_config")
-    dtype = config.dtype or (text.dtype if text is not None else None)
+    """The type the config names (its own or its text model's), with a note where it names none: float32 then, the class default."""
+    dtype = named_dtype(config)
     if dtype is not None:
         return dtype, ()
-    return "float32", ("the config names no type; float32 is assumed for the stored weights",)
+    return "float32", ("the type of the stored weights is unknown: the configuration names none",)
+
+
+def named_dtype(config: ConfigReader) -> str | None:
+    """The type that the config or its text model's names, None where both are silent."""
+    text = config.child("text_config")
+    return config.dtype or (text.dtype if text is not None else None)
 
 
 def float32_in_half(config: ConfigReader) -> str | None:

@@ -21,7 +21,7 @@ from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers, LlamaCppCache, 
 from fmkit.sizing.engines.llama_cpp_compute import PIPELINE_COPIES, ComputeBuffer, mask_rows
 from fmkit.sizing.engines.llama_cpp_options import AUTO, Settings, settings_from
 from fmkit.sizing.engines.llama_cpp_weights import brought_in_lines, repacked_lines, weight_lines
-from fmkit.sizing.engines.plan import Plan, is_cpu, is_one_memory
+from fmkit.sizing.engines.plan import Plan, is_cpu, is_one_memory, total
 from fmkit.sizing.estimate import MemoryLine
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class LlamaCppWeights:
             asked = None if shared or settings.gpu_layers == AUTO else settings.gpu_layers
             layers = device_layers(model.layers, asked)[0]
         weights, host_weights = self._weight_lines(settings, layers, shared=shared)
-        if on_cpu and settings.repack:
-            weights = (*weights, *repacked_lines(self.tensors(imatrix=settings.imatrix)))
+        repacked = repacked_lines(self.tensors(imatrix=settings.imatrix)) if on_cpu and settings.repack else ()
         kept = model.cache.kept(workload, settings)
         cache, host_cache = model.cache.lines(kept, settings, layers)
         if devices is None:
@@ -125,12 +124,13 @@ class LlamaCppWeights:
         return Plan(
             cache_dtype=_cache_type(settings),
             encoder_tokens=0,
-            weights=weights,
+            weights=(*weights, *repacked),
             cache=cache,
             decode=decode,
             prefill=(),
             warnings=_warnings(self.spec, workload, causal=model.lineage.causal),
             host=host,
+            droppable_bytes=total(repacked),
         )
 
     def _weight_lines(self, settings: Settings, layers: Layers, *, shared: bool) -> tuple[tuple[MemoryLine, ...], int]:

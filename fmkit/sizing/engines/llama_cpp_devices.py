@@ -83,7 +83,7 @@ def _placed(
     return Placement(
         devices=tuple(DevicePlan(plan=each, holds=_holds(layers)) for each, layers in zip(alone, runs, strict=True)),
         pipeline_parallel=len(runs),
-        warnings=_warnings(runs[0], devices),
+        warnings=_warnings(runs[0], devices, mixture=whole.spec.is_mixture),
     )
 
 
@@ -96,10 +96,11 @@ def _holds(layers: Layers) -> str:
     return ", ".join(names) or "no layers"
 
 
-def _warnings(first: Layers, devices: int) -> tuple[str, ...]:
-    if first.first or (not first.has_output and devices == 1):
-        wanted = first.total - first.first + int(first.first < first.total)
-        return (
-            f"{first.first} of {first.total} layers stay in main memory (gpu_layers={wanted}): they decode at the host's speed",
-        )
-    return ()
+def _warnings(first: Layers, devices: int, *, mixture: bool) -> tuple[str, ...]:
+    if not first.first and (first.has_output or devices > 1):
+        return ()
+    wanted = first.total - first.first + int(first.first < first.total)
+    text = f"{first.first} of {first.total} layers stay in main memory (gpu_layers={wanted}): they decode at the host's speed"
+    if mixture:
+        text += "; llama-server's --n-cpu-moe, which leaves only experts there, is faster and is not sized here"
+    return (text,)

@@ -25,7 +25,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `weights`, `cache` and `decode` are held while decoding; `prefill` is what processing the input holds beyond that.
     `runtime` replaces the catalog's figure where the engine's rules know better; `warnings` is what its rules have to
     say. `budget_fraction` is set for an engine that fills a share of each device: it may use that much of it, and takes
-    all of that; `budget_option` is its option for it. `host` lies in main memory, `disk` on disk.
+    all of that; `budget_option` is its option for it. `host` lies in main memory, `disk` on disk. `droppable_bytes` of the weights
+    are pages of a mapped file that nothing reads again: they count while there is room, and the system drops them where there is none.
     """
 
     cache_dtype: str
@@ -40,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     warnings: tuple[str, ...] = ()
     host: tuple[MemoryLine, ...] = ()
     disk: tuple[MemoryLine, ...] = ()
+    droppable_bytes: int = 0
 
 
 class DevicePlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):

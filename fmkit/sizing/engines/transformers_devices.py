@@ -35,6 +35,9 @@ SHARE_OF_HOST = 0.9
 SHARE_WHEN_QUANTISED = 0.9
 """By that the room of every device is cut while bitsandbytes quantises. Source: `adjust_max_memory` of its quantisers."""
 
+WEIGHT_ITSELF = ("mamba", "falcon_mamba")
+"""Model types whose mixer takes `dt_proj.weight` into a product of its own instead of calling the module."""
+
 MAX_MEMORY = "max_memory"
 """The option that says how many bytes of weights the first device may hold: `--engine-option max_memory=20GiB`."""
 
@@ -58,7 +61,8 @@ def place(whole: TransformersWeights, workload: Workload, machine: Machine | Non
         )
     devices = _device_count(workload, machine)
     if devices == 1 and workload.offload is None:
-        return Placement(devices=(DevicePlan(plan=whole.plan(inner, machine)),))
+        refused = _not_on_cpu(spec, layout) if machine is not None and is_cpu(machine) else None
+        return Placement(devices=(DevicePlan(plan=whole.plan(inner, machine)),), refused=refused)
     divide = partial(_mapped, whole, inner.offload, machine, devices, first)
     found = _kept(whole, divide, machine, first, devices, inner.offload)
     return msgspec.structs.replace(_placed(found, inner, machine), pipeline_parallel=len(found.shares))
@@ -195,6 +199,13 @@ def _warnings(devices: int, used: list[int], spilled_bytes: int) -> list[str]:
             "--offload sizes that; here the last device has them"
         )
     return texts
+
+
+def _not_on_cpu(spec: ModelSpec, layout: Layout) -> str | None:
+    """Why transformers does not run these weights on a processor; as tried with LLM.int8, nf4, torchao and quanto."""
+    if spec.model_type not in WEIGHT_ITSELF or layout.weight_bits is None:
+        return None
+    return f"{layout.name} does not run on a CPU: transformers 5.23 multiplies the matrix `dt_proj` of {spec.model_type} itself, past the quantiser"
 
 
 def _refusal(layout: Layout, found: DeviceMap, runs_on: Place) -> str | None:

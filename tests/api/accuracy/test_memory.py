@@ -187,6 +187,8 @@ def test_vllm_concurrency() -> None:
         except NotScored:
             continue
         settings = row_settings().get(each.measurement_id)
+        if settings is not None and "cache" in settings.left_out:
+            continue
         options = options_of(each) | dict(pair.split("=") for pair in (settings.options.split() if settings else ()))
         read = settings_from(options, "bfloat16", None)
         groups = groups_of(rank_spec(spec, each.tp or 1), read, int(told[2].replace(",", "")), 0)

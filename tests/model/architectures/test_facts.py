@@ -177,7 +177,9 @@ def test_the_type_is_read_from_the_text_model_too() -> None:
     assert read({**LLAMA, "torch_dtype": "torch.float16"}, where="x").config_dtype == "float16"
     silent = read({key: value for key, value in LLAMA.items() if key != "torch_dtype"}, where="x")
     assert silent.config_dtype == "float32"
-    assert any("names no type" in note for note in silent.notes)
+    assert not silent.names_dtype
+    assert "the type of the stored weights is unknown: the configuration names none" in silent.notes
+    assert read({**LLAMA, "torch_dtype": "float32"}, where="x").names_dtype
 
 
 def test_every_lineage_of_the_contract_is_there() -> None:
@@ -364,3 +366,9 @@ class TestRefusals:
     def test_something_that_is_no_object(self) -> None:
         with pytest.raises(UnsafeInputError, match="a list"):
             read([1, 2], where="config.json")  # type: ignore[arg-type]
+
+
+def test_active_parameters_without_the_embedding_are_those_that_openai_states() -> None:
+    """5.13B of 117B, and 3.61B of 21B: model card of gpt-oss, arXiv:2508.10925."""
+    assert spec_of("openai--gpt-oss-120b").active_params_without_embedding == pytest.approx(5.13e9, rel=0.002)
+    assert spec_of("openai--gpt-oss-20b").active_params_without_embedding == pytest.approx(3.61e9, rel=0.002)
