@@ -181,6 +181,15 @@ def format_seconds(seconds: float) -> str:
     return f"{days:,} d {hours} h"
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> number_of(1, "model"), number_of(1200, "model")
+    ('1 model', '1,200 models')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_percent(fraction: float, *, digits: int = 1, sign: bool = False) -> str:
     """A fraction in percent for people.
 

@@ -43,15 +43,12 @@ def with_live(
 def refresh(models: Sequence[str] = (), *, progress: Callable[[str], None] | None = None) -> RefreshResult:
     """Ask the Hub about these models of the catalog (default: all it has open weights of), keep the answers, and say what differs.
 
-    Raises UsageError for an unknown model, NetworkNeededError without a network, and the Hub's refusal where it refuses all that are named.
+    Raises UsageError for an unknown model, NetworkNeededError without a network; a refusal is a row.
     """
     catalog = load_catalog()
     ids = [catalog.model(name).candidate.id for name in models]
     chosen = [one for one in catalog.candidates() if one.hub_id is not None and (not models or one.id in ids)]
     known = _ask([one.hub_id for one in chosen if one.hub_id is not None], offline=False, say=progress)
-    refused = [error for error in known.values() if isinstance(error, FmkitError)]
-    if models and refused and len(refused) == len(known):
-        raise refused[0]
     rows = tuple(_row(one.id, one.hub_id or "", one.licence, known[one.hub_id or ""], catalog) for one in chosen)
     return RefreshResult(fmkit=__version__, catalog=catalog.date, models=rows)
 
@@ -114,7 +111,7 @@ def _row(model: str, hub_id: str, licence: str, found: HubFacts | FmkitError, ca
         return RefreshRow(
             id=model, hub_id=hub_id, facts=found, differences=differences(found, hub_id, licence, catalog.licences)
         )
-    return RefreshRow(id=model, hub_id=hub_id, facts=None, differences=(found.message,))
+    return RefreshRow(id=model, hub_id=hub_id, facts=None, differences=(found.message,), exit_code=int(found.exit_code))
 
 
 def differences(found: HubFacts, hub_id: str, licence: str, licences: Mapping[str, Licence]) -> tuple[str, ...]:

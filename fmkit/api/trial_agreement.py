@@ -91,9 +91,11 @@ def _full_file(request: TrialRequest, plan: Plan, options: TrialOptions) -> Tria
     if options.against is None:
         raise _CannotCompareError("name an unquantised file of the same model: --against FILE.gguf")
     resolved = resolve_model(str(Path(options.against).absolute()), plan.catalog, offline=True)
-    path = require_gguf(resolved, random_weights=False)
+    require_gguf(resolved, random_weights=False)
+    path = resolved.path
+    assert path is not None
     assert resolved.spec is not None
-    facts = gguf_facts(path, resolved.spec)
+    facts = gguf_facts(resolved)
     if facts["file_type"] not in UNQUANTISED:
         raise UsageError(
             f"{path.name} is quantised itself ({facts['file_type']}): name a file of type {' or '.join(UNQUANTISED)}",

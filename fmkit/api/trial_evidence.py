@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit import __version__
+from fmkit.results.trial_setting import BUSY_SHARE
 from fmkit.sizing.calibration import MemoryTrial
 from fmkit.speed.calibration import RateTrial
 from fmkit.speed.estimate import SpeedEstimate
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 CUT_WEIGHT = 0.5
 """What the memory of a model cut to its first layers counts for: its runtime is that of the whole, its scratch less so (assumed)."""
-BUSY_SHARE, BUSY_WEIGHT = 0.25, 0.25
-"""Share of the processors that others used while a trial was timed, above which its speed counts for a quarter (assumed)."""
 FAR_APART = 0.25
 """Deviation of a rate's repeats over their mean, above which it says nothing (assumed)."""
 MOST_OFF, MOST_BYTES = 1e4, 2**50
@@ -29,11 +28,6 @@ MOST_OFF, MOST_BYTES = 1e4, 2**50
 
 NEEDED_MEASURED = {"process_peak_bytes", "allocated_peak_bytes", "weights"}
 NEEDED_PREDICTED = {"process_peak_bytes", "allocated_peak_bytes", "runtime"}
-
-
-def was_busy(trial: TrialResult) -> bool:
-    """Whether other programs used so much of the processors that its times are not what the machine can do; its memory is its own."""
-    return (trial.machine.busy_share or 0.0) > BUSY_SHARE
 
 
 def of_this_setting(trials: Sequence[TrialResult], key: str) -> tuple[list[TrialResult], Counter[str]]:
@@ -108,8 +102,10 @@ def rate_trials(
             left_out["of models cut short"] += 1
         elif not current or (basis == "measured-here" and trial.date < since):
             left_out["predicted from older figures"] += 1
+        elif trial.machine.was_busy:
+            left_out[f"timed while others used more than {BUSY_SHARE:.0%} of the processors"] += 1
         else:
-            rates = list(_rates(trial, said, BUSY_WEIGHT if was_busy(trial) else 1.0))
+            rates = list(_rates(trial, said))
             left_out["with repeats far apart"] += not rates
             found.setdefault((work.layout, work.cache_dtype, basis), []).extend(rates)
     return {key: tuple(rates) for key, rates in found.items()}, left_out
@@ -123,7 +119,7 @@ def predicted_speed(trial: TrialResult) -> SpeedEstimate | None:
         return None
 
 
-def _rates(trial: TrialResult, said: SpeedEstimate, weight: float) -> Iterator[RateTrial]:
+def _rates(trial: TrialResult, said: SpeedEstimate) -> Iterator[RateTrial]:
     """What a trial measured of decoding and reading, and what had been predicted without correction."""
     factors = said.calibration
     decode = 1.0 if factors is None else factors.decode_factor or 1.0
@@ -144,7 +140,6 @@ def _rates(trial: TrialResult, said: SpeedEstimate, weight: float) -> Iterator[R
             decoding=decoding,
             measured_per_s=measured,
             predicted_per_s=predicted,
-            weight=weight,
         )
 
 

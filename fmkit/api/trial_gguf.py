@@ -9,14 +9,12 @@ from fmkit.api.vram_request import engine_options
 from fmkit.errors import UsageError
 from fmkit.model.ggml import FILE_TYPE_NAMES
 from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from
+from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fmkit.api.resolve import ResolvedModel
     from fmkit.api.trial_options import TrialOptions
     from fmkit.catalog.load import Catalog
-    from fmkit.model.spec import ModelSpec
     from fmkit.trial.request import TorchDevice
 
 STORED = "stored"
@@ -25,18 +23,25 @@ RUNNABLE = ("decoder", "state-space", "hybrid", "encoder")
 
 OPTION = "--engine-option"
 GPU_LAYERS = "gpu_layers"
+MOST_LISTED = 12
 
 
-def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
-    """The GGUF file to run; UsageError where llama.cpp has none to load."""
+def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> None:
+    """UsageError where llama.cpp has no file to load, on this disk or on the Hub."""
     if random_weights:
         raise UsageError("llama.cpp loads a file: --random-weights is for transformers", where="--random-weights")
-    if resolved.path is None or resolved.path.suffix != ".gguf":
-        found = "" if resolved.hub_id is None else f"fmkit catalog variants {resolved.hub_id}, then "
+    if resolved.variants:
+        raise _which(resolved)
+    if resolved.engine != "llama.cpp":
+        on_hub = (
+            None
+            if resolved.hub_id is None
+            else f"fmkit catalog variants {resolved.hub_id}, then fmkit try ORG/NAME:LABEL"
+        )
         raise UsageError(
-            f"llama.cpp runs GGUF files, and {resolved.id} is none: give the path of one",
+            f"llama.cpp runs GGUF files, and {resolved.id} is none: give the path of one, or one of the Hub",
             where="MODEL",
-            next_command=f"{found}fmkit try ./FILE.gguf",
+            next_command=on_hub or "fmkit try ./FILE.gguf",
         )
     if resolved.spec is not None and resolved.spec.kind not in RUNNABLE:
         raise UsageError(
@@ -44,7 +49,21 @@ def require_gguf(resolved: ResolvedModel, *, random_weights: bool) -> Path:
             where="MODEL",
             next_command=f"fmkit vram {resolved.ref}",
         )
-    return resolved.path
+
+
+def _which(resolved: ResolvedModel) -> UsageError:
+    """The error for a repository of several files of which none was named."""
+    assert resolved.files is not None
+    listed = ", ".join(f"{one.label} ({format_bytes(one.file_bytes)})" for one in resolved.variants[:MOST_LISTED])
+    more = f" and {len(resolved.variants) - MOST_LISTED} more" if len(resolved.variants) > MOST_LISTED else ""
+    usual = next(one.label for one in resolved.files.variants if one.weights is not None)
+    revision = resolved.ref.partition("@")[2]
+    named = f"{resolved.hub_id}:{usual}" + (f"@{revision}" if revision else "")
+    return UsageError(
+        f"{resolved.id} is a repository of {len(resolved.variants)} GGUF quantisations: name one of {listed}{more}",
+        where="MODEL",
+        next_command=f"fmkit try {named}",
+    )
 
 
 def stored_only(precision: str | None) -> str:
@@ -80,14 +99,22 @@ def settings_of(options: TrialOptions, engine: str, device: TorchDevice, catalog
     return chosen
 
 
-def gguf_facts(path: Path, spec: ModelSpec) -> dict[str, Any]:
+def gguf_facts(resolved: ResolvedModel) -> dict[str, Any]:
     """Facts of the file's header that the engine needs: `vocab_size`, `chat_template` (whether it has one), `file_type` by its name."""
     from fmkit.hub.gguf import read_gguf_set  # noqa: PLC0415  file access only when a file is run
 
-    header, _ = read_gguf_set(path)
-    number = header.keys.get("general.file_type")
+    assert resolved.spec is not None
+    if resolved.path is not None:
+        keys = read_gguf_set(resolved.path)[0].keys
+        templates = bool(keys.get("tokenizer.chat_template"))
+    else:
+        assert resolved.files is not None
+        assert resolved.files.gguf is not None
+        keys = resolved.files.gguf.keys
+        templates = bool(resolved.text is not None and resolved.text.chat_templates)
+    number = keys.get("general.file_type")
     return {
-        "vocab_size": spec.vocab_size,
-        "chat_template": bool(header.keys.get("tokenizer.chat_template")),
+        "vocab_size": resolved.spec.vocab_size,
+        "chat_template": templates,
         "file_type": FILE_TYPE_NAMES.get(number, f"type {number}") if isinstance(number, int) else "its own mix",
     }

@@ -118,8 +118,8 @@ def _check_input(kind: str, path: Path, options: TrialOptions) -> None:
         if options.random_weights:
             raise UsageError("random weights can't answer: leave out --random-weights", where="--input")
         read_items(path, kind)
-    elif suffix in TEXT_SUFFIXES:
-        _text(str(path), "--input")
+    elif suffix in TEXT_SUFFIXES and not _text(str(path), "--input"):
+        raise UnsafeInputError("the file holds no text to ask", where=str(path))
 
 
 def _check_output(path: Path, given: str | None) -> None:

@@ -42,9 +42,9 @@ def limited(machine: Machine, limit_bytes: int | None) -> Machine:
     return msgspec.structs.replace(machine, usable_bytes=limit_bytes, reserve_reason=LIMIT_REASON)
 
 
-def explained(error: OutOfMemoryError, plan: Plan, limit_bytes: int | None) -> OutOfMemoryError:
-    """The error of the plan's first workload with the sizes that would have fitted."""
-    fitting = would_have_fitted(error.failure, plan, 0, limit_bytes)
+def explained(error: OutOfMemoryError, plan: Plan, index: int, limit_bytes: int | None) -> OutOfMemoryError:
+    """The error of a workload of the plan with the sizes that would have fitted."""
+    fitting = would_have_fitted(error.failure, plan, index, limit_bytes)
     return OutOfMemoryError(error.failure, error.doing, where=error.where or plan.resolved.ref, what_fits=fitting)
 
 

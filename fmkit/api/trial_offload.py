@@ -41,8 +41,10 @@ def room_of(asked: str | int | None) -> int | None:
     return asked if asked is None or isinstance(asked, int) else parse_size(asked, where=MAX_MEMORY)
 
 
-def refuse_placement(estimate: Estimate) -> None:
-    """UsageError where the engine does not load the model so, whatever room there is."""
+def refuse_placement(estimate: Estimate, *, offload: bool) -> None:
+    """UsageError where the engine does not load or run the model so, whatever room there is."""
+    if estimate.refused is not None and not offload:
+        raise UsageError(estimate.refused, where="--precision", next_command="use --precision fp16 or fp32")
     if estimate.refused is not None:
         raise UsageError(
             estimate.refused, where="--offload", next_command="use --precision fp16, or leave out --offload"

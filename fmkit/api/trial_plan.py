@@ -18,15 +18,14 @@ from fmkit.api.trial_memory import limit_of, limited
 from fmkit.api.trial_offload import off_loading, refuse_placement
 from fmkit.api.trial_options import TrialOptions, check_options
 from fmkit.api.trial_ranks import check_ranks, ranks_for, shared, without_speed
-from fmkit.api.trial_refusal import refuse_if_too_large
-from fmkit.api.trial_request import config_of, default_precision, workload_for
+from fmkit.api.trial_request import config_of, default_precision, quantiser_for, workload_for
 from fmkit.api.vram_request import engine_of_file
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.model.architectures import read
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import EMBEDDED
-from fmkit.trial.request import Ranks, TorchDevice
+from fmkit.trial.request import Quantiser, Ranks, TorchDevice
 from fmkit.trial.shorten import with_layers
 
 if TYPE_CHECKING:
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Workload
 
 DECODE_STEPS = 16
+
+_NOT_RUN = {"diffusers": "a diffusers pipeline of several models", "weights-only": "weights without a config.json"}
+"""What has weights and can't be run, by the layout of its files."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ranks: Ranks | None = None
     precision: str
     layout: Layout
+    quantiser: Quantiser | None
     workloads: tuple[Workload, ...]
     estimates: tuple[Estimate, ...]
 
@@ -66,8 +69,8 @@ def plan_trial(
 ) -> Plan:
     """Everything that is known before a process is started.
 
-    Raises UsageError for what can't be, DoesNotFitError where the first workload does not fit; others that do not fit are left out
-    when the plan is run.
+    Raises UsageError for what can't be, MissingExtraError where a library for the precision is not installed. Whether it fits is in
+    the estimates, and decided when the plan is run.
     """
     checks = check_names(options.checks)
     check_options(options, model)
@@ -95,8 +98,8 @@ def plan_trial(
         without_speed(_estimate(subject, chosen, workload, machine, catalog), ranks, torch_device)
         for workload in workloads
     )
-    refuse_placement(estimates[0])
-    refuse_if_too_large(subject.resolved.ref, estimates[0], subject.config, spec, workloads[0], machine, catalog)
+    refuse_placement(estimates[0], offload=options.offload)
+    quantiser = None if engine == "llama.cpp" else quantiser_for(layout, torch_device)
     return Plan(
         resolved=subject.resolved,
         catalog=catalog,
@@ -108,6 +111,7 @@ def plan_trial(
         ranks=ranks,
         precision=chosen,
         layout=layout,
+        quantiser=quantiser,
         workloads=workloads,
         estimates=estimates,
     )
@@ -127,9 +131,9 @@ def _subject(model: str | None, options: TrialOptions, catalog: Catalog) -> _Sub
     _require_weights(resolved)
     engine = options.engine if resolved.engine is None else engine_of_file(resolved.engine, options.engine)
     if engine == "llama.cpp":
-        path = require_gguf(resolved, random_weights=options.random_weights)
+        require_gguf(resolved, random_weights=options.random_weights)
         assert resolved.spec is not None
-        return _Subject(resolved=resolved, engine=engine, config=gguf_facts(path, resolved.spec), spec=resolved.spec)
+        return _Subject(resolved=resolved, engine=engine, config=gguf_facts(resolved), spec=resolved.spec)
     config, spec = config_of(resolved, catalog), resolved.spec
     if options.layers is not None:
         _check_layers(options.layers, resolved)
@@ -167,8 +171,9 @@ def _check_layers(layers: int, resolved: ResolvedModel) -> None:
 
 def _require_weights(resolved: ResolvedModel) -> None:
     if resolved.spec is None:
-        raise UsageError(
-            f"{resolved.id} has no weights to load: it is offered as an API only",
-            where=resolved.ref,
-            next_command=f"fmkit vram {resolved.ref}",
-        )
+        why = "has no weights to load: it is offered as an API only"
+        if resolved.files is not None:
+            why = (
+                f"can be sized by its files, but this version runs none of its kind: {_NOT_RUN[resolved.files.layout]}"
+            )
+        raise UsageError(f"{resolved.id} {why}", where=resolved.ref, next_command=f"fmkit vram {resolved.ref}")

@@ -38,11 +38,11 @@ def refuse_if_too_large(
     """Raise DoesNotFitError for an estimate that does not fit: what is short, and the settings that would fit."""
     if estimate.fits is not False:
         return
-    short = estimate.per_device_bytes - machine.usable_bytes
+    short = estimate.needed_bytes - machine.usable_bytes
     reason = f" ({machine.reserve_reason})" if machine.reserve_reason else ""
     raise DoesNotFitError(
         f"{model} at {estimate.precision} with {format_tokens(workload.context_tokens)} tokens needs "
-        f"{format_bytes(estimate.per_device_bytes)}, and {machine.name} offers {format_bytes(machine.usable_bytes)}{reason}: "
+        f"{format_bytes(estimate.needed_bytes)}, and {machine.name} offers {format_bytes(machine.usable_bytes)}{reason}: "
         f"{format_bytes(short)} short; nothing was loaded. {what_fits(estimate, config, spec, workload, machine, catalog)}",
         where=model,
         next_command=f"fmkit vram {model} --fit",
@@ -88,7 +88,7 @@ def most_layers(sizer: ModelSizer, precision: str, config: Mapping[str, Any], ma
             read(with_layers(config, layers), where="config.json"), sizer.catalog, sizer.engine, workload
         )
         memory = short(precision, workload.context_tokens, workload.sequences, machine)
-        return memory.per_device_bytes <= machine.usable_bytes
+        return memory.needed_bytes <= machine.usable_bytes
 
     low, high = 0, max(stack.layers for stack in sizer.spec.stacks)
     try:

@@ -14,12 +14,13 @@ from fmkit.api.resolve import ResolvedModel
 from fmkit.api.sizing import layout_for
 from fmkit.api.summaries import context_limit
 from fmkit.errors import MissingExtraError, UsageError
+from fmkit.model.architectures.embedder import embedder_config
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.weights import weight_bytes
 from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.trial.libraries import QUANTISERS as LIBRARIES
 from fmkit.trial.libraries import missing_quantiser
-from fmkit.units import format_bytes, format_tokens
+from fmkit.units import format_tokens
 
 if TYPE_CHECKING:
     from fmkit.catalog.load import Catalog
@@ -49,7 +50,7 @@ def config_of(resolved: ResolvedModel, catalog: Catalog) -> dict[str, Any]:
         name = catalog.model(resolved.id).config_file
         assert name is not None  # a model with a spec has a file
         config: dict[str, Any] = json.loads(config_path(name).read_text(encoding="utf-8"))
-        return config
+        return embedder_config(config) if resolved.candidate.tuning == "embedding" else config
     if resolved.files is None or resolved.files.config is None:
         raise UsageError(
             f"this version can size {resolved.ref}, but not run it", next_command=f"fmkit vram {resolved.ref}"
@@ -116,50 +117,3 @@ def is_installed(name: str) -> bool:
         return find_spec(name) is not None
     except ModuleNotFoundError:
         return False
-
-
-def weights_folder(
-    resolved: ResolvedModel, *, offline: bool, yes: bool, confirm: Confirm | None, say: Callable[[str], None] | None
-) -> Path:
-    """The folder of the real weights: the one given, one downloaded before, or a download that the user agrees to."""
-    from fmkit.api.trial_words import download_time  # noqa: PLC0415  needed for a download only
-    from fmkit.hub import download  # noqa: PLC0415
-    from fmkit.hub.connection import switched_off  # noqa: PLC0415
-    from fmkit.trial.folder import require_safetensors  # noqa: PLC0415
-
-    if resolved.path is not None:
-        require_safetensors(resolved.path)
-        return resolved.path
-    assert resolved.hub_id is not None
-    cached = download.cached_snapshot(resolved.hub_id, resolved.revision)
-    if cached is not None:
-        return cached
-    random = f"fmkit try {resolved.ref} --random-weights"
-    if offline or switched_off():
-        from fmkit.errors import NetworkNeededError  # noqa: PLC0415
-
-        raise NetworkNeededError(
-            f"the weights of {resolved.hub_id} are not on this disk, and the network is off",
-            where="--offline" if offline else "HF_HUB_OFFLINE",
-            next_command=random,
-        )
-    plan = download.plan_download(resolved.hub_id, resolved.revision)
-    useless = download.remove_useless(plan)
-    if say is not None:
-        for told in (useless.told() if useless is not None else None, plan.told()):
-            if told is not None:
-                say(told)
-    download.check_disk(plan)
-    what = (
-        f"{len(plan.files) - len(plan.here)} files, {format_bytes(plan.missing_bytes)}, of {plan.hub_id} at {plan.commit[:12]}, "
-        f"{download_time(plan.missing_bytes)}"
-    )
-    if not yes and (confirm is None or not confirm(f"Download {what}?")):
-        raise UsageError(
-            f"the weights are not on this disk, and nobody agreed to download them ({what})",
-            where="--yes",
-            next_command=f"fmkit try {resolved.ref} --yes, or {random}",
-        )
-    if say is not None:
-        say(f"downloading {what} ...")
-    return download.fetch(plan, say=say)

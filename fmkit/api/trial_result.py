@@ -73,6 +73,7 @@ def trial_result(
         checks=outcome.checks,
         asked=outcome.asked,
         inputs=outcome.inputs,
+        output_error=outcome.output_error,
         random_weights=request.random_weights,
         ranks=rank_results(cell.ranks, predicted),
         warnings=(*warnings, *outcome.warnings),

@@ -10,20 +10,21 @@ import msgspec
 
 from fmkit.api.resolve import ResolvedModel
 from fmkit.api.trial_agreement import with_predictions
+from fmkit.api.trial_download import gguf_file, weights_folder
 from fmkit.api.trial_inputs import check_resumption, input_fields
 from fmkit.api.trial_memory import explained, limit_of, would_have_fitted
 from fmkit.api.trial_offload import room_of
 from fmkit.api.trial_options import TrialOptions
 from fmkit.api.trial_plan import Plan, decode_steps
 from fmkit.api.trial_ranks import run_divided
+from fmkit.api.trial_refusal import refuse_if_too_large
 from fmkit.api.trial_request import (
-    quantiser_for,
     require_libraries,
-    weights_folder,
 )
 from fmkit.api.trial_result import trial_result
 from fmkit.api.trial_words import patience_s, plan_lines
 from fmkit.errors import FmkitError, UsageError
+from fmkit.hub.unfinished import told_begun
 from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import EMBEDDED, HELD_OUT_PATH, held_out_passages
@@ -58,9 +59,10 @@ EMBEDDED_PROMPT_WORDS = 16
 def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailure]:
     """Load once, run every workload that fits; an answer or a failure for each, in the plan's order.
 
-    Raises FmkitError where the model can't be loaded or the first workload fails. What a trial that was killed left behind is removed
-    first, and told.
+    Raises DoesNotFitError where no workload fits, and FmkitError where the model can't be loaded or the first workload that fits fails.
+    What a trial that was killed left behind is removed first, and told.
     """
+    first = _first_to_run(plan)
     say = options.progress or (lambda _: None)
     for line in (*told_leftovers(remove_leftovers()), *plan_lines(plan, options)):
         say(line)
@@ -69,13 +71,25 @@ def run_plan(plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailu
         with interruptible(), workplace(plan.resolved.ref, answers) as place:
             return _run_in(place, plan, options)
     except OutOfMemoryError as error:
-        raise explained(error, plan, limit_of(options.limit_memory)) from None
+        raise explained(error, plan, first, limit_of(options.limit_memory)) from None
     except KeyboardInterrupt:
         so_far = (
             "" if answers is None else f"; the answers so far are in {answers}, and the same command goes on from there"
         )
-        say(f"interrupted: nothing of the trial was kept, and nothing is left behind{so_far}")
+        begun = None if plan.resolved.hub_id is None else told_begun(plan.resolved.hub_id)
+        say(f"interrupted: nothing of the trial was kept, and {begun or 'nothing is left behind'}{so_far}")
         raise
+
+
+def _first_to_run(plan: Plan) -> int:
+    """The first workload that fits; DoesNotFitError where none does."""
+    for index, estimate in enumerate(plan.estimates):
+        if estimate.fits is not False:
+            return index
+    refuse_if_too_large(
+        plan.resolved.ref, plan.estimates[0], plan.config, plan.spec, plan.workloads[0], plan.machine, plan.catalog
+    )
+    raise AssertionError("an estimate that does not fit is refused")
 
 
 def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailure]:
@@ -84,7 +98,7 @@ def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialRe
     require_libraries(libraries, f"fmkit try with {plan.engine}", extra=extra)
     warnings = [*_config_warnings(plan.config, random_weights=options.random_weights), *_unread(options)]
     cells = [_cell(plan.spec, workload, one) for workload, one in zip(plan.workloads, plan.estimates, strict=True)]
-    run = [index for index, one in enumerate(plan.estimates) if index == 0 or one.fits is not False]
+    run = [index for index, one in enumerate(plan.estimates) if one.fits is not False]
     request = _request(place, plan, options, [cells[index] for index in run])
     others = busy_share()
     start = run_in_child if plan.ranks is None else run_divided
@@ -95,7 +109,7 @@ def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialRe
     for index, estimate in enumerate(plan.estimates):
         found = measured.get(index)
         if found is None:
-            answers.append(TrialFailure(kind="does-not-fit", phase="start", message=_too_large(estimate, plan.machine)))
+            answers.append(TrialFailure(kind="does-not-fit", phase="start", message=too_large(estimate, plan.machine)))
         elif found.failure is not None:
             answers.append(_explained_failure(found.failure, plan, index, request.limit_bytes))
         else:
@@ -110,7 +124,6 @@ def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialRe
 def _request(place: Workplace, plan: Plan, options: TrialOptions, cells: Sequence[Cell]) -> TrialRequest:
     """What the child is asked: the weights are on this disk by then, and so are predictions to compare with."""
     on_gguf = plan.engine == "llama.cpp"
-    quantiser = None if on_gguf else quantiser_for(plan.layout, plan.torch_device)
     folder = _weights(place, plan, options)
     request = TrialRequest(
         model=plan.resolved.ref,
@@ -119,7 +132,7 @@ def _request(place: Workplace, plan: Plan, options: TrialOptions, cells: Sequenc
         folder=None if folder is None else str(folder.absolute()),  # links stay: parts of a GGUF file go by name
         engine=plan.engine,
         dtype=plan.config["file_type"] if on_gguf else plan.layout.rest_dtype_for(plan.spec.config_dtype),
-        quantiser=quantiser,
+        quantiser=plan.quantiser,
         device=plan.torch_device,
         offload=options.offload,
         max_memory_bytes=room_of(options.max_memory),
@@ -142,14 +155,10 @@ def _request(place: Workplace, plan: Plan, options: TrialOptions, cells: Sequenc
 
 def _weights(place: Workplace, plan: Plan, options: TrialOptions) -> Path | None:
     """The file or folder of the weights, downloaded where the user agrees; None for random ones."""
-    if plan.engine == "llama.cpp":
-        return plan.resolved.path
     if options.random_weights:
         return None
     place.enter("getting the weights")
-    return weights_folder(
-        plan.resolved, offline=options.offline, yes=options.yes, confirm=options.confirm, say=options.progress
-    )
+    return (gguf_file if plan.engine == "llama.cpp" else weights_folder)(plan.resolved, options)
 
 
 def _cell(spec: ModelSpec, workload: Workload, estimate: Estimate) -> Cell:
@@ -170,9 +179,10 @@ def _explained_failure(failure: TrialFailure, plan: Plan, index: int, limit_byte
     return msgspec.structs.replace(failure, message=message)
 
 
-def _too_large(estimate: Estimate, machine: Machine) -> str:
-    short = estimate.per_device_bytes - machine.usable_bytes
-    return f"needs {format_bytes(estimate.per_device_bytes)}, {format_bytes(short)} more than there is; not run"
+def too_large(estimate: Estimate, machine: Machine) -> str:
+    """Why a workload of a sweep is not run."""
+    short = estimate.needed_bytes - machine.usable_bytes
+    return f"needs {format_bytes(estimate.needed_bytes)}, {format_bytes(short)} more than there is; not run"
 
 
 def _prompt(resolved: ResolvedModel, prompt: str | None, path: str | None) -> str | None:

@@ -10,6 +10,7 @@ from fmkit.units import format_bytes, format_seconds, format_tokens
 if TYPE_CHECKING:
     from fmkit.api.trial_options import TrialOptions
     from fmkit.api.trial_plan import Plan
+    from fmkit.results.vram import Estimate
 
 PREDICTIONS = 10
 """So many times the predicted time to the first token: memory is counted in a slower pass, and times are taken repeatedly."""
@@ -22,10 +23,10 @@ def plan_lines(plan: Plan, options: TrialOptions) -> list[str]:
     """One line for each workload (the first three, and how many more), and one for the weights where they are not downloaded."""
     shown = list(zip(plan.workloads, plan.estimates, strict=True))[:3]
     reasons = [f" ({plan.machine.reserve_reason})" if plan.machine.reserve_reason else "", "", ""]  # told once
-    most = "at most" if plan.ranks is None else f"each of {plan.ranks.count} ranks at most"
+    who = "" if plan.ranks is None else f"on each of {plan.ranks.count} ranks "
     lines = [
         f"plan: {plan.resolved.ref} at {plan.precision}, {work.sequences} x {format_tokens(work.context_tokens)} tokens: "
-        f"weights {format_bytes(one.weights_bytes)}, cache {format_bytes(one.cache_bytes)}, {most} {format_bytes(one.per_device_bytes)} "
+        f"weights {format_bytes(one.weights_bytes)}, cache {format_bytes(one.cache_bytes)}, {who}{peak_words(one, plan)} "
         f"of {format_bytes(plan.machine.usable_bytes)}{reason}"
         for (work, one), reason in zip(shown, reasons, strict=False)
     ]
@@ -35,6 +36,13 @@ def plan_lines(plan: Plan, options: TrialOptions) -> list[str]:
     if options.random_weights:
         lines.append("plan: random weights, nothing is downloaded")
     return lines
+
+
+def peak_words(estimate: Estimate, plan: Plan) -> str:
+    """The most that the process is expected to hold, with the range that measured errors give it; of one rank where there are several."""
+    ranks = 1 if plan.ranks is None else plan.ranks.count
+    low, high = estimate.low_bytes // ranks, estimate.high_bytes // ranks
+    return f"about {format_bytes(estimate.per_device_bytes)} ({format_bytes(low)} to {format_bytes(high)})"
 
 
 def patience_s(plan: Plan, options: TrialOptions) -> float | None:

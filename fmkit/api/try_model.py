@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fmkit import __version__
 from fmkit.api.trial_options import TrialOptions
 from fmkit.api.trial_plan import plan_trial
-from fmkit.api.trial_run import run_plan
+from fmkit.api.trial_run import run_plan, too_large
 from fmkit.api.try_endpoint import is_address, try_endpoint
-from fmkit.errors import DoesNotFitError, TrialFailedError
+from fmkit.errors import DoesNotFitError, FmkitError, TrialFailedError
 from fmkit.results.trial import SweepResult, TrialResult, Unmeasured
+from fmkit.trial.out_of_memory import OutOfMemoryError
+from fmkit.trial.request import TrialFailure
 
 if TYPE_CHECKING:
     from fmkit.api.trial_plan import Plan
     from fmkit.api.trial_request import Confirm
-    from fmkit.trial.request import TrialFailure
 
 
 def try_model(
@@ -123,8 +124,9 @@ def try_sweep(
 ) -> SweepResult:
     """Every combination of precisions, contexts and sequences, the model loaded once for each precision.
 
-    A workload that does not fit or fails is listed among `failed`, and the rest goes on; so does a precision that can't be loaded, unless
-    it is the only one. Other parameters are those of `try_model`.
+    A workload that does not fit or fails is listed among `failed`, and the rest goes on; so are all workloads of a precision that can't be
+    loaded, unless it is the only one. What can't be asked for at any precision is refused before anything runs. Other parameters are
+    those of `try_model`.
     """
     chosen = options or TrialOptions()
     if is_address(chosen.engine):
@@ -136,21 +138,35 @@ def try_sweep(
         )
     trials: list[TrialResult] = []
     failed: list[Unmeasured] = []
-    for name in precision:
+    plans = [plan_trial(model, name, context, sequences, chosen) for name in precision]
+    for plan in plans:
         try:
-            plan = plan_trial(model, name, context, sequences, chosen)
             answers = run_plan(plan, chosen)
         except (DoesNotFitError, TrialFailedError) as error:
-            if len(precision) == 1:
+            if len(plans) == 1:
                 raise
-            failed.append(Unmeasured(precision=name or "", reason=error.message))
-            continue
+            answers = _failed_at_once(plan, error)
         for index, answer in enumerate(answers):
             if isinstance(answer, TrialResult):
                 trials.append(answer)
             else:
                 failed.append(_unmeasured(plan, index, answer))
     return _sweep(model, trials, failed)
+
+
+def _failed_at_once(plan: Plan, error: FmkitError) -> list[TrialResult | TrialFailure]:
+    """Why each workload was not measured, where the process that was to measure them ended at the first of them."""
+    found: list[TrialResult | TrialFailure] = []
+    kind: Literal["failed", "out-of-memory"] = "out-of-memory" if isinstance(error, OutOfMemoryError) else "failed"
+    reason = error.message
+    for estimate in plan.estimates:
+        if estimate.fits is False:
+            message = too_large(estimate, plan.machine)
+            found.append(TrialFailure(kind="does-not-fit", phase="start", message=message))
+        else:
+            found.append(TrialFailure(kind=kind, phase="start", message=reason))
+            kind, reason = "failed", "not run: the first workload at this precision ended the process"
+    return found
 
 
 def _sweep(model: str | None, trials: Sequence[TrialResult], failed: Sequence[Unmeasured]) -> SweepResult:
@@ -169,7 +185,8 @@ def _unmeasured(plan: Plan, index: int, failure: TrialFailure) -> Unmeasured:
         precision=plan.precision,
         context_tokens=workload.context_tokens,
         sequences=workload.sequences,
+        kind=failure.kind,
         reason=failure.message
-        if failure.kind == "does-not-fit"
+        if failure.phase == "start"  # it did not come to run, or the message says where it ended
         else f"{failure.kind} in {failure.phase}: {failure.message}",
     )

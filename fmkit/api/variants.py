@@ -38,7 +38,7 @@ def variants(
     offline: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> VariantsResult:
-    """The quantised variants of `model` on the Hub, the smallest first within each publisher, judged for one machine.
+    """The quantised variants of `model` on the Hub, the smallest first within each publisher, judged for one machine; of a repository of GGUF files its own come first.
 
     Without a network the Hub's last answer counts, with its age. What one needs is the size of its files and, at 4k tokens, cache and buffers of the engine that reads them. Raises
     UsageError for a model that is not on the Hub, NetworkNeededError without a network and an earlier answer.
@@ -52,9 +52,8 @@ def variants(
     if resolved.hub_id is None:
         raise UsageError(f"{model} is not a model of the Hub", where="MODEL", next_command="fmkit catalog list")
     found = find_variants(resolved.hub_id, offline=offline, folder=cache_folder() / "hub", say=progress)
-    beside = {
-        method: _beside_weights(resolved, method, machine, catalog) for method in {row.method for row in found.rows}
-    }
+    rows = (*_own_files(resolved), *found.rows)
+    beside = {method: _beside_weights(resolved, method, machine, catalog) for method in {row.method for row in rows}}
     left_out = found.listed - found.looked_at
     more = (
         (f"{left_out} more repositories name it as their base; the most downloaded were looked at",) if left_out else ()
@@ -67,8 +66,29 @@ def variants(
         usable_bytes=machine.usable_bytes,
         asked_on=datetime.fromtimestamp(found.asked_at, UTC).date().isoformat(),
         context_tokens=CONTEXT_TOKENS,
-        variants=tuple(_row(row, resolved.hub_id, beside[row.method], machine) for row in found.rows),
+        variants=tuple(_row(row, resolved.hub_id, beside[row.method], machine) for row in rows),
         notes=(*more, *found.notes),
+    )
+
+
+def _own_files(resolved: ResolvedModel) -> tuple[HubVariant, ...]:
+    """The quantisations that the repository itself holds as GGUF files."""
+    from fmkit.hub.variants import HubVariant  # noqa: PLC0415
+
+    if resolved.files is None or resolved.files.layout != "gguf" or resolved.hub_id is None:
+        return ()
+    return tuple(
+        HubVariant(
+            hub_id=resolved.hub_id,
+            method="GGUF",
+            label=variant.label,
+            files=tuple(file.name for file in variant.selected.files),
+            bytes=variant.selected.bytes,
+            downloads=None,
+            gated=bool(resolved.gated),
+            commit=resolved.revision or "main",
+        )
+        for variant in resolved.files.variants
     )
 
 
@@ -101,7 +121,9 @@ def _beside_weights(resolved: ResolvedModel, method: str, machine: Machine, cata
     """Bytes that the engine holds beside the weights for one sequence of 4k tokens; None where that is not known."""
     engine = ENGINES.get(method, _OTHERS)
     spec = resolved.spec
-    if engine is None or spec is None or resolved.engine is not None:
+    if resolved.engine is not None:
+        engine = (resolved.engine, "stored") if method == "GGUF" else None
+    if engine is None or spec is None:
         return None
     limit = spec.max_context_tokens
     workload = Workload(context_tokens=CONTEXT_TOKENS if limit is None else min(limit, CONTEXT_TOKENS))

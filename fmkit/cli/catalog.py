@@ -28,7 +28,7 @@ from fmkit.cli.options import (
     one_output,
 )
 from fmkit.cli.output import emit, note
-from fmkit.errors import ExitCode, UsageError
+from fmkit.errors import UsageError
 from fmkit.report.catalog import (
     local_csv,
     models_csv,
@@ -195,8 +195,9 @@ def refresh_command(
     note("asking the Hub ...", quiet=quiet)
     result = refresh(models or (), progress=None if quiet else note)
     emit(result, print_refresh, as_json=as_json)
-    if models and any(row.facts is None for row in result.models):
-        raise typer.Exit(ExitCode.MODEL_NOT_FOUND)
+    refused = [row.exit_code for row in result.models if row.exit_code is not None]
+    if models and refused:
+        raise typer.Exit(refused[0])
 
 
 @app.command("check", short_help="Check the catalog's files.")

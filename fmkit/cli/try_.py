@@ -52,6 +52,7 @@ from fmkit.cli.try_options import (
     TryPrecisionOption,
     YesOption,
 )
+from fmkit.errors import ExitCode
 from fmkit.report.checks import print_checks
 from fmkit.report.sweep import print_sweep
 from fmkit.report.trial import print_trial
@@ -146,6 +147,9 @@ def try_command(
     swept = try_sweep(model, precision=precisions, context=contexts, sequences=counts, options=options)
     emit(swept, print_sweep, as_json=as_json)
     _draw(swept.trials, swept.failed, place, quiet=quiet)
+    if not swept.trials:
+        refused = all(one.kind == "does-not-fit" for one in swept.failed)
+        raise typer.Exit(ExitCode.DOES_NOT_FIT if refused else ExitCode.TRIAL_FAILED)
 
 
 def _draw(trials: Sequence[TrialResult], failed: Sequence[Unmeasured], place: Path | None, *, quiet: bool) -> None:

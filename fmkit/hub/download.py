@@ -1,4 +1,4 @@
-"""A model's files on this disk, downloaded if they have to be: one pinned commit, safetensors only, nothing that runs code."""
+"""A model's files on this disk, downloaded if they have to be: one pinned commit, safetensors or GGUF, nothing that runs code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -43,7 +43,7 @@ NEXT_RATE_S = 10.0
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a repository: the commit, and bytes and digests by file. `missing_bytes` are not on this disk yet.
+    """What is wanted of a repository: the commit, and bytes by file; the digests of all its files. `missing_bytes` are not on this disk yet.
 
     `here` are files that are, `begun` bytes of others that came in an earlier run and are gone on with.
     """
@@ -93,16 +93,20 @@ def _is_whole(folder: Path) -> bool:
     return found.config is not None and found.weights is not None and found.weights.format == "safetensors"
 
 
-def plan_download(hub_id: str, revision: str | None) -> Download:
-    """What the Hub offers of the model at `revision`, with sizes; asks the network once.
+def plan_download(hub_id: str, revision: str | None, names: Sequence[str] = ()) -> Download:
+    """What the Hub offers of the model at `revision`, with sizes: the files of these `names`, or all that a trial needs; asks the network once.
 
     Raises ModelNotFoundError, NetworkNeededError, and UnsafeInputError where the repository has pickled weights only.
     """
     check_name(hub_id, revision)
     repository = fetch_repository(HubClient(), hub_id, revision)
     sizes = repository.sizes
-    files = {name: size for name, size in sizes.items() if _is_wanted(name)}
-    if not any(name.endswith(".safetensors") for name in files):
+    files = {name: size for name, size in sizes.items() if (name in names if names else _is_wanted(name))}
+    if names and len(files) < len(names):
+        raise ModelNotFoundError(
+            f"{hub_id} has no {names[0]} any more", where=hub_id, next_command=f"fmkit vram {hub_id}"
+        )
+    if not names and not any(name.endswith(".safetensors") for name in files):
         if any(name.endswith((".bin", ".pt", ".pth")) for name in sizes):
             raise UnsafeInputError(
                 f"{hub_id} has pickled weights only, and loading a pickle can run any code: fmkit loads safetensors only",
@@ -111,14 +115,20 @@ def plan_download(hub_id: str, revision: str | None) -> Download:
             )
         raise ModelNotFoundError(f"{hub_id} has no safetensors weights", where=hub_id)
     here = tuple(name for name, size in files.items() if _is_here(repository.hub_id, repository.commit, name, size))
-    digests = {name: digest for name, digest in repository.digests.items() if name in files}
     begun = {
         name: came
-        for name, digest in digests.items()
-        if name not in here and 0 < (came := begun_bytes(repository.hub_id, digest.value)) <= files[name]
+        for name, digest in repository.digests.items()
+        if name in files
+        and name not in here
+        and 0 < (came := begun_bytes(repository.hub_id, digest.value)) <= files[name]
     }
     return Download(
-        hub_id=repository.hub_id, commit=repository.commit, files=files, digests=digests, here=here, begun=begun
+        hub_id=repository.hub_id,
+        commit=repository.commit,
+        files=files,
+        digests=dict(repository.digests),
+        here=here,
+        begun=begun,
     )
 
 

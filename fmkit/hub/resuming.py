@@ -6,21 +6,20 @@ decides whether what was kept, and what came after it, belong together.
 
 from __future__ import annotations
 
-import io
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
-from fmkit.errors import FmkitError, NetworkNeededError, UnsafeInputError, UsageError
+from fmkit.errors import NetworkNeededError, UnsafeInputError
 from fmkit.hub.answer import Answer
 from fmkit.hub.cache import repository_folder
 from fmkit.hub.client import REFUSED, RETRIED
 from fmkit.hub.connection import ConnectionLostError, Opened, endpoint, has_token, opened
+from fmkit.hub.part_file import PartFile, writing_to
 from fmkit.hub.refusals import refusal
 from fmkit.hub.repository import Digest
 from fmkit.hub.unfinished import lock_of, part_of
@@ -40,7 +39,6 @@ STALLED_BYTES = 64 * 1024
 """Less than this in so long is no download: each byte of a trickle meets the time limit of a read."""
 
 _BACKOFF_S = 0.2
-_CHUNK_BYTES = 1024**2
 
 
 class WantedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,24 +52,24 @@ class WantedFile(msgspec.Struct, frozen=True, kw_only=True):
 def fetch_into_cache(hub_id: str, commit: str, file: WantedFile) -> None:
     """Bring a file with a known digest into the snapshot of that commit; fetches what of it is not on this disk.
 
-    Raises NetworkNeededError where the download breaks off (what came is kept), UnsafeInputError where the content is not what the Hub
-    stated (it is removed), UsageError where the disk takes no more, and the Hub's refusals.
+    Raises NetworkNeededError where the download breaks off (what came is kept) or something else answers in the Hub's place, UnsafeInputError where
+    an answer is not the file, or the whole is not what the Hub stated (that is removed), UsageError where the disk takes no more, and the Hub's refusals.
     """
     from huggingface_hub.utils import WeakFileLock  # 130 ms
 
     assert file.digest is not None
     folder = repository_folder(hub_id)
     blob, lock = folder / "blobs" / file.digest.value, lock_of(hub_id, file.digest.value)
-    with _writing_to(folder):
-        for needed in (blob.parent, lock.parent, folder / "snapshots" / commit):
+    with writing_to(folder):
+        for needed in (blob.parent, lock.parent, (folder / "snapshots" / commit / file.name).parent):
             needed.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):  # the library's own, so that it waits for us and we for it
         if not _is_whole(blob, file):
             part = part_of(hub_id, file.digest.value)
             _complete(part, hub_id, commit, file)
-            with _writing_to(blob):
+            with writing_to(blob):
                 part.replace(blob)
-        with _writing_to(folder):
+        with writing_to(folder):
             _link(folder / "snapshots" / commit / file.name, blob, file.bytes)
 
 
@@ -95,14 +93,9 @@ def _link(place: Path, blob: Path, size: int) -> None:
 def _complete(part: Path, hub_id: str, commit: str, file: WantedFile) -> None:
     """Fetch what is missing of the part. Where the whole is not what was stated, what an earlier run left is given up once."""
     while True:
-        with _opened_part(part) as stream:
-            transfer = _Transfer(part, stream, hub_id, commit, file)
-            try:
-                right = transfer.run()
-            except FmkitError as error:
-                if transfer.at == 0 or isinstance(error, UnsafeInputError):  # nothing came, or nothing that is of use
-                    part.unlink(missing_ok=True)
-                raise
+        with closing(PartFile(part)) as kept:
+            transfer = _Transfer(kept, hub_id, commit, file)
+            right = transfer.run()
         if right:
             return
         part.unlink(missing_ok=True)
@@ -115,34 +108,11 @@ def _complete(part: Path, hub_id: str, commit: str, file: WantedFile) -> None:
             )
 
 
-@contextmanager
-def _opened_part(part: Path) -> Iterator[io.FileIO]:
-    """The part, made if it is not there; never through a link."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with _writing_to(part):
-        stream = io.FileIO(os.open(part, flags, 0o666), "r+")
-    with stream:
-        yield stream
-
-
-@contextmanager
-def _writing_to(path: Path) -> Iterator[None]:
-    """Errors of the disk as ours, before anybody takes them for errors of the network."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"can't write to the Hub's cache: {error.strerror or error}; what came is kept",
-            where=str(path),
-            next_command="free some space, or set HF_HOME to a folder that can be written to",
-        ) from error
-
-
 class _Transfer:
     """One file on its way: what came is written and added to the digest at once."""
 
-    def __init__(self, part: Path, stream: io.FileIO, hub_id: str, commit: str, file: WantedFile) -> None:
-        self._part, self._stream, self._file, self._hub_id, self._commit = part, stream, file, hub_id, commit
+    def __init__(self, part: PartFile, hub_id: str, commit: str, file: WantedFile) -> None:
+        self._part, self._file, self._hub_id, self._commit = part, file, hub_id, commit
         self._path = f"/{hub_id}/resolve/{commit}/{quote(file.name)}"
         self._where = f"{hub_id}@{commit[:12]}/{file.name}"
         self._token = False
@@ -176,23 +146,21 @@ class _Transfer:
 
     def _take_over(self) -> None:
         """Go on with what an earlier run left."""
-        with _writing_to(self._part):
-            while chunk := self._stream.read(_CHUNK_BYTES):
-                self._hasher.update(chunk)
-                self.at += len(chunk)
+        for chunk in self._part.chunks():
+            self._hasher.update(chunk)
+            self.at += len(chunk)
         self._window = (time.monotonic(), self.at)
         self.resumed = self.at > 0
         if self.at > self._file.bytes:
-            self._start_over()
+            self._part.clear()
+            self._begin()
 
     def _start_over(self) -> None:
-        """Give up what came."""
+        """From the first byte; the part keeps what came until more has come again."""
         self._restarts += 1
         if self._restarts > MOST_RESTARTS:
             raise self._broken_off("the server sends no parts of files, and the connection does not hold")
-        with _writing_to(self._part):
-            self._stream.seek(0)
-            self._stream.truncate()
+        self._part.start_over()
         self._begin()
 
     def _ask(self) -> None:
@@ -207,6 +175,7 @@ class _Transfer:
             elif answer.status in REFUSED and not self._token and has_token():
                 self._token = True
             elif answer.status == 200 or (answer.status == 206 and asked is not None):
+                self._check(found)
                 if answer.status == 200 and self.at:
                     self._start_over()
                 self._receive(found)
@@ -221,29 +190,30 @@ class _Transfer:
         time.sleep(wait)
         raise ConnectionLostError(f"the Hub answers with status {answer.status}")
 
-    def _receive(self, found: Opened) -> None:
-        if found.answer.total_bytes not in (None, self._file.bytes):
-            raise self._other_size()
+    def _check(self, found: Opened) -> None:
+        """Refuse what is not the file, before anything is given up for it."""
+        kind = found.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "text/html" and not self._file.name.endswith(".html"):
+            raise self._broken_off("a web page came in its place: a login page or a proxy answers for the Hub")
         encoding = found.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise UnsafeInputError(
                 f"the Hub sends {encoding[:20]!r} where the bytes themselves were asked for", where=self._where
             )
+        whole = found.headers.get("content-length") if found.answer.status == 200 else found.answer.total_bytes
+        if whole is not None and str(whole) != str(self._file.bytes):
+            raise self._other_size()
+
+    def _receive(self, found: Opened) -> None:
         for chunk in found.response.iter_raw():
             if self.at + len(chunk) > self._file.bytes:
                 raise self._other_size()
-            with _writing_to(self._part):
-                self._write(chunk)
+            self._part.write(chunk)
             self._hasher.update(chunk)
             self.at += len(chunk)
             self._check_pace()
         if self.at < self._file.bytes:
             raise ConnectionLostError("the answer ended early")
-
-    def _write(self, chunk: bytes) -> None:
-        left = memoryview(chunk)
-        while left:
-            left = left[self._stream.write(left) :]
 
     def _check_pace(self) -> None:
         """Give up where next to nothing comes."""
@@ -259,11 +229,13 @@ class _Transfer:
         return UnsafeInputError(
             f"{self._file.name} is longer or shorter than the {self._file.bytes:,} bytes that the Hub stated",
             where=self._where,
+            next_command="check the network or HF_ENDPOINT and try again",
         )
 
     def _broken_off(self, what: str) -> NetworkNeededError:
+        kept, goes_on = ("; what came is kept", ": it goes on where it stopped") if self._part.kept_bytes else ("", "")
         return NetworkNeededError(
-            f"the download of {self._file.name} broke off ({what[:200]}); what came is kept",
+            f"the download of {self._file.name} broke off ({what[:200]}){kept}",
             where=self._hub_id,
-            next_command="check the network or HF_ENDPOINT and try again: it goes on where it stopped",
+            next_command=f"check the network or HF_ENDPOINT and try again{goes_on}",
         )

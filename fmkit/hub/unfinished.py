@@ -62,6 +62,19 @@ def begun_bytes(hub_id: str, digest: str) -> int:
         return 0
 
 
+def told_begun(hub_id: str) -> str | None:
+    """What the next download of a model goes on with, in a clause; None where there is nothing."""
+    parts = sorted((repository_folder(hub_id) / "blobs").glob("*.fmkit.incomplete"))
+    sizes = [size for part in parts if (size := begun_bytes(hub_id, part.name.partition(".")[0]))]
+    if not sizes:
+        return None
+    plural = "" if len(sizes) == 1 else "s"
+    return (
+        f"the {format_bytes(sum(sizes))} of {len(sizes)} file{plural} of {hub_id} that came are kept at {parts[0].parent}: "
+        "the same command goes on from there"
+    )
+
+
 def remove_unfinished(hub_id: str, keep: Collection[str] = ()) -> Unfinished | None:
     """Remove the parts of a repository's files that no running program is downloading; None where there are none.
 

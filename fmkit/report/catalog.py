@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import csv_text, print_next, print_records, reach, say
-from fmkit.units import format_bytes, format_count, format_tokens
+from fmkit.units import format_bytes, format_count, format_tokens, number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def print_models(result: ModelsResult, console: Console) -> None:
         rows.append([model.id, model.kind, model.tuning, params, context, model.released or "-", model.licence])
     left_out = print_records(console, header, rows, order=[0, 3, 4, 6, 1, 2, 5], right=[3, 4]) if rows else []
     more = f"; no room for {', '.join(left_out)}" if left_out else ""
-    say(console, f"{len(result.models)} models, catalog of {result.catalog}{more}{reach(result.age)}")
+    say(console, f"{number_of(len(result.models), 'model')}, catalog of {result.catalog}{more}{reach(result.age)}")
     if result.undated:
         say(console, f"{result.undated} more have no known release date")
     _own(result.own, console)
@@ -64,7 +64,7 @@ def print_local(result: LocalModelsResult, console: Console) -> None:
         if row.state in ("partial", "damaged"):
             say(console, f"note: {row.hub_id}: {row.detail}")
     total = format_bytes(sum(row.bytes for row in result.models))
-    say(console, f"{len(result.models)} models, {total}, in {result.folder}")
+    say(console, f"{number_of(len(result.models), 'model')}, {total}, in {result.folder}")
 
 
 def local_csv(result: LocalModelsResult) -> str:
@@ -104,8 +104,13 @@ def print_refresh(result: RefreshResult, console: Console) -> None:
     differing = sum(bool(row.differences) for row in result.models)
     say(
         console,
-        f"asked about {len(result.models)} models, {answered} answers kept; something to say of {differing} (catalog of {result.catalog})",
+        f"asked about {number_of(len(result.models), 'model')}, {answered} answers kept; something to say of {differing} (catalog of {result.catalog})",
     )
+    refused = [row.id for row in result.models if row.facts is None]
+    if refused:
+        print_next(
+            [f"check HF_ENDPOINT and HF_TOKEN; fmkit catalog show {refused[0]} says what the catalog has"], console
+        )
 
 
 def _fit_word(fits: bool | None) -> str:
@@ -136,6 +141,6 @@ def _own(own: OwnCatalog | None, console: Console) -> None:
     """Say what the user's own catalog brought, and what of the shipped one gave way to it."""
     if own is None or own.faults:
         return
-    say(console, f"with your own catalog at {own.folder}: {len(own.models)} models")
+    say(console, f"with your own catalog at {own.folder}: {number_of(len(own.models), 'model')}")
     if own.replaced:
         say(console, f"in the place of shipped entries: {', '.join(own.replaced)}", indent=2)

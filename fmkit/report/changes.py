@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import print_records, say
+from fmkit.units import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,7 @@ SHOWN_MODELS = 4
 
 def print_changes(result: ChangesResult, console: Console) -> None:
     """Draw what is dated since the day asked about, kind by kind."""
-    say(console, f"Released since {result.since}: {len(result.released)} models", style="bold")
+    say(console, f"Released since {result.since}: {number_of(len(result.released), 'model')}", style="bold")
     if result.released:
         rows = [[row.released, row.id, row.kind, row.family] for row in result.released]
         print_records(console, ["released", "id", "kind", "family"], rows, order=[0, 1, 2, 3], right=[])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fmkit.report.checks import print_results
 from fmkit.report.common import bytes_or_unknown, print_next, print_table, say
 from fmkit.report.trial_ranks import print_ranks
+from fmkit.results.trial_setting import UNKNOWN
 from fmkit.units import format_bytes, format_percent, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ PARTS = {
 }
 """The parts shown, and what they are called."""
 
-BUSY_SHARE = 0.1
-"""Share of the processors that others used, from which on it is said."""
-
 
 def print_trial(result: TrialResult, console: Console) -> None:
     """Draw the whole answer on a rich console of any width from 40 columns."""
@@ -49,7 +47,7 @@ def print_trial(result: TrialResult, console: Console) -> None:
     if result.asked:
         say(console, f"Input: {result.asked}")
     say(console, "Output:", style="bold")
-    say(console, result.output or "(nothing)", indent=2)
+    say(console, output_lines(result), indent=2)
     for line in inputs_lines(result):
         say(console, line)
     if result.checks:
@@ -66,6 +64,7 @@ def headline(result: TrialResult) -> str:
     error = result.error.get("allocated_peak_bytes")
     off = "" if error is None else f" (estimate {signed_percent(error)})"
     failed = [check.name for check in result.checks if check.passed is False]
+    failed = [*(["output"] if result.output_error is not None else []), *failed]
     behaved = f"; failed: {', '.join(failed)}" if failed else ""
     if "allocated_peak_bytes" not in result.measured:
         return f"{result.model} answered from {result.machine.name}{_rates(result)}{behaved}."
@@ -82,7 +81,7 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
     if result.server is not None:
         size = "" if sweep else f", {work.sequences} x {format_tokens(work.context_tokens)} tokens"
         precision = "" if result.precision == "unknown" else f", {result.precision}"
-        return f"{work.task}{size}{precision}; {result.engine.name} {result.engine.version} at {result.server.address}"
+        return f"{work.task}{size}{precision}; {_server_name(result)} at {result.server.address}"
     count = work.layers
     layers = f", {count} layer{'' if count == 1 else 's'} only" if count else ""
     weights = "random weights" if result.random_weights else "its own weights"
@@ -94,6 +93,21 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
         f"{work.task}{size}, {weights}{layers}, {work.dtype}; {result.engine.name} {result.engine.version} on {result.machine.name} "
         f"({result.machine.device})"
     )
+
+
+def _server_name(result: TrialResult) -> str:
+    """What serves, as far as it says."""
+    name, version = result.engine.name, result.engine.version
+    if name == UNKNOWN:
+        return "a server that does not say what it is"
+    return f"{name}, version unknown," if version == UNKNOWN else f"{name} {version}"
+
+
+def output_lines(result: TrialResult) -> str:
+    """What the model said, or why there is nothing."""
+    if result.output_error is not None:
+        return f"(none: it failed, after memory and times were measured: {result.output_error})"
+    return result.output or "(nothing)"
 
 
 def resident(measured: dict[str, int]) -> str:
@@ -188,10 +202,10 @@ def speed_lines(result: TrialResult) -> list[str]:
 def busy_lines(result: TrialResult) -> list[str]:
     """That others used the processors while times were taken, so that these are not what the machine can do."""
     share = result.machine.busy_share
-    if share is None or share < BUSY_SHARE or result.speed.ttft_s is None:
+    if share is None or not result.machine.was_busy or result.speed.ttft_s is None:
         return []
     return [
-        f"other programs used {format_percent(share, digits=0)} of the processors while times were taken, which may be too long"
+        f"other programs used {format_percent(share, digits=0)} of the processors while times were taken, which may be too long; no estimate rests on them"
     ]
 
 

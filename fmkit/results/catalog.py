@@ -115,12 +115,16 @@ class VariantsResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefreshRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the Hub says of one model of the catalog, and where the two differ; `facts` is None where the Hub refused."""
+    """What the Hub says of one model of the catalog, and where the two differ; `facts` is None where the Hub refused.
+
+    `exit_code` is that of the refusal, by which a command ends that names the model.
+    """
 
     id: str
     hub_id: str
     facts: HubFacts | None
     differences: tuple[str, ...]
+    exit_code: int | None = None
 
 
 class RefreshResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -189,6 +189,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     measured also `process_peak_bytes`, and of main memory after the last step `resident_anonymous_bytes` and `resident_file_bytes`; `error` is (predicted - measured) / measured by part; `unaccounted_bytes` the
     part of the allocated peak that no prediction explains. Of a server (`server` is set) memory is known as far as it says; the
     rest is absent, and `unaccounted_bytes` None. `asked` is what `output` answers, shortened; `inputs` is there for a file of many.
+    `output_error` says why there is no output, where only that failed.
 
     `ranks` has one entry for each process of a divided model; `predicted` and `measured` are then the sums over all of them.
     """
@@ -219,12 +220,14 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     inputs: InputsSummary | None = None
     memory_limit: MemoryLimit | None = None
     ranks: tuple[RankResult, ...] = ()
+    output_error: str | None = None
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
-    """A workload of a sweep that gave no result, and why; no context means that the precision could not be loaded at all."""
+    """A workload of a sweep that gave no result, and why; `kind` tells one that was refused (`does-not-fit`) from one that failed."""
 
     precision: str
+    kind: str = "failed"
     context_tokens: int | None = None
     sequences: int | None = None
     reason: str

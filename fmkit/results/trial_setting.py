@@ -14,6 +14,9 @@ from fmkit.units import MOST_TOKENS
 Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_TOKENS)]
 UNKNOWN = "unknown"
 
+BUSY_SHARE = 0.25
+"""Share of the processors that others used while times were taken, above which these say nothing of the machine (assumed)."""
+
 
 class TrialMachine(msgspec.Struct, frozen=True, kw_only=True):
     """The machine of a trial, as far as it is known: of one behind an address perhaps no more than that.
@@ -33,6 +36,11 @@ class TrialMachine(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None = None
     cpu_cores: int | None = None
     busy_share: float | None = None
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether other programs took so much that times are not what the machine can do; a process's memory is its own."""
+        return (self.busy_share or 0.0) > BUSY_SHARE
 
 
 class TrialWorkload(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,9 @@ What is off-loaded has no storage in the model; accelerate's hooks bring one mod
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from typing import Any
 
 from fmkit.trial.request import TrialRequest
@@ -14,15 +16,22 @@ MAIN_MEMORY = "cpu"
 DISK = "disk"
 
 
-def loading_off_loaded(request: TrialRequest) -> dict[str, Any]:
-    """The arguments of `from_pretrained` for a model that may lie in several places.
+def folder_of(owner: object) -> str:
+    """A folder for weights on disk, gone when its owner is; where the process is killed it goes with the trial's own, in which it lies."""
+    folder = tempfile.mkdtemp(prefix="offload-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
-    Disk takes what has to be written anew; what lies in a file as it runs is read from there. The folder goes with the trial's own.
+
+def loading_off_loaded(request: TrialRequest, owner: object) -> dict[str, Any]:
+    """The arguments of `from_pretrained` for a model that may lie in several places, and lives no longer than `owner`.
+
+    Disk takes what has to be written anew; what lies in a file as it runs is read from there.
     """
     return {
         "device_map": "auto",
         "max_memory": limits(request),
-        "offload_folder": tempfile.mkdtemp(prefix="offload-"),
+        "offload_folder": folder_of(owner),
     }
 
 
@@ -46,7 +55,7 @@ class Shelves:
         from transformers.integrations.accelerate import _get_device_map  # noqa: PLC0415  what from_pretrained calls
 
         self.map: dict[str, Any] = _get_device_map(model, "auto", limits(request), None)
-        self._folder = tempfile.mkdtemp(prefix="offload-")
+        self._folder = folder_of(model)
         self._index: dict[str, Any] = {}
         self._written: dict[int, str] = {}
 

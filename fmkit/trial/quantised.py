@@ -9,6 +9,7 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def prepare(quantiser: str, device: str) -> str | None:
         )
     torch.ops.quanto.unpack(torch.zeros(1, 1, dtype=torch.uint8), 4)
     return "optimum-quanto compiled its code for 4 bits on this CPU; from now on it is there"
+
+
+def no_gradients(quantiser: str | None) -> AbstractContextManager[Any]:
+    """The context that a model runs in: PyTorch's inference mode, which costs least, or without gradients where a library needs that.
+
+    optimum-quanto unpacks 4 bits into tensors that it makes anew at each call, which PyTorch refuses to do in inference mode.
+    """
+    of_quanto = quantiser is not None and quantiser.startswith("quanto-")
+    context: AbstractContextManager[Any] = torch.no_grad() if of_quanto else torch.inference_mode()
+    return context
 
 
 def settings_for(quantiser: str, dtype: Any) -> Any:  # noqa: ANN401

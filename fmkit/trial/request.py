@@ -155,6 +155,8 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the child measured. `measured` holds bytes by part; a part that can't be known on this machine is absent.
 
+    `output_error` says why there is no output although memory and times were measured.
+
     `further` has one outcome for each workload of the request's `further`, `ranks` one for each process of a divided model;
     `measured` is then this process's own.
     """
@@ -171,6 +173,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     limit_means: tuple[str, ...] = ()
     asked: str = ""
     inputs: InputsSummary | None = None
+    output_error: str | None = None
     further: tuple[CellOutcome, ...] = ()
     ranks: tuple[RankOutcome, ...] = ()
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from fmkit.errors import FmkitError
 from fmkit.results.trial import InputsSummary
 from fmkit.trial import device_memory, process_memory
 from fmkit.trial.checks import run_checks
 from fmkit.trial.engines import open_engine
 from fmkit.trial.engines.base import Engine
-from fmkit.trial.evidence import WordErrors
+from fmkit.trial.evidence import Evidence, WordErrors
 from fmkit.trial.failure import failure_of
 from fmkit.trial.items import is_many, read_items
 from fmkit.trial.many import answer_all
@@ -54,11 +55,9 @@ def run_trial(
     enter("timing")
     timing = _timing(engine, request)
     enter("output")
-    answered = _answer(engine, request)
+    answered = _answer_or_why_not(engine, request)
     enter("checks")
-    seen = engine.evidence(request.checks)
-    seen.word_errors = answered.word_errors or seen.word_errors
-    seen.unseen = {**request.unseen, **seen.unseen}
+    seen = _evidence(engine, request, answered)
     outcome = TrialOutcome(
         engine=engine.version(),
         task=engine.task,
@@ -72,6 +71,7 @@ def run_trial(
         limit_means=means,
         asked=answered.asked,
         inputs=answered.inputs,
+        output_error=answered.error,
     )
     for cell in request.further:
         keep(outcome)
@@ -97,6 +97,35 @@ class _Answered(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     inputs: InputsSummary | None = None
     word_errors: WordErrors | None = None
+    error: str | None = None
+
+
+def _answer_or_why_not(engine: Engine, request: TrialRequest) -> _Answered:
+    """The answer, or what the engine's own failure said: what was measured before does not get lost by it.
+
+    Bad input still ends the trial; so does memory that runs out, for the model does not fit then, and a rank that others wait for.
+    """
+    try:
+        return _answer(engine, request)
+    except FmkitError:
+        raise
+    except Exception as error:
+        failure = failure_of(error, "output")
+        if failure.kind != "failed" or request.ranks is not None:
+            raise
+    engine.recover()
+    return _Answered(output="", error=failure.message)
+
+
+def _evidence(engine: Engine, request: TrialRequest, answered: _Answered) -> Evidence:
+    """What the checks judge; nothing where the engine could not answer, for it can't be asked more."""
+    if answered.error is not None:
+        unseen = dict.fromkeys(request.checks, "the output failed")
+        return Evidence(task=engine.task, random_weights=request.random_weights, unseen=unseen)
+    seen = engine.evidence(request.checks)
+    seen.word_errors = answered.word_errors or seen.word_errors
+    seen.unseen = {**request.unseen, **seen.unseen}
+    return seen
 
 
 def _answer(engine: Engine, request: TrialRequest) -> _Answered:

@@ -7,6 +7,7 @@ it has; one written by a newer fmkit is left alone.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from fmkit.errors import FmkitError, UnsafeInputError
+from fmkit.errors import ExitCode, FmkitError, UnsafeInputError
 from fmkit.results.trial import TrialResult
 from fmkit.trial.paths import record_file
 
@@ -44,8 +45,20 @@ CREATE INDEX trial_by_model ON trial (model, engine, precision);
 INSERT = "INSERT INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""Primary result codes of SQLite for a file that is not ours, or not whole: the last is what a missing table or column gives."""
+
+
 class StoreError(FmkitError):
-    """The record of trials can't be read or written; a trial goes on without it."""
+    """The record of trials can't be read or written now, for want of rights, room or a lock; a trial goes on without it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DamagedStoreError(StoreError):
+    """The file is no record of trials, or is damaged."""
+
+    exit_code = ExitCode.UNSAFE_INPUT
 
 
 class TrialStore:
@@ -107,7 +120,7 @@ class TrialStore:
                     "SELECT record FROM trial WHERE engine = ? ORDER BY date DESC, id LIMIT ?", (engine, most)
                 ).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"can't read the record of trials: {error}", where=str(self.path)) from error
+            raise _store_error(error, self.path) from error
         return _readable(record for (record,) in found)
 
     def get(self, trial_id: str) -> TrialResult | None:
@@ -123,7 +136,9 @@ class TrialStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"can't make the folder for trials: {error.strerror}", where=str(self.path.parent)
+                f"can't make the folder for trials: {error.strerror}",
+                where=str(self.path.parent),
+                next_command="set FMKIT_DATA_DIR to another folder",
             ) from error
 
     @contextmanager
@@ -140,7 +155,7 @@ class TrialStore:
                     raise
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"can't use the record of trials: {error}", where=str(self.path)) from error
+            raise _store_error(error, self.path) from error
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
@@ -151,8 +166,20 @@ class TrialStore:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif found != SCHEMA_VERSION:
             raise StoreError(
-                f"the record of trials has schema {found}, and this fmkit writes {SCHEMA_VERSION}", where=str(self.path)
+                f"the record of trials has schema {found}, and this fmkit writes {SCHEMA_VERSION}",
+                where=str(self.path),
+                next_command="upgrade fmkit, or set FMKIT_DATA_DIR to another folder",
             )
+
+
+def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    """What SQLite says, with what to do about it: a damaged file is moved away by hand, for its trials may be saved from it."""
+    message = f"can't use the record of trials: {error}"
+    code = getattr(error, "sqlite_errorcode", None)  # of text that is none there is no code
+    if code is None or code & 0xFF in DAMAGE:
+        away = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
+        return DamagedStoreError(message, where=str(path), next_command=f"{away} (the next trial begins a new record)")
+    return StoreError(message, where=str(path), next_command="try again later, or set FMKIT_DATA_DIR to another folder")
 
 
 def _row(result: TrialResult) -> tuple[str | int | None, ...]:

@@ -12,7 +12,7 @@ import pytest
 from fmkit.api.live import differences, refresh, with_live
 from fmkit.api.recommend import recommend
 from fmkit.catalog.load import load_catalog
-from fmkit.errors import NetworkNeededError, UsageError
+from fmkit.errors import ExitCode, NetworkNeededError, UsageError
 from fmkit.selection.facts import HubFacts
 from tests.stand_in.content import COMMIT, Repository
 from tests.stand_in.routes import Reply
@@ -80,6 +80,7 @@ def test_a_refusal_is_a_row_and_a_lost_network_an_error(hub: StandIn, monkeypatc
     (row,) = refresh(["gpt2"]).models
     assert row.facts is None
     assert "does not exist, or it is private" in row.differences[0]
+    assert row.exit_code == ExitCode.MODEL_NOT_FOUND
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(NetworkNeededError):
         refresh(["gpt2"])
@@ -103,6 +104,7 @@ def test_nonsense_is_a_row(hub: StandIn, body: bytes) -> None:
     hub.faults.append(Fault("/api/models/", reply=Reply(200, body)))
     (row,) = refresh(["gpt2"]).models
     assert "none of a Hub" in row.differences[0]
+    assert row.exit_code == ExitCode.UNSAFE_INPUT
 
 
 def test_an_older_server_is_asked_without_what_it_does_not_know(hub: StandIn) -> None:

@@ -21,6 +21,7 @@ from fmkit.errors import (
     ExitCode,
     MissingExtraError,
     NetworkNeededError,
+    TrialFailedError,
     UnsafeInputError,
     UsageError,
 )
@@ -30,7 +31,7 @@ from fmkit.results.trial import EngineVersion, TrialResult
 from fmkit.trial.embedded import EMBEDDED, MODEL_PATH
 from fmkit.trial.request import CellOutcome, Timing, TrialOutcome, TrialRequest
 from fmkit.trial.store import TrialStore
-from fmkit.units import GIB, MIB
+from fmkit.units import GIB, MIB, format_bytes
 
 ROOM = 24 * GIB
 
@@ -375,13 +376,70 @@ def test_sweep_leaves_out_what_does_not_fit(child: Child, monkeypatch: pytest.Mo
 def test_sweep_goes_on_without_a_precision_that_does_not_fit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     with_memory(monkeypatch, 12 * GIB)
     options = TrialOptions(random_weights=True, keep=False)
-    monkeypatch.setattr(api, "quantiser_for", lambda *_: None)
-    result = try_sweep("llama-3.1-8b", precision=["fp16", "int4"], options=options)
-    assert [one.precision for one in result.trials] == ["int4"]
-    assert [one.precision for one in result.failed] == ["fp16"]
+    monkeypatch.setattr(trial_plan, "quantiser_for", lambda *_: None)
+    result = try_sweep("llama-3.1-8b", precision=["fp16", "int4"], context=["64", "128"], options=options)
+    assert [one.precision for one in result.trials] == ["int4", "int4"]
+    assert [(one.precision, one.context_tokens, one.kind) for one in result.failed] == [
+        ("fp16", 64, "does-not-fit"), ("fp16", 128, "does-not-fit"),
+    ]  # fmt: skip
     with pytest.raises(DoesNotFitError):
         try_sweep("llama-3.1-8b", precision=["fp16"], options=options)
     assert child.request is not None
+
+
+def test_sweep_runs_what_fits_wherever_it_stands(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 18 * GIB)
+    options = TrialOptions(random_weights=True, keep=False)
+    result = try_sweep("llama-3.1-8b", precision=["fp16"], context=["128k", "1k"], options=options)
+    assert [one.workload.context_tokens for one in result.trials] == [1024]
+    assert [one.context_tokens for one in result.failed] == [128 * 1024]
+    assert child.request is not None
+
+
+def test_every_workload_of_a_precision_that_fails_is_told(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(request: TrialRequest, **_: Any) -> TrialOutcome:
+        if request.dtype == "float32":
+            raise TrialFailedError("loading the model took longer than 1 s, and was stopped")
+        return child(request)
+
+    monkeypatch.setattr(api, "run_in_child", fails)
+    options = TrialOptions(random_weights=True, keep=False)
+    result = try_sweep("gpt2", precision=["fp32", "fp16"], context=[64, 128], options=options)
+    assert [one.precision for one in result.trials] == ["fp16", "fp16"]
+    first, second = result.failed
+    assert (first.precision, first.context_tokens, first.reason) == (
+        "fp32", 64, "loading the model took longer than 1 s, and was stopped",
+    )  # fmt: skip
+    assert (second.context_tokens, second.kind) == (128, "failed")
+    assert second.reason.startswith("not run")
+
+
+def test_the_plan_gives_a_range(child: Child) -> None:
+    """The range is the record's own: a peak above its middle is no surprise."""
+    heard: list[str] = []
+    found = try_model("gpt2", random_weights=True, keep=False, progress=heard.append)
+    low, high = (format_bytes(found.predicted[name]) for name in ("low_bytes", "high_bytes"))
+    (plan,) = [line for line in heard if line.startswith("plan: gpt2")]
+    assert f"about {format_bytes(found.predicted['process_peak_bytes'])} ({low} to {high}) of" in plan
+    assert "at most" not in plan
+    assert child.request is not None
+
+
+def test_an_empty_input_is_refused(child: Child, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n")
+    with pytest.raises(UnsafeInputError, match="no text"):
+        try_model("gpt2", input=str(empty), random_weights=True)
+    assert child.request is None
+
+
+def test_quantised_mamba_is_refused_on_a_processor(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = msgspec.structs.replace(memory_machine(ROOM), origin="detected")
+    monkeypatch.setattr(trial_plan, "machine_for", lambda *_: (cpu, "cpu"))
+    with pytest.raises(UsageError, match="does not run on a CPU") as caught:
+        try_model("mamba-130m", precision="int8", random_weights=True)
+    assert caught.value.where == "--precision"
+    assert child.request is None
 
 
 def test_what_a_user_need_not_read_twice_or_wonder_about(child: Child) -> None:

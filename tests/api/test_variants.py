@@ -42,6 +42,16 @@ def test_the_publishers_own_come_first_then_the_most_downloaded(hub: StandIn) ->
     assert all(row.need_bytes is not None and row.need_bytes > row.bytes for row in result.variants)
 
 
+def test_a_repository_of_gguf_files_lists_its_own(hub: StandIn) -> None:
+    own = variants("acme/gguf", memory="600MiB").variants
+    of_single = [row for row in variants("acme/single", memory="600MiB").variants if row.publisher == "acme"]
+    assert [(row.label, row.bytes, row.files, row.fetch) for row in own] == [
+        (row.label, row.bytes, row.files, row.fetch) for row in of_single
+    ]
+    assert [row.fits for row in own] == [True, True, True, True, False]
+    del hub
+
+
 def test_an_engine_that_is_not_known_is_not_judged(hub: StandIn) -> None:
     files = hub.repositories["acme/single"].files
     hub.repositories["x/single-mlx-4bit"] = Repository("x/single-mlx-4bit", dict(files), tags=("mlx", BASE))

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
 from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UnsafeInputError, UsageError
-from fmkit.hub import resuming
+from fmkit.hub import part_file, resuming
 from fmkit.hub.download import plan_download, remove_useless
 from fmkit.hub.resuming import WantedFile, fetch_into_cache
 from fmkit.hub.unfinished import part_of
@@ -183,6 +183,54 @@ def test_a_file_that_changed_begins_anew(hub: StandIn) -> None:
     assert ranges(hub) == [None]
 
 
+PAGE = b"<html>log in</html>"
+IN_PLACE_OF_THE_FILE: dict[str, tuple[Reply, str]] = {
+    "a login page": (Reply(200, PAGE, {"Content-Type": "text/html; charset=utf-8"}), r"broke off \(a web page came .*; what came is kept"),
+    "a page that does not say what it is": (Reply(200, PAGE), "longer or shorter than the"),
+    "a page that does not say how long it is": (Reply(200, PAGE, {"Content-Length": str(len(RIGHT)), "Connection": "close"}), "does not hold"),
+    "a page on the way": (Reply(302, b"", {"Location": "/login"}), "shows no model"),
+    "forbidden": (Reply(403), "shows no model"),
+    "not found": (Reply(404), "shows no model"),
+    "out of order": (Reply(503), "what came is kept"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "message"), IN_PLACE_OF_THE_FILE.values(), ids=IN_PLACE_OF_THE_FILE)
+def test_what_came_outlives_an_answer_that_is_not_the_file(hub: StandIn, reply: Reply, message: str) -> None:
+    file = begun(RIGHT[:-1000])
+    hub.faults.append(Fault(WEIGHTS, reply=reply))
+    with pytest.raises(FmkitError, match=message) as raised:
+        fetch(file)
+    assert raised.value.next_command
+    assert [path.name for path in part(file).parent.iterdir()] == [part(file).name]
+    assert part(file).read_bytes() == RIGHT[:-1000]
+    hub.faults.clear()
+    hub.seen.clear()
+    assert fetch(file) == RIGHT
+    assert ranges(hub) == [f"bytes={len(RIGHT) - 1000}-"]
+
+
+def test_a_page_in_the_middle_of_a_run_costs_nothing(hub: StandIn) -> None:
+    file = wanted()
+    hub.faults += [
+        Fault(WEIGHTS, "truncate", times=1, only_on="cdn"),
+        Fault(WEIGHTS, reply=Reply(200, PAGE), only_on="cdn"),
+    ]
+    with pytest.raises(UnsafeInputError, match="longer or shorter"):
+        fetch(file)
+    assert part(file).read_bytes() == RIGHT[: len(RIGHT) // 2]
+
+
+@pytest.mark.parametrize("came", [200_000, 50_000])
+def test_a_restart_replaces_what_it_outgrew_and_nothing_else(hub: StandIn, came: int) -> None:
+    file = begun(FIRST)
+    whole = Reply(200, RIGHT[:came], {"Content-Length": str(len(RIGHT)), "Connection": "close"})
+    hub.faults.append(Fault(WEIGHTS, reply=whole, only_on="cdn"))
+    with pytest.raises(NetworkNeededError, match="does not hold"):
+        fetch(file)
+    assert part(file).read_bytes() == RIGHT[: max(came, len(FIRST))]
+
+
 def test_a_full_disk_is_said_and_what_came_is_kept(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     del hub
     file = begun(FIRST)
@@ -191,7 +239,7 @@ def test_a_full_disk_is_said_and_what_came_is_kept(hub: StandIn, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(resuming._Transfer, "_write", full)
+        patch.setattr(part_file, "write_all", full)
         with pytest.raises(UsageError, match="No space left on device; what came is kept"):
             fetch(file)
     assert part(file).read_bytes() == FIRST

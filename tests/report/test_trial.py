@@ -120,6 +120,20 @@ def test_why_no_speed_was_predicted_is_said_once() -> None:
     assert drawn(unknown, 120).count("no speed") == drawn(told, 120).count("no speed") == 1
 
 
+def test_a_failed_output_is_told() -> None:
+    shown = drawn(msgspec.structs.replace(RESULT, output="", output_error="RuntimeError: no"), 120)
+    assert "failed: output" in shown
+    assert "after memory and times were measured: RuntimeError: no" in shown
+
+
+def test_checks_that_can_not_judge_share_a_line() -> None:
+    one = Check(name="a", passed=None, value=None, threshold=None, detail="random weights mean nothing")
+    checks = tuple(msgspec.structs.replace(one, name=name) for name in ("a", "b", "c"))
+    shown = drawn(msgspec.structs.replace(RESULT, checks=checks), 120)
+    assert shown.count("random weights mean nothing") == 1
+    assert "n/a  a, b, c: random weights mean nothing" in shown
+
+
 @pytest.mark.parametrize(("share", "said"), [(0.83, True), (0.02, False), (None, False)])
 def test_other_programs_on_the_processors_are_told(share: float | None, said: bool) -> None:
     trial = msgspec.structs.replace(RESULT, machine=msgspec.structs.replace(RESULT.machine, busy_share=share))

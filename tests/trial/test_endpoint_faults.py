@@ -181,6 +181,7 @@ def test_a_stream_that_is_none(fault: Fault, words: str) -> None:
         tried(server, timeout_s=1.0)
     assert caught.value.exit_code == 9
     assert caught.value.where
+    assert caught.value.next_command
     assert time.monotonic() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before < 100 * MIB
     assert TrialStore().all() == []
@@ -210,8 +211,20 @@ def test_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_list_of_models_that_is_none(body: bytes, words: str) -> None:
     faults: dict[str, Fault] = {"/v1/models": lambda handler: handler.send(200, body)}
-    with StandIn(faults=faults) as server, pytest.raises(TrialFailedError, match=words):
+    with StandIn(faults=faults) as server, pytest.raises(TrialFailedError, match=words) as caught:
         tried(server)
+    assert caught.value.next_command
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_status_that_is_no_answer_says_what_to_look_at(status: int) -> None:
+    faults: dict[str, Fault] = {
+        CHAT: lambda handler: handler.send(status, b"<html>"),
+        "/v1/completions": lambda handler: handler.send(status, b""),
+    }
+    with StandIn(faults=faults) as server, pytest.raises(TrialFailedError, match=f"answers {status}") as caught:
+        tried(server)
+    assert f"{server.url}/models" in (caught.value.next_command or "")
 
 
 def test_control_characters_of_a_server_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

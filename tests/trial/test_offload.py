@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,15 @@ def test_an_off_loaded_model_says_the_same() -> None:
     torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-6)
     largest = 300 * 64 * 4  # the embedding, or the head
     assert above[1] - above[0] <= largest < size // 2
+
+
+def test_nothing_stays_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    engine = engine_of("llama", size_of("llama") // 3)
+    assert any(tmp_path.glob("offload-*/*"))
+    del engine
+    gc.collect()
+    assert not list(tmp_path.glob("offload-*"))
 
 
 def test_a_folder_is_read_from_where_it_lies(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -59,6 +61,27 @@ def test_loaded_bytes_are_the_predicted_ones(precision: str, name: str, dtype: s
     measured = engine.prefill_memory()
     assert measured["weights"] == predicted.weights_bytes
     assert bool(engine._repacked_bytes) <= (quantiser in REPACKED_ON_CPU)
+
+
+@pytest.mark.parametrize("quantiser", ["bnb-int8", "torchao-int8", "quanto-int8"])
+def test_transformers_fails_at_a_quantised_mamba(quantiser: str) -> None:
+    """What `try` refuses and `vram` says of it: where this test fails, transformers runs it, and the refusal goes."""
+    pytest.importorskip(LIBRARIES[quantiser.partition("-")[0]])
+    engine = engine_of("mamba", quantiser)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        engine.prefill_memory()
+
+
+@pytest.mark.parametrize("quantiser", ["quanto-int4", "quanto-int8"])
+def test_quanto_answers(quantiser: str, tmp_path: Path) -> None:
+    """A pass with a cache that grows, as an answer makes them; in inference mode PyTorch refuses what quanto does with 4 bits."""
+    pytest.importorskip("optimum.quanto")
+    if quantiser == "quanto-int4" and shutil.which("c++") is None:
+        pytest.skip("optimum-quanto unpacks 4 bits with code that it compiles")
+    from tests.trial import scripted  # noqa: PLC0415  imports transformers
+
+    found = scripted.said(tmp_path, ["a", "b", "c"], (), quantiser=quantiser)
+    assert found.output == "a b c"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fmkit.errors import UnsafeInputError
+from fmkit.errors import ExitCode, UnsafeInputError
 from fmkit.results.trial import EngineVersion, Sample, TrialResult, TrialSpeed
 from fmkit.results.trial_setting import TrialMachine, TrialWorkload
 from fmkit.trial.paths import data_folder
@@ -96,8 +96,25 @@ def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_damaged_file(tmp_path: Path) -> None:
     place = tmp_path / "trials.sqlite3"
     place.write_bytes(b"not a database, and long enough to be looked at" * 30)
-    with pytest.raises(StoreError, match="not a database"):
-        TrialStore(place).add(result())
+    for use in (
+        lambda: TrialStore(place).add(result()),
+        TrialStore(place).all,
+        lambda: TrialStore(place).newest("x", 1),
+    ):
+        with pytest.raises(StoreError, match="not a database") as caught:
+            use()
+        assert caught.value.exit_code == ExitCode.UNSAFE_INPUT
+        assert caught.value.next_command == f"mv {place} {place}.damaged (the next trial begins a new record)"
+
+
+def test_another_programs_database(tmp_path: Path) -> None:
+    place = tmp_path / "trials.sqlite3"
+    connection = sqlite3.connect(place)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(StoreError, match="no such table") as caught:
+        TrialStore(place).all()
+    assert caught.value.exit_code == ExitCode.UNSAFE_INPUT
 
 
 def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:

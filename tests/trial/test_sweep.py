@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fmkit.trial.engines.transformers import TransformersEngine
+from fmkit.trial.items import Reply
 from fmkit.trial.request import Cell
 from tests.trial.tiny import trial
 
@@ -32,6 +33,18 @@ def test_without_repeats_nothing_is_timed() -> None:
     found = trial("llama", repeat=0, further=CELLS)
     assert found.timing.ttft_s == found.further[0].timing.ttft_s == ()
     assert found.measured["allocated_peak_bytes"] == trial("llama").measured["allocated_peak_bytes"]
+
+
+def test_what_was_measured_outlives_a_failing_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: TransformersEngine) -> Reply:
+        raise RuntimeError("Cannot set version_counter for inference tensor")
+
+    monkeypatch.setattr(TransformersEngine, "answer", fails)
+    found = trial("llama", checks=("finite-logits", "deterministic"), further=CELLS)
+    assert found.measured["allocated_peak_bytes"] == trial("llama").measured["allocated_peak_bytes"]
+    assert found.output_error == "RuntimeError: Cannot set version_counter for inference tensor"
+    assert {check.passed for check in found.checks} == {None}
+    assert all(one.failure is None for one in found.further)
 
 
 def test_goes_on_after_a_workload_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:

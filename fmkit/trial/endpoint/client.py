@@ -83,7 +83,9 @@ class EndpointClient:
             kind = response.headers.get_content_type()
             if kind != "text/event-stream":
                 raise TrialFailedError(
-                    f"the server answers with {kind[:60]} where a stream of events was asked for", where=where
+                    f"the server answers with {kind[:60]} where a stream of events was asked for",
+                    where=where,
+                    next_command="give the address of an OpenAI-compatible interface; it often ends with /v1",
                 )
             for line in _lines(response, watch, most_bytes, where):
                 if not line.startswith(b"data:"):
@@ -117,10 +119,21 @@ class EndpointClient:
                         return
                 with_key = self._key_asked_for = True
             except (HTTPException, OSError, ValueError) as error:
-                raise watch.reason(error, where) from error
+                raise self._with_next(watch.reason(error, where)) from error
+            except TrialFailedError as error:
+                self._with_next(error)
+                raise
             finally:
                 watch.stop()
                 connection.close()
+
+    def look(self) -> str:
+        """What to type to see how the server is."""
+        return f"look at the server's log, and try again: curl {self.address.origin}{self.address.base}/models says whether it answers"
+
+    def _with_next(self, error: TrialFailedError) -> TrialFailedError:
+        error.next_command = error.next_command or self.look()
+        return error
 
     def _connected(self, where: str) -> HTTPConnection:
         make = HTTPSConnection if self.address.secure else HTTPConnection
@@ -223,7 +236,10 @@ def _refusal(response: HTTPResponse, watch: _Watch, where: str, *, with_key: boo
     if 300 <= status < 400:
         target = response.headers.get("Location", "nowhere")[:120]
         return RefusedError(
-            status, f"the server redirects to {target}, which is not followed: give its address", where=where
+            status,
+            f"the server redirects to {target}, which is not followed",
+            where=where,
+            next_command="give the address that it redirects to",
         )
     if status in (401, 403):
         said = "refuses the key" if with_key else "wants a key"

@@ -137,6 +137,7 @@ def generate(
         raise TrialFailedError(
             f"the stream ended after {len(seen.pieces)} chunks, before it was finished: the connection was lost",
             where=where,
+            next_command=client.look(),
         )
     return seen.generation()
 

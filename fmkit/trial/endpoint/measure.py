@@ -177,7 +177,11 @@ def _summary(rounds: list[list[Generation]], cache_usage_peak: float | None, whe
     """Each round is one measurement: the mean over its streams, and the tokens of all over its time."""
     everything = [one for streams in rounds for one in streams]
     if any(one.first_s is None for one in everything):
-        raise TrialFailedError("the server ended an answer without a token", where=where)
+        raise TrialFailedError(
+            "the server ended an answer without a token",
+            where=where,
+            next_command="look at the server's log; a longer --context leaves room for an answer",
+        )
     prompts = [one.prompt_tokens for one in everything if one.prompt_tokens is not None]
     rates = [[rate for one in streams if (rate := one.decode_tokens_per_s) is not None] for streams in rounds]
     counted = all(one.output_tokens for one in everything)

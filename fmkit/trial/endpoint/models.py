@@ -69,7 +69,9 @@ def choose(
             raise UsageError("name the model: the server does not list what it serves", where="MODEL")
         return _named(asked, models or [], also) or Served(id=asked)
     if not models:
-        raise TrialFailedError("the server serves no model", where="MODEL")
+        raise TrialFailedError(
+            "the server serves no model", where="MODEL", next_command="load one in the server, then try again"
+        )
     if asked is None and len(models) == 1:
         return models[0]
     found = None if asked is None else _named(asked, models, also)

@@ -24,7 +24,7 @@ from fmkit.trial.loaded import NO_MEANING, Loaded, pass_flags
 from fmkit.trial.notes import say
 from fmkit.trial.observe.in_transformers import observe
 from fmkit.trial.offload import loading_off_loaded, off_loaded_bytes
-from fmkit.trial.quantised import REPACKED_ON_CPU, prepare, settings_for
+from fmkit.trial.quantised import REPACKED_ON_CPU, no_gradients, prepare, settings_for
 from fmkit.trial.random_weights import build_random, parsed_config
 from fmkit.trial.ranks.weights import hold_own_bytes, loading
 from fmkit.trial.request import Timing, TrialRequest
@@ -118,7 +118,7 @@ class TransformersEngine:
             told = prepare(self.request.quantiser, self.request.device)
             self.warnings += [told] if told is not None else []
         tiny = _try_one_layer(self.request, self._class)
-        with torch.inference_mode():
+        with no_gradients(self.request.quantiser):
             if tiny is not None:
                 task = task_for(self.request.kind, self._class.__name__)
                 tokens = (self.request.image_tokens or 0) + 8
@@ -238,7 +238,7 @@ class TransformersEngine:
         first_s, rates = [], []
         before = None
         for run in range(self.request.repeat + 1):
-            with torch.inference_mode():
+            with no_gradients(self.request.quantiser):
                 started = _now(self.request.device)
                 out = self.loaded.run(**prompt)
                 taken_s = _now(self.request.device) - started
@@ -290,7 +290,7 @@ class TransformersEngine:
             raise UsageError("there is no tokenizer beside the weights, and no input can be read without")
         seen = Evidence(task=self.task, random_weights=self.request.random_weights)
         self._seen = self._seen or seen
-        with torch.inference_mode():
+        with no_gradients(self.request.quantiser):
             return self._task.answer(self.loaded, seen, item)
 
     def record_predictions(self, path: Path) -> None:
@@ -308,7 +308,7 @@ class TransformersEngine:
         seen = self._seen or Evidence(task=self.task, random_weights=self.request.random_weights)
         if self._task.name == "text generation" and not seen.random_weights and self.loaded.processor is not None:
             contexts = [self.request.context_tokens, *(cell.context_tokens for cell in self.request.further)]
-            with torch.inference_mode():
+            with no_gradients(self.request.quantiser):
                 observe(self.loaded, seen, checks, contexts, say)
         shares = [share for share in (seen.finite_share, self._finite_share) if share is not None]
         seen.finite_share = min(shares, default=None)
@@ -329,7 +329,7 @@ class TransformersEngine:
         if self._ranks > 1:
             arguments |= loading(self._ranks)
         elif request.offload:
-            arguments |= loading_off_loaded(request)
+            arguments |= loading_off_loaded(request, self)
         elif request.device == "cuda":
             arguments["device_map"] = "auto" if torch.cuda.device_count() > 1 else {"": 0}
         elif request.device != "cpu":

@@ -14,6 +14,7 @@ from fmkit.trial.evidence import Agreement
 from fmkit.trial.items import read_text
 from fmkit.trial.loaded import Loaded
 from fmkit.trial.observe.scoring import last_logits, token_ids
+from fmkit.trial.quantised import no_gradients
 from fmkit.units import MIB
 
 MOST_TOKENS = 512
@@ -31,7 +32,7 @@ def record(loaded: Loaded, text_path: Path, to: Path) -> None:
     ids = ids[:, :room]
     if ids.shape[1] < 1:
         raise UsageError(f"{text_path.name} has no tokens", where="--reference")
-    with torch.inference_mode():
+    with no_gradients(request.quantiser):
         found = torch.log_softmax(last_logits(loaded, ids, ids.shape[1]).float(), dim=-1).cpu().contiguous()
     told = {"text": text_path.name, "against": request.dtype}
     save_file({"ids": ids.cpu().contiguous(), "log_probabilities": found}, str(to), metadata=told)
