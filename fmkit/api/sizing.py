@@ -188,6 +188,8 @@ def estimate_layout(
     facts = engine_here(catalog, engine, machine)
     at = (prepared or PreparedLayouts()).of(sized, engine, layout)
     memory = at.estimate(facts, precision, workload, machine)
+    if machine is not None and facts.why_not_on(machine.device) is not None:
+        return Estimate(**msgspec.structs.asdict(memory))
     rates = kept_here(machine) if machine is not None else None
     on = rated(machine, facts.cpu_core, rates)
     speed = estimate_speed(spec, memory, layout, on, catalog.speed, prompt_tokens, workload.images, rates=rates)
@@ -258,11 +260,12 @@ class ModelSizer:
         return self.catalog.precisions[precision].bits
 
     def devices(self) -> list[Machine]:
-        """One machine for each accelerator of the catalog whose memory is known."""
+        """One machine for each accelerator of the catalog that the engine runs on and whose memory is known."""
+        engine = self.catalog.engines[self.engine]
         return [
             catalog_machine(device, 1)
             for device in self.catalog.devices.values()
-            if device.memory_bytes is not None and device.device_class != "cpu"
+            if device.memory_bytes is not None and device.device_class != "cpu" and engine.why_not_on(device) is None
         ]
 
 

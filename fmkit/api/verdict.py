@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.api.sizing import several_devices
+from fmkit.sizing.cuts import engine_setting, tensor_parallel
 from fmkit.sizing.fit import MOST_TOKENS, smallest_device
 from fmkit.sizing.search import largest
 from fmkit.units import format_bytes, format_tokens
@@ -24,10 +25,13 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     ranks = estimates[0].tensor_parallel
     if ranks > machine.count:
         place = f"{ranks} x {place}"
+    not_here = _not_here(sizer, machine)
+    if not_here:
+        return f"{model_id}: {not_here}."
     fitting = [found for found in estimates if found.fits and found.valid]
     if fitting:
         best = max(fitting, key=lambda found: (sizer.bits(found.precision), -found.context_tokens))
-        return f"{model_id} fits {place} at {best.precision.upper()}{_how_far(sizer, best, machine)}{_shortfall(sizer, estimates, best)}."
+        return f"{model_id} fits {place} at {best.precision.upper()}{_how_far(sizer, best, machine)}{_shortfall(sizer, estimates, best, machine)}."
     if all(not found.valid for found in estimates):
         return f"{model_id}: every case asked for is past the model's limits; the figures are arithmetic only."
     refused = next((found for found in estimates if found.valid and found.refused is not None), None)
@@ -38,8 +42,42 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
         f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing{_against(smallest)}; "
-        f"{_rescue(sizer, smallest)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
+        f"{_here(sizer, loadable, machine) or _rescue(sizer, smallest)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
     )
+
+
+def _not_here(sizer: ModelSizer, machine: Machine) -> str:
+    """That the engine does not run on the device, and which do; nothing where it does."""
+    engines = sizer.catalog.engines
+    why = engines[sizer.engine].why_not_on(machine.device)
+    if why is None:
+        return ""
+    others = [name for name, engine in engines.items() if engine.why_not_on(machine.device) is None]
+    if not others:
+        return why
+    return f"{why}; {' and '.join(others)} {'does' if len(others) == 1 else 'do'} (--engine {others[0]})"
+
+
+def _here(sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
+    """The option that makes it fit the machine asked about, at the best precision that one does; nothing where none does."""
+    tried: set[tuple[str, int]] = set()
+    for found in sorted(estimates, key=lambda each: (-sizer.bits(each.precision), each.context_tokens, each.sequences)):
+        if (found.precision, found.sequences) in tried:
+            continue  # the shortest length asked about was not enough
+        tried.add((found.precision, found.sequences))
+        option = _option(sizer, found, machine)
+        if option:
+            return f"{option} holds it at {found.precision.upper()}"
+    return ""
+
+
+def _option(sizer: ModelSizer, estimate: Estimate, machine: Machine) -> str:
+    """More of the machine's own devices, else a setting of the engine, that is enough alone."""
+    for make in (tensor_parallel, engine_setting):
+        cut = make(sizer, estimate, machine)
+        if cut is not None and cut.fits:
+            return cut.option
+    return ""
 
 
 def _how_far(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
@@ -79,18 +117,26 @@ def _against(estimate: Estimate) -> str:
     return f" ({need} against {offer}, {estimate.budget_reason})"
 
 
-def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate) -> str:
-    """What the next better precision lacks, if one was asked for and does not fit."""
+def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate, machine: Machine) -> str:
+    """What the next better precision lacks, the repository's own before others, and the option that is enough for it."""
+    reached = {found.precision for found in estimates if found.fits}
     better = [
-        found for found in estimates if sizer.bits(found.precision) > sizer.bits(best.precision) and not found.fits
+        found
+        for found in estimates
+        if found.precision not in reached
+        and (sizer.bits(found.precision) > sizer.bits(best.precision) or found.precision == "stored")
     ]
     if not better:
         return ""
-    nearest = min(better, key=lambda found: (sizer.bits(found.precision), found.needed_bytes))
+    nearest = min(
+        better, key=lambda found: (found.precision != "stored", sizer.bits(found.precision), found.needed_bytes)
+    )
     if nearest.refused is not None:
         return f"; at {nearest.precision.upper()} {nearest.refused}"
     missing = format_bytes(nearest.short_bytes)
-    return f"; at {nearest.precision.upper()} you are {missing} short{_against(nearest)}"
+    option = _option(sizer, nearest, machine)
+    enough = f", which {option} gives" if option else ""
+    return f"; at {nearest.precision.upper()} you are {missing} short{_against(nearest)}{enough}"
 
 
 def _rescue(sizer: ModelSizer, estimate: Estimate) -> str:

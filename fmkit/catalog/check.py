@@ -136,12 +136,14 @@ def _matches(pattern: str, variant: str) -> bool:
     return variant.startswith(pattern[:-1]) if pattern.endswith("*") else variant == pattern
 
 
-def _engines(sources: Sources, _: Links) -> Iterator[Fault]:
+def _engines(sources: Sources, links: Links) -> Iterator[Fault]:
     precisions, layouts = sources.precisions.precisions, sources.precisions.layouts
     for engine_id, engine in sources.engines.items():
         file = f"engines/{engine_id}.yaml"
         yield from _unknown("precision", engine.layouts, precisions, file, "$.layouts")
         yield from _unknown("layout", engine.layouts.values(), layouts, file, "$.layouts")
+        for place, found in enumerate(engine.not_on):
+            yield from _unknown("device", found.devices, links.devices, file, f"$.not_on[{place}].devices")
     for line, loss in sources.quality_losses:
         if loss.layout:
             yield from _unknown("layout", [loss.layout], layouts, "quality/loss.csv", f"line {line}, layout")

@@ -24,6 +24,14 @@ CACHE_TYPES = {"vllm": ("kv_cache_dtype",), "llama.cpp": ("cache_type_k", "cache
 SMALLER_CACHES = {"vllm": ("fp8",), "llama.cpp": ("q8_0", "q4_0")}
 """Types of the cache smaller than 16 bit, the larger first."""
 
+ENGINE_SETTINGS = {
+    "vllm": (
+        *[("max_num_seqs", str(count)) for count in (512, 256, 128, 64, 32)],
+        ("gpu_memory_utilization", "0.95"),
+    )
+}
+"""Settings that take less than an engine's defaults, or offer more, by engine; those that cost least first."""
+
 MOST_DEVICES = 16
 """Devices of one kind that are tried."""
 
@@ -35,7 +43,7 @@ def cuts(sizer: Sizer, asked: MemoryEstimate, machine: Machine, smaller_precisio
     """
     found = [
         cut
-        for make in (_context, _sequences, _cache_type, _offload)
+        for make in (_context, _sequences, _cache_type, _offload, tensor_parallel, engine_setting)
         if (cut := make(sizer, asked, machine)) is not None
     ]
     found.extend(_precisions(sizer, asked, machine, smaller_precisions))
@@ -99,6 +107,36 @@ def _offload(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | Non
     changed = sizer.with_workload(msgspec.structs.replace(sizer.workload, offload="cpu"))
     then = changed(asked.precision, asked.context_tokens, asked.sequences, machine)
     return _cut("weights to main memory, slowly", "--offload", asked, then)
+
+
+def tensor_parallel(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    """The fewest of the machine's own devices that hold it together, for an engine that takes one unless told otherwise."""
+    if asked.engine != "vllm" or machine.count == 1 or not leaves_division(sizer.workload):
+        return None
+    tokens, count = asked.context_tokens, asked.sequences
+    ranks = range(2, machine.count + 1)
+    fewest = fewest_devices(sizer, asked.precision, tokens, count, lambda _: machine, counts=ranks)
+    if fewest is None:
+        return None
+    changed = sizer.with_workload(msgspec.structs.replace(sizer.workload, tensor_parallel=fewest))
+    then = changed(asked.precision, tokens, count, machine)
+    return _cut(f"each layer over {fewest} of the devices", f"--tensor-parallel {fewest}", asked, then)
+
+
+def engine_setting(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    """The first of the engine's settings that is enough alone; one that was given is left as it is.
+
+    A server that runs fewer sequences at once than are asked for is no answer.
+    """
+    for name, value in ENGINE_SETTINGS.get(asked.engine, ()):
+        if name in sizer.workload.options or (name == "max_num_seqs" and int(value) < asked.sequences):
+            continue
+        then = _with_options(sizer, {name: value})(
+            asked.precision, asked.context_tokens, asked.sequences, machine
+        )  # fmt: skip
+        if then.fits:
+            return _cut(f"{name} of {value}", f"--engine-option {name}={value}", asked, then)
+    return None
 
 
 def _precisions(sizer: Sizer, asked: MemoryEstimate, machine: Machine, smaller: Sequence[str]) -> Iterator[Cut]:

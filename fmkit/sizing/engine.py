@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from fmkit.model.quantised.loading import Held
+
+if TYPE_CHECKING:
+    from fmkit.machine import Device
 
 
 class ErrorBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,13 +51,21 @@ class StoredLoading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     note: str | None = None
 
 
+class NotOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Devices that the engine does not run on: all of a vendor, or those of the catalog with these ids, and why."""
+
+    vendor: str | None = None
+    devices: tuple[str, ...] = ()
+    reason: str
+
+
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One engine and the version its rules were read from and checked against.
 
     `layouts` maps a precision the user asks for to the id of the layout the engine makes of it; `stored_methods` are
     the quantisation methods (`quant_method`) whose repositories it loads. `kv_dtype_options` are the engine options
     that `--kv-dtype` sets, none where the cache follows the model; `divides` says in which ways its rules divide a
-    model over devices: tensor, pipeline, expert.
+    model over devices: tensor, pipeline, expert. It runs on all devices that `not_on` does not name.
     """
 
     id: str = ""
@@ -65,9 +76,24 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     stored_methods: dict[str, StoredLoading] = {}
     kv_dtype_options: tuple[str, ...] = ()
     divides: tuple[str, ...] = ()
+    not_on: tuple[NotOn, ...] = ()
     runtime: tuple[RuntimeCost, ...] = ()
     bounds: tuple[ErrorBound, ...] = ()
     sources: dict[str, str] = {}
+
+    def why_not_on(self, device: Device | None) -> str | None:
+        """Why the engine does not run on the device; None where it does, and for a bare size, of which nothing is known.
+
+        >>> engine = EngineSpec(name="E", version="", layouts={}, install="", not_on=(NotOn(vendor="v", reason="no driver"),))
+        >>> engine.why_not_on(Device(id="x", name="X", vendor="v", device_class="edge", memory_bytes=1, bandwidth_bytes_per_s=None))
+        'E does not run on X: no driver'
+        """
+        if device is None:
+            return None
+        for found in self.not_on:
+            if device.vendor == found.vendor or device.id in found.devices:
+                return f"{self.name} does not run on {device.name}: {found.reason}"
+        return None
 
     def bounds_of(self, part: str, vendor: str) -> tuple[float, float] | None:
         """Low and high of a part as factors of the prediction: those of the vendor before those of all; None where none are stated.

@@ -118,7 +118,7 @@ def _judged(
     droppable = first.droppable_bytes
     host = host_need(placement, machine)
     valid, warnings = validity(spec, workload, first.encoder_tokens)
-    refused = (placement.refused,) if placement.refused is not None else ()
+    refused = engine.why_not_on(machine.device if machine is not None else None) or placement.refused
     said = dict.fromkeys([text for load in loads for text in load.plan.warnings])
     return MemoryEstimate(
         engine=engine.id,
@@ -142,20 +142,24 @@ def _judged(
         reserved_bytes=sum([_filled_bytes(load, budget) * load.count for load in loads]),
         per_device_bytes=per_device,
         lines=_all_lines(loads),
-        fits=None if budget is None else per_device - droppable <= budget and _is_possible(placement, host),
+        fits=None if budget is None else per_device - droppable <= budget and _is_possible(refused, host),
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
-        warnings=(*warnings, *placement.warnings, *refused, *unjudged(host), *said),
+        warnings=(*warnings, *placement.warnings, *_said(refused), *unjudged(host), *said),
         devices=tuple([_need(load, budget) for load in loads]),
         host=host,
-        refused=placement.refused,
+        refused=refused,
         budget_reason=_budget_reason(first, machine, budget),
         droppable_bytes=droppable,
     )
 
 
-def _is_possible(placement: Placement, host: HostNeed | None) -> bool:
+def _is_possible(refused: str | None, host: HostNeed | None) -> bool:
     """Whether the engine loads it so, and main memory holds what lies there."""
-    return placement.refused is None and (host is None or not host.short_bytes)
+    return refused is None and (host is None or not host.short_bytes)
+
+
+def _said(refused: str | None) -> tuple[str, ...]:
+    return () if refused is None else (refused,)
 
 
 class _Bytes(msgspec.Struct, frozen=True, kw_only=True, gc=False):

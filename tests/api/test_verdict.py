@@ -93,3 +93,71 @@ def test_a_refused_precision_beside_one_that_is_short_is_said_too() -> None:
 
 def test_a_method_of_training_begins_the_sentence() -> None:
     assert vram("gpt2", train="full", gpu="rtx-4090").verdict.startswith("Full fine-tuning of gpt2 fits ")
+
+
+@pytest.mark.parametrize(
+    ("engine", "device", "others"),
+    [
+        ("vllm", "apple-m3-pro-18gb", "llama.cpp and transformers do"),
+        ("vllm", "gtx-1080-ti", "llama.cpp and transformers do"),
+        ("vllm", "rx-7600", "llama.cpp and transformers do"),
+        ("transformers", "rx-580", "llama.cpp does"),
+    ],
+)
+def test_an_engine_that_does_not_run_there_is_said_and_one_that_does_is_named(
+    engine: str, device: str, others: str
+) -> None:
+    found = vram("smollm2-135m-instruct", precision="fp16", context="2k", gpu=device, engine=engine)
+    assert f"does not run on {found.machine.name}" in found.verdict  # type: ignore[union-attr]
+    assert f"; {others} (--engine llama.cpp)" in found.verdict
+    assert found.estimates[0].refused is not None
+    assert found.estimates[0].fits is False
+    assert found.estimates[0].speed is None
+    assert (
+        vram("smollm2-135m-instruct", precision="fp16", context="2k", gpu=device, engine="llama.cpp").estimates[0].fits
+    )
+
+
+@pytest.mark.parametrize("device", ["v100-pcie-16gb", "t4", "rx-7700-xt", "mi210", "arc-b580", "max-1550"])
+def test_an_engine_runs_on_what_its_documentation_lists(device: str) -> None:
+    assert vram("smollm2-135m-instruct", precision="fp16", context="2k", gpu=device, engine="vllm").estimates[0].fits
+
+
+def test_only_devices_that_the_engine_runs_on_are_proposed() -> None:
+    asked = {"precision": "int4", "context": "4k", "gpu": "rtx-4090"}
+    assert vram("deepseek-v3", engine="llama.cpp", **asked).verdict.endswith("(--gpu apple-m3-ultra-512gb).")  # type: ignore[arg-type]
+    assert vram("deepseek-v3", engine="vllm", **asked).verdict.endswith("(--gpu mi300x:2).")  # type: ignore[arg-type]
+
+
+def test_the_machine_s_own_devices_come_before_others() -> None:
+    found = vram("deepseek-r1", gpu="h200:8", engine="vllm", context="4k")
+    assert found.verdict.endswith("; --tensor-parallel 8 holds it at STORED.")
+    assert vram(
+        "deepseek-r1", gpu="h200:8", engine="vllm", context="4k", precision="stored", tensor_parallel=8
+    ).estimates[0].fits  # fmt: skip
+    assert "--tensor-parallel" not in vram("deepseek-r1", gpu="h200", engine="vllm", context="4k").verdict
+
+
+def test_a_setting_that_is_enough_is_named() -> None:
+    asked = {"gpu": "h100-sxm5-80gb", "engine": "vllm", "context": "4k"}
+    found = vram("gpt-oss-120b", precision="mxfp4", fit=True, **asked)  # type: ignore[arg-type]
+    assert found.verdict.endswith("--engine-option max_num_seqs=512 holds it at MXFP4.")
+    assert found.fit is not None
+    cut = found.fit.cuts[0]
+    assert cut.fits
+    assert cut.option == "--engine-option max_num_seqs=512"
+    again = vram("gpt-oss-120b", precision="mxfp4", engine_option="max_num_seqs=512", **asked)  # type: ignore[arg-type]
+    assert again.estimates[0].fits
+    assert found.estimates[0].per_device_bytes - again.estimates[0].per_device_bytes == cut.saves_bytes
+    all_of_them = vram("gpt-oss-120b", **asked)  # type: ignore[arg-type]
+    assert "at STORED you are 1.59 GiB short" in all_of_them.verdict
+    assert "which --engine-option max_num_seqs=512 gives" in all_of_them.verdict
+
+
+def test_a_setting_that_was_given_or_is_too_small_is_not_proposed() -> None:
+    asked = {"precision": "mxfp4", "gpu": "h100-sxm5-80gb", "engine": "vllm", "context": 16}
+    many = vram("gpt-oss-120b", sequences=600, **asked)  # type: ignore[arg-type]
+    assert "max_num_seqs" not in many.verdict
+    given = vram("gpt-oss-120b", engine_option="max_num_seqs=1024", **asked)  # type: ignore[arg-type]
+    assert "max_num_seqs" not in given.verdict
+    assert "gpu_memory_utilization=0.95 holds it" in given.verdict
