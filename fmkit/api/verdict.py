@@ -81,24 +81,44 @@ def _option(sizer: ModelSizer, estimate: Estimate, machine: Machine) -> str:
 
 
 def _how_far(sizer: ModelSizer, best: Estimate, machine: Machine) -> str:
-    """How long a context fits, for a model that has one, and what lies beside the device then."""
+    """How long a context fits, for a model that has one, what lies beside the device then, and where it is tight."""
+
+    def tightness(tokens: int) -> str:
+        return _tightness(sizer, best.precision, tokens, best.sequences, machine)
+
     if sizer.spec.cached_stack is None:
-        return f" with inputs of {format_tokens(best.context_tokens)} tokens{_beside(best)}"
+        return f" with inputs of {format_tokens(best.context_tokens)} tokens{_beside(best)}{tightness(best.context_tokens)}"
     several = f" in each of {best.sequences} sequences" if best.sequences > 1 else ""
     limit = sizer.spec.max_context_tokens
     if limit is not None and best.context_tokens > limit:
         past = f", past the model's limit of {format_tokens(limit)}"
-        return f" with {format_tokens(best.context_tokens)} tokens{several}{past}{_beside(best)}"
+        return f" with {format_tokens(best.context_tokens)} tokens{several}{past}{_beside(best)}{tightness(best.context_tokens)}"
     most = MOST_TOKENS if limit is None else limit
     longest = largest(lambda tokens: bool(sizer(best.precision, tokens, best.sequences, machine).fits), most)
     reached = longest or best.context_tokens
-    beside = _beside(sizer(best.precision, reached, best.sequences, machine))
+    beside = _beside(sizer(best.precision, reached, best.sequences, machine)) + tightness(reached)
     if limit is None and longest == MOST_TOKENS:
         return f" at any context{several}{beside}"
     model_limit = ", the model's limit" if longest == limit else ""
     if not sizer.spec.writes:
         return f" with inputs of up to {format_tokens(reached)} tokens{several}{model_limit}{beside}"
     return f" up to {format_tokens(reached)} tokens{several}{model_limit}{beside}"
+
+
+def _tightness(sizer: ModelSizer, precision: str, tokens: int, sequences: int, machine: Machine) -> str:
+    """That the high end of the range is past what the device offers, and up to which length it is not.
+
+    Nothing is said of off-loaded weights: what the device has no room for lies beside it.
+    """
+
+    def at(count: int) -> MemoryEstimate:
+        return sizer(precision, count, sequences, machine)
+
+    found = at(tokens)
+    if not found.tight or found.host_is_used:
+        return ""
+    safe = largest(lambda count: bool(at(count).fits) and not at(count).tight, tokens)
+    return ", tight" + (f" beyond {format_tokens(safe)}" if safe else "") + " by the high end of the estimate"
 
 
 def _beside(estimate: MemoryEstimate) -> str:

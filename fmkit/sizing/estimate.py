@@ -142,7 +142,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
     `per_device_bytes` is the most loaded of the `devices`; `host` what lies in main memory or on disk, which is in none
     of the other figures. `pipeline_parallel` counts the devices that hold different layers. `fits` asks each device and
-    main memory, and is False where the engine does not load it at all: `refused` says why. `budget_reason` is the engine's
+    main memory, and is False where the engine does not load it at all: `refused` says why. `tight`: it fits, but the high
+    end of the range of a device's peak does not. `budget_reason` is the engine's
     setting where that offers less of a device than is usable. `droppable_bytes` of the peak are pages of a mapped file that
     nothing reads again: they do not decide what fits, `needed_bytes` does.
     """
@@ -175,6 +176,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     host: HostNeed | None = None
     training: TrainingFacts | None = None
     refused: str | None = None
+    tight: bool | None = None
     budget_reason: str = ""
     droppable_bytes: int = 0
 

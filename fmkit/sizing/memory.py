@@ -118,7 +118,9 @@ def _judged(
     droppable = first.droppable_bytes
     host = host_need(placement, machine)
     valid, warnings = validity(spec, workload, first.encoder_tokens)
+    highest = max([load.high_bytes for load in loads])
     refused = engine.why_not_on(machine.device if machine is not None else None) or placement.refused
+    fits = None if budget is None else per_device - droppable <= budget and _is_possible(refused, host)
     said = dict.fromkeys([text for load in loads for text in load.plan.warnings])
     return MemoryEstimate(
         engine=engine.id,
@@ -142,7 +144,8 @@ def _judged(
         reserved_bytes=sum([_filled_bytes(load, budget) * load.count for load in loads]),
         per_device_bytes=per_device,
         lines=_all_lines(loads),
-        fits=None if budget is None else per_device - droppable <= budget and _is_possible(refused, host),
+        fits=fits,
+        tight=None if budget is None else bool(fits) and highest - droppable > budget,
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
         warnings=(*warnings, *placement.warnings, *_said(refused), *unjudged(host), *said),
         devices=tuple([_need(load, budget) for load in loads]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from fmkit.api.vram import vram
@@ -161,3 +163,22 @@ def test_a_setting_that_was_given_or_is_too_small_is_not_proposed() -> None:
     given = vram("gpt-oss-120b", engine_option="max_num_seqs=1024", **asked)  # type: ignore[arg-type]
     assert "max_num_seqs" not in given.verdict
     assert "gpu_memory_utilization=0.95 holds it" in given.verdict
+
+
+def test_what_fits_only_by_a_hair_is_called_tight() -> None:
+    found = vram("llama-3.1-8b", precision="fp16", context=["4k", "33805"], gpu="rtx-4090")
+    easy, hard = found.estimates
+    assert hard.device_budget_bytes is not None
+    assert hard.fits
+    assert hard.high_bytes > hard.device_budget_bytes  # one device: its range is the whole
+    assert (easy.tight, hard.tight) == (False, True)
+    told = re.search(r"up to 33,805 tokens, tight beyond ([0-9,]+) by the high end of the estimate", found.verdict)
+    assert told is not None
+    safe = int(told[1].replace(",", ""))
+    around = vram("llama-3.1-8b", precision="fp16", context=[safe, safe + 1], gpu="rtx-4090").estimates
+    assert [each.high_bytes <= hard.device_budget_bytes for each in around] == [True, False]
+
+
+def test_what_does_not_fit_or_was_not_judged_is_not_called_tight() -> None:
+    assert vram("llama-3.1-8b", precision="fp16", context="128k", gpu="rtx-4090").estimates[0].tight is False
+    assert "tight" not in vram("llama-3.1-8b", precision="fp16", gpu="h200").verdict
