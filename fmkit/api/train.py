@@ -13,7 +13,9 @@ from fmkit.api.training_options import MOST_BATCH, MOST_RANK, TrainingOptions
 from fmkit.api.verdict import verdict
 from fmkit.errors import UsageError
 from fmkit.results.vram import Estimate
+from fmkit.sizing.fit import MOST_TOKENS
 from fmkit.sizing.memory import estimate as estimate_memory
+from fmkit.sizing.search import largest
 from fmkit.sizing.training.adapters import adapted_groups
 from fmkit.sizing.training.optimisers import OPTIMISERS
 from fmkit.sizing.training.plan import TrainingRules, check_trainable
@@ -26,7 +28,7 @@ from fmkit.sizing.training.recipe import (
     Method,
     Recipe,
 )
-from fmkit.units import KIB
+from fmkit.units import KIB, format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,12 +132,40 @@ def training_answer(
         for name in names
     )  # fmt: skip
     return TrainingAnswer(
-        verdict=verdict(f"{_METHOD_NAMES[recipe.method]} of {resolved.id}", sizer, estimates, _one_device(machine)),
+        verdict=_verdict(f"{_METHOD_NAMES[recipe.method]} of {resolved.id}", sizer, estimates, machine),
         estimates=estimates,
         fit=_inverse(sizer, names, lengths[0], counts[0], machine) if fit else None,
         warnings=_machine_warnings(machine, estimates),
         next=_next(resolved.ref, recipe, estimates, given, fit=fit),
     )
+
+
+def _verdict(what: str, sizer: TrainingSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
+    """As for running a model; checkpointing is proposed before other hardware, and what is not sized of several devices is said."""
+    one = _one_device(machine)
+    said = verdict(what, sizer, estimates, one, _checkpointed(sizer, estimates, one))
+    if machine.count == 1 or sizer.recipe.method != "full":
+        return said
+    return f"{said.removesuffix('.')}; one of {machine.count} devices is sized, sharding over them (FSDP, ZeRO) is not."
+
+
+def _checkpointed(sizer: TrainingSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
+    """The longest sequences that checkpointing fits at the best number type that it does; nothing where it is on, or is not enough."""
+    if sizer.recipe.checkpointing:
+        return ""
+    recipe = msgspec.structs.replace(sizer.recipe, checkpointing=True)
+    changed = TrainingSizer(sizer.spec, sizer.catalog, sizer.workload, recipe)
+    batch = min(found.sequences for found in estimates)
+    for name in sorted({found.precision for found in estimates}, key=sizer.bits, reverse=True):
+        longest = _longest(changed, name, batch, machine)
+        if longest is not None:
+            return f"--checkpointing fits at {name.upper()} up to {format_tokens(longest)} tokens"
+    return ""
+
+
+def _longest(sizer: TrainingSizer, precision: str, batch: int, machine: Machine) -> int | None:
+    most = sizer.spec.max_context_tokens or MOST_TOKENS
+    return largest(lambda tokens: bool(sizer(precision, tokens, batch, machine).fits), most)
 
 
 def _inverse(sizer: TrainingSizer, names: Sequence[str], tokens: int, batch: int, machine: Machine) -> Fit:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import MemoryEstimate
 
 
-def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
-    """What fits and how far; or by how much it falls short and what would hold it."""
+def verdict(
+    model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine, lighter: str = ""
+) -> str:
+    """What fits and how far; or by how much it falls short and what would hold it: `lighter` says which other option does."""
     place = f"this machine ({machine.name})" if machine.origin == "detected" else machine.name
     ranks = estimates[0].tensor_parallel
     if ranks > machine.count:
@@ -42,7 +44,7 @@ def verdict(model_id: str, sizer: ModelSizer, estimates: Sequence[Estimate], mac
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
         f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing{_against(smallest)}; "
-        f"{_here(sizer, loadable, machine) or _rescue(sizer, smallest)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
+        f"{lighter or _here(sizer, loadable, machine) or _rescue(sizer, smallest)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
     )
 
 

@@ -103,3 +103,21 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
 def test_what_is_not_known_is_not_guessed(model: str) -> None:
     with pytest.raises(ArchitectureUnknownError):
         train(model)
+
+
+def test_checkpointing_is_named_with_the_length_that_it_fits() -> None:
+    short = train(method="lora", gpu="rtx-4090", precision="fp16").verdict
+    assert short.endswith("; --checkpointing fits at FP16 up to 4,378 tokens.")
+    at_most, more = train(
+        method="lora", gpu="rtx-4090", precision="fp16", checkpointing=True, context=[4378, 4379]
+    ).estimates  # fmt: skip
+    assert at_most.fits
+    assert not more.fits
+    assert "--checkpointing" not in train(method="full", gpu="rtx-4090").verdict  # it is not enough
+
+
+def test_what_is_not_sized_of_several_devices_is_in_the_verdict() -> None:
+    several = "; one of 8 devices is sized, sharding over them (FSDP, ZeRO) is not."
+    assert train(gpu="h100-sxm5-80gb:8").verdict.endswith(several)
+    assert "FSDP" not in train(gpu="h100-sxm5-80gb").verdict
+    assert "FSDP" not in train(method="lora", gpu="h100-sxm5-80gb:8").verdict
