@@ -84,6 +84,7 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def why_not_on(self, device: Device | None) -> str | None:
         """Why the engine does not run on the device; None where it does, and for a bare size, of which nothing is known.
 
+        >>> from fmkit.machine import Device
         >>> engine = EngineSpec(name="E", version="", layouts={}, install="", not_on=(NotOn(vendor="v", reason="no driver"),))
         >>> engine.why_not_on(Device(id="x", name="X", vendor="v", device_class="edge", memory_bytes=1, bandwidth_bytes_per_s=None))
         'E does not run on X: no driver'

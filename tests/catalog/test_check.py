@@ -46,6 +46,7 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "task of a family": ("families/gpt-2.yaml", "tasks: [", "tasks: [chatt, ", None, "$.tasks", "no task 'chatt'"),
     "task of an API": (_OPENAI, "tasks: [chat, reasoning", "tasks: [chat, raisonnement", None, "$.tasks", "no task 'raisonnement'"),
     "layout of an engine": ("engines/transformers.yaml", "int8: bnb-llm-int8", "int8: bnb", None, "$.layouts", "no layout 'bnb'"),
+    "device that an engine does not run on": ("engines/transformers.yaml", "devices: [rx-580]", "devices: [rx-590]", None, "$.not_on[0].devices", "no device 'rx-590'"),
     "phase of an effect": ("speed/effects.csv", "\ndecode,cache,all,", "\ndecoding,cache,all,", None, ", phase", "decoding"),
     "benchmark of a task": ("tasks.yaml", "benchmark: arena-hard", "benchmark: arena-soft", None, "$.tasks.chat.benchmarks[0].benchmark", "no benchmark 'arena-soft'"),
     "variant of a task": ("tasks.yaml", "variants: [v0.1]", "variants: [v0.7]", None, "$.tasks.chat.benchmarks[0].variants", "no score of arena-hard has the variant 'v0.7'"),
