@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fmkit.catalog.load import Catalog
-    from fmkit.machine import Machine
     from fmkit.results.capability import TaskCapability
     from fmkit.results.recommend import LicenceFacts
     from fmkit.results.vram import Estimate, VramResult
@@ -77,7 +76,6 @@ def compare(
                 able,
                 licences,
                 cheapest_hourly(catalog.cloud_prices, machine),
-                machine,
             )
             for name in names
         ),
@@ -123,10 +121,9 @@ def _compared(
     able: Mapping[str, tuple[TaskCapability, ...]],
     licences: Mapping[str, LicenceFacts],
     rent: CloudPrice | None,
-    machine: Machine,
 ) -> ComparedModel:
     scores = () if facts is None else facts.scores
-    price, basis = _price(sized.estimates, facts, rent, machine)
+    price, basis = _price(sized.estimates, facts, rent)
     return ComparedModel(
         id=name if facts is None else facts.id,
         hub_id=sized.model.hub_id,
@@ -151,9 +148,9 @@ def _compared(
 
 
 def _price(
-    estimates: Sequence[Estimate], facts: Candidate | None, rent: CloudPrice | None, machine: Machine
+    estimates: Sequence[Estimate], facts: Candidate | None, rent: CloudPrice | None
 ) -> tuple[float | None, str | None]:
-    """USD per million tokens written: the API's, else that of the rented device in the widest precision that fits there."""
+    """USD per million tokens written: the API's, else that of the devices used, rented, in the widest precision that fits there."""
     if facts is not None and facts.api is not None:
         terms = facts.api
         dated = f", price of {terms.price_date}" if terms.price_date else ""
@@ -161,9 +158,9 @@ def _price(
     for one in estimates:
         rate = one.speed.decode_tokens_per_s if one.speed is not None and one.fits else None
         if rent is not None and rate is not None:
-            usd_per_s = rent.usd_per_device_hour * machine.count / SECONDS_PER_HOUR
+            usd_per_s = rent.usd_per_device_hour * one.devices_used / SECONDS_PER_HOUR
             basis = (
-                f"{one.precision}, one sequence, never idle, {machine.count} x {rent.device} at {rent.usd_per_device_hour:g} USD per "
+                f"{one.precision}, one sequence, never idle, {one.devices_used} x {rent.device} at {rent.usd_per_device_hour:g} USD per "
                 f"hour ({rent.provider}, {rent.source_date})"
             )
             return float(f"{usd_per_s / rate.median * 1e6:.3g}"), basis

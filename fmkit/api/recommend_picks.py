@@ -50,6 +50,7 @@ def pick_of(standing: Standing, shown: Sequence[Standing], rank: int | None, que
         warnings=cautions(standing, request, pool, losses_of_engine(request.engine, question.catalog)),
         next=_next_commands(standing, question),
         reasons=standing.reasons,
+        devices_used=None if memory is None else memory.devices_used,
     )
 
 
@@ -99,10 +100,17 @@ def _next_commands(standing: Standing, question: Question) -> tuple[str, ...]:
     if standing.sized is None:
         return (f"fmkit vram {standing.id}",)
     gpu, memory = question.asked.get("gpu"), question.asked.get("memory")
+    used = standing.sized.memory
+    if gpu:
+        name = str(gpu).partition(":")[0]
+        gpu = name if used.devices_used == 1 else f"{name}:{used.devices_used}"
     machine = f" --gpu {gpu}" if gpu else f" --memory {memory}" if memory else ""
     context = format_tokens(context_need(question.request, question.pool.task)).replace(",", "")
     precision, engine = standing.sized.precision, question.request.engine
     asked = "" if engine == "transformers" else f" --engine {engine}"
+    asked += f" --tensor-parallel {used.tensor_parallel}" if used.tensor_parallel > 1 else ""
+    stages = used.pipeline_parallel > 1 and (engine == "vllm" or not gpu)
+    asked += f" --pipeline-parallel {used.pipeline_parallel}" if stages else ""
     sized = f"fmkit vram {standing.id}{machine}{asked} --precision {precision} --context {context}"
     return (sized, _trial(standing, engine, precision))
 

@@ -112,7 +112,10 @@ def _rank(pick: Pick, result: RecommendResult) -> str:
 
 
 def _memory(pick: Pick) -> str:
-    return "-" if pick.memory is None else format_bytes(pick.memory.peak_bytes)
+    if pick.memory is None:
+        return "-"
+    each = f"{pick.devices_used} x " if (pick.devices_used or 1) > 1 else ""
+    return f"{each}{format_bytes(pick.memory.per_device_bytes)}"
 
 
 def _speed(pick: Pick) -> str:

@@ -89,7 +89,7 @@ class QuantisedVariant(msgspec.Struct, frozen=True, kw_only=True):
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
     """One recommended model in the precision and engine it was judged in; `reasons` says why that one, and what its score lacks.
 
-    `origin` is `hub` for a model that the catalog does not have and a search found: it has no rank and no score.
+    `devices_used` are those of the machine that hold it; `origin` is `hub` for a model that the catalog does not have and a search found: it has no rank and no score.
     """
 
     rank: int | None
@@ -113,6 +113,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     next: tuple[str, ...]
     reasons: tuple[str, ...] = ()
+    devices_used: int | None = None
     live: HubFacts | None = None
     origin: Literal["catalog", "hub"] = "catalog"
     variants: tuple[QuantisedVariant, ...] = ()

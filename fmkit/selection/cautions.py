@@ -86,7 +86,7 @@ def _about_the_figures(standing: Standing, pool: Pool, losses: Mapping[str, str]
     if sized is None:
         return
     lost = pool.points_lost(standing.candidate, sized)
-    if sized.precision in losses and standing.quality.value is not None:
+    if sized.precision in losses and not sized.as_published and standing.quality.value is not None:
         counted = "" if lost is None else f"; counted as {lost.median:g} points of 100 ({lost.low:g} to {lost.high:g})"
         yield f"its scores were measured at 16 bit; loss at {sized.precision}: {losses[sized.precision]}{counted}"
     yield from sized.memory.warnings

@@ -107,14 +107,6 @@ def electricity_usd_per_1m(joules_per_1k_tokens: Range, usd_per_kwh: float) -> R
     return Range(**{name: joules * per_joule for name, joules in msgspec.structs.asdict(joules_per_1k_tokens).items()})
 
 
-def devices_needed(peak_bytes: int, machine: Machine) -> int:
-    """The fewest of the machine's devices whose usable memory holds the peak: ceil(peak / usable), at most all of them.
-
-    A model of 140 GB on cards with 78.4 GiB usable each needs two.
-    """
-    return min(max(-(-peak_bytes // max(machine.usable_bytes, 1)), 1), machine.count)
-
-
 def hosted_cost(
     speed: SpeedEstimate | None,
     load: Load,
@@ -128,7 +120,7 @@ def hosted_cost(
 ) -> TokenCost | None:
     """The cost of running a model on rented hardware; None where the hardware has no price or the model no speed.
 
-    Only the `devices` that the model needs are paid for (all of the machine's where not given). `rival` is the id and the price per million tokens of the API to compare with. Break-even is the share of the hour the
+    Only the `devices` that hold the model are paid for (all of the machine's where not given). `rival` is the id and the price per million tokens of the API to compare with. Break-even is the share of the hour the
     machine must be busy for its tokens to cost as much as the API's: own price at full use / API price.
     """
     busy_s = None if speed is None else busy_s_per_request(speed, load)

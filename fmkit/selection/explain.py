@@ -10,7 +10,8 @@ from fmkit.selection.constraints import fact_exclusions
 from fmkit.selection.ranking import BELOW_KNOWN_SPEEDS, Selection, Standing, assess
 from fmkit.selection.request import context_need
 from fmkit.selection.scoring import weights_that_count
-from fmkit.units import format_bytes, format_rate, format_tokens
+from fmkit.selection.sized import on_each
+from fmkit.units import format_rate, format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +40,7 @@ def verdict(selection: Selection, request: Request, pool: Pool) -> str:
     need = format_tokens(context_need(request, pool.task))
     return (
         f"For {task} on {pool.machine.name}: {winner.id} at {sized.precision}, "
-        f"{format_bytes(sized.memory.peak_bytes)} at its peak with {need} tokens{_rate(winner)}{_weakness(winner)}."
+        f"{on_each(sized.memory.per_device_bytes, sized.memory)} at its peak with {need} tokens{_rate(winner)}{_weakness(winner)}."
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from fmkit.selection.constraints import Exclusion
 from fmkit.selection.request import DEFAULT_PRECISIONS, USABLE_TOKENS_PER_S, Request, context_need, load_of
-from fmkit.selection.sized import Sized, first_token_s, fits, speed_is_missing, tokens_per_s
+from fmkit.selection.sized import Sized, first_token_s, fits, on_each, speed_is_missing, tokens_per_s
 from fmkit.units import format_bytes, format_rate, format_seconds, format_tokens
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def choose_precision(
     too_slow: Exclusion | None = None
     resort: Sized | None = None
     for precision in ordered:
-        sized = pool.size(candidate.id, precision, context_need(request, pool.task))
+        sized = pool.size(candidate.id, precision, context_need(request, pool.task), request.memory_share)
         if sized is None or (precision == "fp32" and precision not in request.precisions and resort is None):
             continue
         found = [m for m in _size_misses(candidate, sized, request, pool) if m.constraint not in ignore]
@@ -41,13 +41,14 @@ def choose_precision(
             passed_over.append(_passed_over(sized, found[0]))
             misses.append(found[0])
         elif not speed_is_missing(sized, pool.machine):
-            return sized, _precision_reason(sized, ordered, passed_over)
+            return sized, (*_precision_reason(sized, ordered, passed_over, pool), *_division_reason(sized, pool))
         else:
             passed_over.append(f"the speed at {precision} is not known")
             resort = resort or sized
     if resort is not None and too_slow is None:
         return resort, (
             f"{resort.precision}, the highest precision that fits; its speed on {pool.machine.name} is not known",
+            *_division_reason(resort, pool),
         )
     if resort is not None and too_slow is not None:
         reason = f"{too_slow.reason}; at {resort.precision} its speed is not known, and unknown is not a pass"
@@ -81,20 +82,37 @@ def _precisions_to_try(request: Request, pool: Pool) -> list[str]:
 
 def _passed_over(sized: Sized, miss: Exclusion) -> str:
     if miss.constraint == "memory":
-        return f"{sized.precision} needs {format_bytes(sized.memory.peak_bytes)}"
+        return f"{sized.precision} needs {on_each(sized.memory.per_device_bytes, sized.memory)}"
     return miss.reason
 
 
-def _precision_reason(sized: Sized, ordered: list[str], passed_over: list[str]) -> tuple[str, ...]:
+def _precision_reason(sized: Sized, ordered: list[str], passed_over: list[str], pool: Pool) -> tuple[str, ...]:
     """Why this precision, with what stood against the higher ones."""
-    budget = sized.memory.budget_bytes
-    here = f" (there are {format_bytes(budget)})" if budget is not None else ""
+    budget = sized.memory.device_budget_bytes
+    each = " on each" if pool.machine.count > 1 else ""
+    here = f" (there are {format_bytes(budget)}{each})" if budget is not None else ""
     if passed_over:
         return (f"{sized.precision}, because {'; '.join(passed_over)}{here}",)
     if len(ordered) == 1:
         return (f"{sized.precision}, the precision asked for",)
+    if sized.as_published and sized.precision not in ordered:
+        return (f"{sized.precision}, in which its publisher keeps the weights, and it fits",)
     tried = [name for name in ordered if name != "stored" or sized.precision == "stored"]
     return (f"{sized.precision}: the highest precision of {', '.join(tried)}, and it fits",)
+
+
+def _division_reason(sized: Sized, pool: Pool) -> tuple[str, ...]:
+    """On how many of several devices, and how it is divided over them."""
+    memory, there = sized.memory, pool.machine.count
+    if there == 1:
+        return ()
+    used = f"on {memory.devices_used} of {there} devices"
+    if memory.devices_used == 1:
+        return (f"{used}: it needs no more",)
+    tensor = f"tensor parallel {memory.tensor_parallel}" if memory.tensor_parallel > 1 else ""
+    layers = f"layers divided over {memory.pipeline_parallel}" if memory.pipeline_parallel > 1 else ""
+    need = on_each(memory.per_device_bytes, memory)
+    return (f"{used}, the fewest tried that hold it ({' and '.join(filter(None, (tensor, layers)))}): at most {need}",)
 
 
 def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
@@ -104,15 +122,16 @@ def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Poo
         yield Exclusion(model=candidate.id, constraint="context",
                         reason=f"{format_tokens(memory.context_tokens)} tokens are past a hard limit of the model")  # fmt: skip
     if not fits(memory, request.memory_share):
-        budget = round((memory.budget_bytes or 0) * request.memory_share)
-        short = max(memory.peak_bytes - budget, 0)
+        budget = round((memory.device_budget_bytes or 0) * request.memory_share)
+        short = max(memory.needed_bytes - budget, 0)
+        of_each = " of each" if pool.machine.count > 1 else ""
         yield Exclusion(
             model=candidate.id,
             constraint="memory",
-            reason=f"needs {format_bytes(memory.peak_bytes)} at {sized.precision} with "
-            f"{format_tokens(memory.context_tokens)} tokens; {pool.machine.name} offers {format_bytes(budget)}",
+            reason=f"needs {on_each(memory.needed_bytes, memory)} at {sized.precision} with "
+            f"{format_tokens(memory.context_tokens)} tokens; {pool.machine.name} offers {format_bytes(budget)}{of_each}",
             missed_by=format_bytes(short) if short else None,
-            passes_at=format_bytes(memory.peak_bytes),
+            passes_at=on_each(memory.needed_bytes, memory),
             distance=short,
         )
     yield from _speed_misses(candidate, sized, request, pool)

@@ -51,7 +51,9 @@ class Pool:
 
     def points_lost(self, candidate: Candidate, sized: Sized | None) -> PointsLost | None:
         """What the precision loses: measured on models of language only, so that nothing is known of others."""
-        return None if sized is None or area_of(candidate) != "language" else self.losses.get(sized.precision)
+        if sized is None or sized.as_published or area_of(candidate) != "language":
+            return None  # what was evaluated is what the publisher keeps
+        return self.losses.get(sized.precision)
 
     @cached_property
     def bound_licences(self) -> dict[str, BoundLicence]:

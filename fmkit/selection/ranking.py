@@ -19,7 +19,6 @@ from fmkit.selection.cost import (
     api_usd_per_1m,
     cheapest_hourly,
     cheapest_rival,
-    devices_needed,
     hosted_cost,
 )
 from fmkit.selection.facts import Candidate
@@ -305,7 +304,7 @@ def _cost(
         price,
         pool.machine,
         sequences=request.sequences,
-        devices=devices_needed(sized.memory.peak_bytes, pool.machine),
+        devices=sized.memory.devices_used,
         requests_per_day=request.requests_per_day,
         rival=cheapest_rival(judged, offers),
     )

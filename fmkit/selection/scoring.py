@@ -129,10 +129,12 @@ def latency_part(seconds: float | None, sized: Sized | None, load: Load, request
 
 
 def memory_part(sized: Sized | None, request: Request, pool: Pool) -> float | None:
-    """min(1, free share of the budget / 0.1); the share itself where its weight was raised. None without a budget."""
-    if sized is None or not sized.memory.budget_bytes:
+    """min(1, free share of all devices' budgets / 0.1), each used one as full as the fullest; the share itself where its weight was raised."""
+    budget = None if sized is None else sized.memory.device_budget_bytes
+    if sized is None or not budget:
         return None
-    free = max(1 - sized.memory.peak_bytes / (sized.memory.budget_bytes * request.memory_share), 0.0)
+    used_bytes = sized.memory.per_device_bytes * sized.memory.devices_used
+    free = max(1 - used_bytes / (budget * pool.machine.count * request.memory_share), 0.0)
     return round(free if "memory" in raised_parts(request, pool.task) else min(free / COMFORTABLE_HEADROOM, 1.0), 4)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from fmkit.sizing.estimate import MemoryEstimate
 from fmkit.speed.estimate import SpeedEstimate
+from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -16,22 +16,32 @@ if TYPE_CHECKING:
 
 
 class Sized(msgspec.Struct, frozen=True, kw_only=True):
-    """One model in one precision on the machine asked about."""
+    """One model in one precision on the machine asked about; `as_published` where that is how its repository keeps the weights."""
 
     precision: str
     memory: MemoryEstimate
     speed: SpeedEstimate | None
+    as_published: bool = False
 
 
-Sizer = Callable[[str, str, int], Sized | None]
-"""(model, precision, context tokens) -> the catalog model sized on the machine; None where its architecture is not known."""
+class Sizer(Protocol):
+    """Sizes a catalog model on the fewest of the machine's devices that hold it."""
+
+    def __call__(self, model: str, precision: str, context_tokens: int, share: float = 1.0, /) -> Sized | None:
+        """The model with `share` of each device's budget, on most devices where none hold it; None for an unknown architecture."""
 
 
 def fits(memory: MemoryEstimate, share: float = 1.0) -> bool:
-    """Whether the estimate fits into `share` of the machine's budget; without a budget everything does."""
+    """Whether each device has room in `share` of its budget; without a budget everything fits."""
     if share == 1.0 and memory.fits is not None:
         return memory.fits
-    return memory.budget_bytes is None or memory.peak_bytes - memory.droppable_bytes <= memory.budget_bytes * share
+    budget = memory.device_budget_bytes
+    return budget is None or (memory.refused is None and memory.needed_bytes <= budget * share)
+
+
+def on_each(size_bytes: int, memory: MemoryEstimate) -> str:
+    """A size of one device in words, that of each where several are used."""
+    return format_bytes(size_bytes) + (f" on each of {memory.devices_used} devices" if memory.devices_used > 1 else "")
 
 
 def first_token_s(sized: Sized, load: Load) -> float | None:

@@ -186,6 +186,11 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
         return self.per_device_bytes - self.droppable_bytes
 
     @property
+    def devices_used(self) -> int:
+        """Devices that hold a part of the model."""
+        return sum(device.count for device in self.devices) or 1
+
+    @property
     def host_is_used(self) -> bool:
         """Whether layers lie in main memory or on disk, and are slow for it; an embedding there is not."""
         names = ("weights: off-loaded", "weights: on disk", "cache: left with the host")

@@ -79,6 +79,11 @@ def degrees(spec: ModelSpec, most: int = 16, group_size: int = 1) -> list[Degree
     ]
 
 
+def is_divisible(spec: ModelSpec, devices: int) -> bool:
+    """Whether each layer of the model can be divided over so many devices."""
+    return devices == 1 or next(_obstacles(spec, devices, 1), None) is None
+
+
 def rank_spec(spec: ModelSpec, devices: int, expert_ranks: int = 1) -> ModelSpec:
     """The model that the most loaded of `devices` devices holds; UsageError where it can't be divided so.
 

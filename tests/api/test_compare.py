@@ -115,3 +115,13 @@ def test_silly_names_are_refused_with_what_to_type(names: tuple[str, ...], messa
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown device"):
         fmkit.compare("gpt2", "bert-base-uncased", gpu="rtx-9999")
+
+
+def test_only_the_cards_that_hold_a_model_are_charged() -> None:
+    one, two = (
+        fmkit.compare("qwen3-8b", "qwen3-4b", gpu=gpu, engine="vllm", precision="fp16").models[0]
+        for gpu in ("h100-sxm5-80gb", "h100-sxm5-80gb:2")
+    )
+    assert one.usd_per_1m_output_tokens == two.usd_per_1m_output_tokens
+    assert two.price_basis is not None
+    assert "1 x h100-sxm5-80gb" in two.price_basis

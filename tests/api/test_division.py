@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fmkit.api.division import divisions
 from fmkit.api.sizing import ModelSizer
 from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog
@@ -110,3 +111,16 @@ def test_silly_divisions_are_refused(options: dict[str, object], message: str) -
     with pytest.raises(UsageError, match=message) as caught:
         vram("llama-3.1-8b", **asked)  # type: ignore[arg-type]
     assert caught.value.where
+
+
+def test_what_does_not_divide_by_heads_is_divided_by_layers_too() -> None:
+    catalog = load_catalog()
+    spec = catalog.model("qwen2.5-7b-instruct").spec  # 28 heads
+    assert spec is not None
+    found = divisions(catalog_machine(catalog.devices["rtx-4090"], 8), "vllm", spec)
+    assert [(way.machine.count, way.tensor_parallel, way.pipeline_parallel) for way in found] == [
+        (1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 4, 2),
+    ]  # fmt: skip
+    assert [
+        way.machine.count for way in divisions(catalog_machine(catalog.devices["rtx-4090"], 6), "llama.cpp", spec)
+    ] == [1, 2, 4, 6]

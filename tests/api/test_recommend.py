@@ -345,3 +345,39 @@ def test_the_engine_is_the_usual_one_of_the_hardware(task: str, gpu: str, precis
     assert found.picks[0].engine == engine
     assert any("judged in" in note for note in found.warnings) == (engine != "transformers")
     assert all(f"--engine {engine}" in command or engine == "transformers" for command in found.picks[0].next[:1])
+
+    assert all(f"--engine {engine}" in command or engine == "transformers" for command in found.picks[0].next[:1])
+
+
+def test_a_model_is_sized_on_the_fewest_cards_that_hold_it() -> None:
+    result = ask("reasoning", gpu="h200-sxm-141gb:8", engine="vllm", top=EVERYTHING, why_not="deepseek-r1")
+    assert "excluded" not in result.why_not[0]
+    picks = {pick.model: pick for pick in result.picks}
+    large, small = picks["deepseek-r1"], picks["qwen3-8b"]
+    assert large.memory is not None
+    assert (large.devices_used, small.devices_used) == (8, 1)
+    same = fmkit.vram(
+        "deepseek-r1", gpu="h200-sxm-141gb:8", engine="vllm", tensor_parallel=8, precision="stored", context="16k"
+    )
+    assert large.memory.per_device_bytes == same.estimates[0].per_device_bytes
+    assert large.next[0].endswith("--engine vllm --tensor-parallel 8 --precision stored --context 16k")
+    assert large.cost is not None
+    assert large.cost.assumption.startswith("8 x h200-sxm-141gb at")
+
+
+def test_two_cards_are_used_for_what_needs_them() -> None:
+    picks = ask("chat", gpu="h100-sxm5-80gb:2", engine="vllm", top=EVERYTHING).picks
+    used = {pick.model: (pick.precision, pick.devices_used) for pick in picks}
+    assert used["gemma-4-31b-it"] == ("fp16", 2)
+    assert used["qwen3-8b"] == ("fp16", 1)
+
+
+def test_gguf_files_keep_what_the_publisher_quantised() -> None:
+    picks = ask("code", gpu="rtx-4090", engine="llama.cpp", top=EVERYTHING).picks
+    pick = next(pick for pick in picks if pick.model == "gpt-oss-20b")
+    assert pick.precision == "mxfp4"
+    assert pick.memory is not None
+    assert pick.memory.weights_bytes == pytest.approx(
+        fmkit.vram("gpt-oss-20b", engine="llama.cpp", precision="mxfp4", gpu="rtx-4090").estimates[0].weights_bytes
+    )
+    assert not any("measured at 16 bit" in warning for warning in pick.warnings)

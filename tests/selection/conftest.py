@@ -135,7 +135,7 @@ def pool_of(
     by_id = {found.id: found for found in candidates}
     where = on or machine()
 
-    def size(model: str, precision: str, context_tokens: int) -> Sized | None:
+    def size(model: str, precision: str, context_tokens: int, _share: float = 1.0) -> Sized | None:
         params = by_id[model].params
         if params is None:
             return None

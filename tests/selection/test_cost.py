@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fmkit.machine import Device
-from fmkit.selection.cost import api_cost, api_usd_per_1m, cheapest_hourly, cheapest_rival, devices_needed, hosted_cost
+from fmkit.selection.cost import api_cost, api_usd_per_1m, cheapest_hourly, cheapest_rival, hosted_cost
 from fmkit.selection.facts import ApiTerms, CloudPrice
 from fmkit.selection.quality import Judgement
 from fmkit.selection.request import Load
@@ -91,8 +91,6 @@ def test_the_rival_is_the_cheapest_that_is_at_least_level(build: Any) -> None:
 
 def test_only_the_cards_a_model_needs_are_paid(build: Any) -> None:
     machine = rented(build, count=8)
-    usable = machine.usable_bytes
-    assert [devices_needed(peak, machine) for peak in (1, usable, usable + 1, 99 * usable)] == [1, 1, 2, 8]
     two = hosted_cost(build.speed(100), LOAD, price(3.6), machine, devices=2, requests_per_day=None, rival=None)
     assert two is not None
     assert two.usd_per_1m_tokens == pytest.approx(2 * 1.45)

@@ -219,8 +219,8 @@ def test_an_unranked_task_orders_by_domain_and_training(build: Any) -> None:
 
 
 def test_where_only_the_rate_of_writing_is_known_it_counts_and_is_said(build: Any) -> None:
-    def halved(model: str, precision: str, context_tokens: int) -> Any:
-        sized = pool.size(model, precision, context_tokens)
+    def halved(model: str, precision: str, context_tokens: int, share: float = 1.0) -> Any:
+        sized = pool.size(model, precision, context_tokens, share)
         speed = replace(sized.speed, prefill_tokens_per_s=None, ttft_s=None)
         return replace(sized, speed=speed)
 

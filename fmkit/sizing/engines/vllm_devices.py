@@ -84,11 +84,17 @@ def _stages(spec: ModelSpec, count: int) -> list[Stage]:
     stack = split_stack(spec)
     if count == 1:
         return [Stage(first=0, end=stack.layers, has_embedding=True, has_head=True, has_towers=True)]
-    if spec.cached_stack is None or spec.stack("encoder") is not None or any(block.cross for block in stack.blocks):
+    if not divides_layers(spec):
         raise UsageError(
             f"vLLM divides the layers of decoders only; {spec.model_type} is none", where="--pipeline-parallel"
         )
     return stages_of(spec, vllm_stages(stack.layers, count), towers_everywhere=True)
+
+
+def divides_layers(spec: ModelSpec) -> bool:
+    """Whether vLLM makes pipeline stages of the model's layers: of decoders alone."""
+    crossed = any(block.cross for block in split_stack(spec).blocks)
+    return spec.cached_stack is not None and spec.stack("encoder") is None and not crossed
 
 
 def _holds(stage: Stage, pipeline: int, tensor: int, expert: int) -> str:
