@@ -107,7 +107,9 @@ class UnreadTrialsWarning(UserWarning):
     """The trials kept on this computer can't be read, and an estimate goes without them."""
 
     def __init__(self, message: str, file: str | None) -> None:
-        super().__init__(f"the trials of this computer correct nothing: {message} ({file}); fmkit trials list says more")
+        super().__init__(
+            f"the trials of this computer correct nothing: {message} ({file}); fmkit trials list says more"
+        )
 
 
 class MissingExtraError(FmkitError):

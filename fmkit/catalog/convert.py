@@ -116,8 +116,17 @@ def open_candidate(
         quantised=entry.quantised,
         traits=traits,
         notes=(*family.notes, *entry.notes),
-        sources={**family.sources, **entry.sources},
+        sources=_model_sources(family, entry, spec),
     )
+
+
+def _model_sources(family: FamilyFile, entry: ModelEntry, spec: ModelSpec | None) -> dict[str, str]:
+    """A family's sources with the model's own over them; a context that the configuration states is the configuration's."""
+    found = {**family.sources, **entry.sources}
+    config = entry.config or (f"that of {entry.config_of}" if entry.config_of else None)
+    if entry.context_tokens is None and spec is not None and config is not None and "context_tokens" not in entry.sources:
+        found["context_tokens"] = f"configs/{config}" if entry.config else f"config.json, {config}"
+    return found
 
 
 def api_candidate(
