@@ -37,7 +37,7 @@ CLOSE = (
     ("glm_moe_dsa", 3, 0.027), ("gpt_neox", 3, 0.003), ("gptj", 3, 0.005), ("granitemoehybrid", 3, 0.02), ("hunyuan_v1_moe", 3, 0.002),
     ("llama4_text", 4, 0.001), ("mamba2", 3, 0.008), ("mimo_v2_flash", 3, 0.003), ("minicpm3", 3, 0.012), ("minimax", 8, 0.001),
     ("minimax_m2", 3, 0.003), ("minimax_m3", 4, 0.002), ("mpt", 3, 0.003), ("nemotron_h", 8, 0.01), ("olmo2", 3, 0.003), ("olmo3", 3, 0.008),
-    ("olmoe", 3, 0.003), ("opt", 3, 0.001), ("pegasus", 3, 0.001), ("phi", 3, 0.002), ("qwen3_5_text", 4, 0.045),
+    ("olmoe", 3, 0.003), ("opt", 3, 0.001), ("pegasus", 3, 0.001), ("phi", 3, 0.002), ("qwen3_5_text", 24, 0.03),
     ("qwen3_next", 4, 0.026), ("stablelm", 3, 0.003), ("starcoder2", 3, 0.001), ("t5gemma", 3, 0.001),
 )  # fmt: skip
 IN_FLOAT32 = ("bamba", "bloom", "ernie4_5", "glm", "gptj", "mamba2", "minicpm3", "mpt", "phi", "qwen3_5_text")
@@ -102,7 +102,7 @@ def test_prefill_peak_is_close(model_type: str, layers: int, tolerance: float, s
 @pytest.mark.parametrize("model_type", IN_FLOAT32)
 def test_prefill_peak_in_float32(model_type: str) -> None:
     layers = next(layers for name, layers, _ in CLOSE if name == model_type)
-    compare(model_type, layers, 2, 512, 0.045, torch.float32)  # the narrowest Qwen3.5 is 4.4 % above
+    compare(model_type, layers, 2, 512, 0.034, torch.float32)
 
 
 def test_a_prompt_longer_than_the_window_with_scores() -> None:
