@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from traceback import clear_frames
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -79,6 +80,7 @@ class HubClient:
                 try:
                     results[number] = work(items[number])
                 except Exception as error:  # noqa: BLE001  handed to the caller's thread
+                    _let_go(error)
                     errors.append(error)
 
         threads = [threading.Thread(target=run, daemon=True) for _ in range(min(PARALLEL, len(items)))]
@@ -195,3 +197,11 @@ class HubClient:
 
     def _too_late(self, where: str) -> NetworkNeededError:
         return no_answer(f"no answer within {self._deadline_s:g} s", where)
+
+
+def _let_go(error: BaseException) -> None:
+    """Clear what the frames of an error hold: an answer of tens of megabytes would live as long as the error does."""
+    behind: BaseException | None = error
+    while behind is not None:
+        clear_frames(behind.__traceback__)
+        behind = behind.__cause__ or behind.__context__

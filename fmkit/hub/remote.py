@@ -7,6 +7,7 @@ pickled is never fetched, and no code is run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -53,6 +54,9 @@ MAX_ALL_TENSORS = 160_000
 _FIRST_RANGE = 100_000
 """Bytes of a shard that are asked for first: a header is seldom longer."""
 
+_LONG_HEADER_BYTES = 2_000_000
+"""Headers from this length on are read one at a time: what several threads hold would add up."""
+
 _GGUF_STEPS = (2 * 1024**2, 10 * 1024**2, 18 * 1024**2, 34 * 1024**2, 50 * 1024**2)
 """Where the growing ranges of a GGUF header end: 8 MB is usual, 11 MB the longest seen."""
 
@@ -92,6 +96,7 @@ class _Reader:
         self._text_files = text_files
         self._tensor_count = 0
         self._lock = Lock()
+        self._one_long_header = Lock()
         self.where = f"{repository.hub_id}@{repository.commit[:12]}"
 
     def model(self) -> ModelFiles:
@@ -239,9 +244,11 @@ class _Reader:
         data = self._range(file, 0, min(_FIRST_RANGE, file.bytes) - 1, where)
         length = header_bytes(data[:LENGTH_BYTES], file_bytes=file.bytes, where=where)
         end = LENGTH_BYTES + length
-        if end > len(data):
-            data += self._range(file, len(data), end - 1, where)
-        return self._parsed(data[LENGTH_BYTES:end], file.bytes - end, where)
+        with self._one_long_header if end > _LONG_HEADER_BYTES else nullcontext():
+            header = data[LENGTH_BYTES:end]
+            if end > len(data):
+                header += self._range(file, len(data), end - 1, where)
+            return self._parsed(header, file.bytes - end, where)
 
     def _parsed(self, header: bytes, data_bytes: int | None, where: str) -> tuple[StoredTensor, ...]:
         """The tensors of one header; one header at a time, and counted before they become objects."""
@@ -259,8 +266,15 @@ class _Reader:
     def _gguf_header(self, file: StoredFile) -> GgufHeader:
         """The header of one file, read in growing ranges: nobody knows beforehand how long a vocabulary is."""
         where = f"{self.where}/{file.name}"
-        data = b""
-        for step in _GGUF_STEPS:
+        first = self._range(file, 0, min(_GGUF_STEPS[0], file.bytes) - 1, where)
+        try:
+            return parse_gguf(first, file_bytes=file.bytes, where=where)
+        except HeaderTooLongError:
+            with self._one_long_header:
+                return self._long_gguf_header(file, first, where)
+
+    def _long_gguf_header(self, file: StoredFile, data: bytes, where: str) -> GgufHeader:
+        for step in _GGUF_STEPS[1:]:
             end = min(step, file.bytes, MAX_GGUF_BYTES)
             if end <= len(data):
                 break

@@ -65,6 +65,10 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "a GGUF header of small arrays": lambda: ({"m-Q4_K_M.gguf": literal(small_arrays())}, [], 8),
     "a GGUF header without end": lambda: ({"m-Q4_K_M.gguf": File(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + struct.pack("<Q", 60_000_000), 10**9)}, [], 10),
+    "split GGUF files whose headers have no end": lambda: (
+        {f"m-Q4_K_M-{n:05}-of-00008.gguf": File(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + struct.pack("<Q", 60_000_000), 10**9)
+         for n in range(1, 9)}, [], 10,
+    ),
     "as many GGUF tensors as allowed": lambda: (
         {"m-Q4_K_M.gguf": literal(
             b"GGUF" + struct.pack("<IQQ", 3, 100_000, 0)
