@@ -6,9 +6,9 @@ Ten architectures with random weights (speed does not know the difference), bflo
 and four sequences. None of them is among the measurements that the speed model is fitted to, and the prediction uses no fit: rates come from timed
 calls, not from models.
 
-A machine's speed drifts, most on shared hosts. Two of the calls that `hardware measure` timed are timed again before and after each cell
-(`fmkit/trial/drift.py`; they know nothing of the model), and two errors are stated: of the prediction as it was made from one measurement, and
-of the prediction times the drift of the calls beside the cell. Measure on an idle machine all the same.
+A machine's speed drifts, most on shared hosts. The small Llama that `hardware measure` timed is timed again before and after each repeat
+(`fmkit/trial/drift.py`; it knows nothing of the model), and two errors are stated: of the prediction as it was made from one measurement, and
+of the prediction times the drift of the calls beside it. Measure on an idle machine all the same.
 
 `--write` keeps the result in benchmarks/results/speed_cpu.json; `--quick` does one prompt and one sequence. Cells that no longer fit in the
 minutes given are left out, and counted.
@@ -22,8 +22,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,9 +41,9 @@ from fmkit.catalog.paths import source_folder
 from fmkit.hardware import detect
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.memory import estimate as estimate_memory
-from fmkit.speed.rates import MachineRates
+from fmkit.speed.rates import MachineRates, TorchRates
 from fmkit.speed.roofline import estimate as estimate_speed
-from fmkit.trial.drift import Drift, drift_from
+from fmkit.trial.drift import Clock, Drift
 from fmkit.trial.random_weights import build_random
 
 RESULT = Path(__file__).parent / "results" / "speed_cpu.json"
@@ -64,7 +65,8 @@ LARGE_DRIFT = 0.15
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One model, type, prompt and number of sequences: seconds to the first token and per step, predicted and measured.
 
-    `drift` is how much slower than when it was measured the machine was while the cell ran.
+    `drift` is how much slower than when it was measured the machine was while the cell ran; the steady seconds are without it, each
+    repeat's by its own.
     """
 
     model: str
@@ -77,6 +79,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     predicted_step_s: float
     ttft_in_range: bool
     step_in_range: bool
+    steady_ttft_s: float
+    steady_step_s: float
     drift: Drift
 
 
@@ -161,8 +165,8 @@ def one_cell(
     assert speed.decode_tokens_per_s is not None
     torch_rates = rates.on(cpu=True)
     assert torch_rates is not None
-    before = drift_from(torch_rates, PRECISIONS[precision])
-    ttft_s, step_s = run(built, prompt, sequences)
+    repeats = run(built, prompt, sequences, clock(torch_rates, PRECISIONS[precision]).drift)
+    ttft_s, step_s = (median(getattr(one, part) for one in repeats) for part in ("ttft_s", "step_s"))
     return Cell(
         model=model,
         dtype=PRECISIONS[precision],
@@ -174,27 +178,49 @@ def one_cell(
         predicted_step_s=1 / speed.decode_tokens_per_s.median,
         ttft_in_range=speed.ttft_s.low <= ttft_s <= speed.ttft_s.high,
         step_in_range=speed.decode_tokens_per_s.low <= 1 / step_s <= speed.decode_tokens_per_s.high,
-        drift=before.with_later(drift_from(torch_rates, PRECISIONS[precision])),
+        steady_ttft_s=median(one.ttft_s / one.drift.prefill for one in repeats),
+        steady_step_s=median(one.step_s / one.drift.decode for one in repeats),
+        drift=Drift(
+            decode=median(one.drift.decode for one in repeats), prefill=median(one.drift.prefill for one in repeats)
+        ),
     )
 
 
+@cache
+def clock(rates: TorchRates, dtype: str) -> Clock:
+    """The calls that tell the drift in one type, built once."""
+    return Clock(rates, dtype)
+
+
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt and the steps after it: seconds to the first token, the median step, and the drift of the calls before and after."""
+
+    ttft_s: float
+    step_s: float
+    drift: Drift
+
+
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def run(model: Any, prompt: int, sequences: int) -> tuple[float, float]:
-    """Median seconds to the first token, and of one step after it."""
-    first: list[float] = []
-    steps: list[float] = []
+def run(model: Any, prompt: int, sequences: int, drift: Callable[[], Drift]) -> list[Repeat]:
+    """Prompts read and continued, each between two looks at the drift."""
+    found: list[Repeat] = []
     last_only = {"logits_to_keep": 1} if keeps_logits(model) else {}
     model(torch.randint(0, 1000, (sequences, 8)), **last_only)  # pages are touched, and kernels chosen
-    while len(first) < REPEATS and (not first or first[-1] < LONG_S):
+    before = drift()
+    while len(found) < REPEATS and (not found or found[-1].ttft_s < LONG_S):
         tokens = torch.randint(0, 1000, (sequences, prompt))
         started = time.perf_counter()
         out = model(tokens, use_cache=True, **last_only)
-        first.append(time.perf_counter() - started)
+        ttft_s = time.perf_counter() - started
+        steps = []
         for _ in range(STEPS):
             started = time.perf_counter()
             out = model(out.logits[:, -1:].argmax(-1), use_cache=True, **cache_of(out))
             steps.append(time.perf_counter() - started)
-    return median(first), median(steps)
+        after = drift()
+        found.append(Repeat(ttft_s=ttft_s, step_s=median(steps), drift=before.with_later(after)))
+        before = after
+    return found
 
 
 def cache_of(out: Any) -> dict[str, Any]:
@@ -218,8 +244,8 @@ def summary(cells: list[Cell]) -> dict[str, dict[str, float]]:
     for name, chosen in groups.items():
         ttft = [cell.ttft_s / cell.predicted_ttft_s for cell in chosen]
         step = [cell.step_s / cell.predicted_step_s for cell in chosen]
-        steady_ttft = [ratio / cell.drift.prefill for ratio, cell in zip(ttft, chosen, strict=True)]
-        steady_step = [ratio / cell.drift.decode for ratio, cell in zip(step, chosen, strict=True)]
+        steady_ttft = [cell.steady_ttft_s / cell.predicted_ttft_s for cell in chosen]
+        steady_step = [cell.steady_step_s / cell.predicted_step_s for cell in chosen]
         found[f"ttft{name}"] = errors(ttft) | {"in_range": share(cell.ttft_in_range for cell in chosen)}
         found[f"ttft without drift{name}"] = errors(steady_ttft)
         found[f"decode{name}"] = errors(step) | {"in_range": share(cell.step_in_range for cell in chosen)}

@@ -111,13 +111,13 @@ def _torch_rates(device: str | None, say: Say, warnings: list[str]) -> tuple[Tor
 
 def _drift_warnings(machine: Machine, torch: tuple[TorchRates, ...]) -> list[str]:
     """Whether the processor's speed changed while it was measured, and whether it is far from what is kept from before."""
-    now = next((rates for rates in torch if rates.device == "cpu" and rates.calls), None)
+    now = next((rates for rates in torch if rates.device == "cpu" and rates.in_model), None)
     if now is None:
         return []
-    from fmkit.trial.drift import drift_from  # noqa: PLC0415  imports torch
+    from fmkit.trial.drift import Clock  # noqa: PLC0415  imports torch
 
     found = []
-    change = drift_from(now, "float32")
+    change = Clock(now, "float32").drift()
     if abs(change.decode - 1) > LARGE_DRIFT or abs(change.prefill - 1) > LARGE_DRIFT:
         found.append(
             f"the processor's speed changed while it was measured: calls now take {change.decode:.2f} (memory) and {change.prefill:.2f} "
@@ -125,8 +125,8 @@ def _drift_warnings(machine: Machine, torch: tuple[TorchRates, ...]) -> list[str
         )
     earlier = kept_here(machine)
     before = earlier.on(cpu=True) if earlier is not None else None
-    if earlier is not None and before is not None and before.calls and before.threads == now.threads:
-        since = drift_from(before, "float32")
+    if earlier is not None and before is not None and before.in_model and before.threads == now.threads:
+        since = Clock(before, "float32").drift()
         if since.decode > 1 + LARGE_DRIFT or since.prefill > 1 + LARGE_DRIFT:
             found.append(
                 f"this machine is slow at the moment: calls take {since.decode:.2f} (memory) and {since.prefill:.2f} (matrices) times as long "

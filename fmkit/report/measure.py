@@ -43,8 +43,9 @@ def _print_torch(torch: TorchRates, console: Console) -> None:
         ["launching one layer", f"{torch.layer_s * 1e6:,.0f} us"],
         ["copy inside its memory", _rate(torch.copy_bytes_per_s, "B/s")],
     ]
-    if torch.cold_layer_s is not None:
-        rows.insert(1, ["launching one layer, caches cold", f"{torch.cold_layer_s * 1e6:,.0f} us"])
+    alone = next((point.beside_s for point in torch.in_model if point.tokens == 1), None)
+    if alone is not None:
+        rows.insert(1, ["a layer of a small Llama beside its matrices", f"{alone * 1e6:,.0f} us"])
     if torch.host_to_device_bytes_per_s is not None:
         rows.append(["copy from main memory", _rate(torch.host_to_device_bytes_per_s, "B/s")])
     print_table(console, ["", ""], rows, indent=2)
@@ -53,6 +54,7 @@ def _print_torch(torch: TorchRates, console: Console) -> None:
         *_rows("operations of linear layers", torch.operations, "FLOP/s"),
         *_rows("multiply-adds of attention", torch.attention_macs, "MAC/s"),
         *(row for point in torch.calls for row in _rows(CALL_NAMES[point.call], (point,), "/s")),
+        *_rows("weights in a small Llama", torch.in_model, "/s"),
     ]
     print_table(console, ["rate", "type", "tokens at once", "per second", "spread"], table, indent=2)
 
@@ -68,7 +70,7 @@ def _print_llama_cpp(rates: LlamaCppRates, console: Console) -> None:
 
 CALL_NAMES: dict[Call, str] = {
     "narrowing": "weights, outputs no more than inputs", "transposed": "weights, transposed", "last-token": "weights of a head, last token",
-    "elementwise": "norms, rotations, gates: elements", "scan": "selective scan: elements of state",
+    "scan": "selective scan: elements of state",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.spec import StackRole
 from fmkit.speed.launches import LLAMA_LAUNCH
 from fmkit.speed.operations import NOT_MULTIPLIED, TowerPass, tower_of
-from fmkit.speed.rates import Call, TorchRates, between_logarithms
+from fmkit.speed.rates import Call, ModelPoint, TorchRates, between_logarithms
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
@@ -26,11 +26,6 @@ MATRIX_DIMS = 2
 ELEMENTWISE_BYTES = 160
 """Bytes per token, layer and unit of width that norms, rotations, activations and residuals move in 16 bit while a prompt is read:
 80 elements (H100, Llama 8B and Qwen2.5 0.5B, 4k to 16k tokens: 44 to 101)."""
-
-
-COLD_LAUNCH = 0.54
-"""Launching a layer on a processor, as a multiple of a narrow layer timed with cold caches, over the multiple on a GPU: 1.07 for a Llama, 1.4
-for Qwen3, 1.7 for Gemma 3, where a GPU's are 2.0, 2.4 and 2.8 (transformers 5.23, models 64 wide beside the narrow layer, in turns)."""
 
 
 class Matrices(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,13 +113,31 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return launch_s + work_s if rates.device == "cpu" else max(launch_s, work_s)
 
     def launch_s(self, layers: int) -> float:
-        """Seconds to launch the operations of so many layers."""
-        if self.rates.cold_layer_s is not None:
-            return layers * self.rates.cold_layer_s * self.launch * COLD_LAUNCH
+        """Seconds to launch the operations of so many layers: as in the small Llama, where that was timed."""
+        llama = self._llama()
+        if llama:
+            return layers * llama[0].beside_s * self.launch / LLAMA_LAUNCH
         return layers * self.rates.layer_s * self.launch
 
+    def _llama(self) -> list[ModelPoint]:
+        """The points of the small Llama in this type, in ascending order of tokens."""
+        return sorted((one for one in self.rates.in_model if one.dtype == self.dtype), key=lambda one: one.tokens)
+
     def _mixed_s(self, tokens: float, found: Matrices) -> float:
-        """Seconds per weight over all kinds of matrices of a tower."""
+        """Seconds per weight over all kinds of matrices of a tower, inside a model."""
+        return self._alone_s(tokens, found) * self._in_model(tokens)
+
+    def _in_model(self, tokens: float) -> float:
+        """How much longer matrices take inside a model than one after the other; 1 where no model was timed."""
+        llama = self._llama()
+        if not llama:
+            return 1.0
+        timed = min(tokens, llama[-1].tokens)
+        seconds = between_logarithms([(point.tokens, 1 / point.per_s) for point in llama], timed)
+        return seconds / self._alone_s(timed, Matrices(narrowing=llama[0].narrowing))
+
+    def _alone_s(self, tokens: float, found: Matrices) -> float:
+        """Seconds per weight over all kinds of matrices of a tower, one call after the other."""
         widening = 1 - found.narrowing - found.transposed
         return self.weight_s(tokens) * (
             widening
@@ -147,9 +160,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def _beside_s(self, tower: TowerPass) -> float:
         """Seconds of what a prompt's layers do beside multiplying and attending."""
         elements = tower.tokens * tower.layers * tower.hidden_dim
-        rate = self.rates.call_per_s("elementwise", self.dtype, tower.tokens)
-        if rate is not None:
-            return elements / rate
+        llama = self._llama()
+        if llama:
+            most = llama[-1]
+            return max(0.0, most.beside_s - llama[0].beside_s) / (most.tokens * most.hidden_dim) * elements
         return ELEMENTWISE_BYTES * DTYPE_BYTES[self.dtype] / 2 * elements / self.rates.copy_bytes_per_s
 
     def _scan_s(self, tower: TowerPass, found: Matrices) -> float:

@@ -26,10 +26,10 @@ class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
     spread: float = 0.0
 
 
-Call = Literal["narrowing", "transposed", "last-token", "elementwise", "scan"]
+Call = Literal["narrowing", "transposed", "last-token", "scan"]
 """Calls of models on a processor beside those that every device is timed with. Units per second: weights of a matrix with no more outputs
-than inputs, of one that lies transposed (GPT-2's Conv1D), and of the head over the last token of a prompt; tokens x width of all
-that a layer does to a prompt beside multiplying and attending; tokens x state of a selective scan, token after token."""
+than inputs, of one that lies transposed (GPT-2's Conv1D), and of the head over the last token of a prompt; tokens x state of a selective scan,
+token after token."""
 
 
 class CallPoint(RatePoint, frozen=True, kw_only=True):
@@ -38,14 +38,26 @@ class CallPoint(RatePoint, frozen=True, kw_only=True):
     call: Call
 
 
+class ModelPoint(RatePoint, frozen=True, kw_only=True):
+    """What a small Llama reaches as transformers runs it, `tokens` at once.
+
+    `per_s` are weights of its matrices per second, `beside_s` seconds of a layer beside matrices and attention. `hidden_dim` and `narrowing`
+    (the share of weights in matrices with no more outputs than inputs) are the Llama's.
+    """
+
+    beside_s: float
+    hidden_dim: int
+    narrowing: float
+
+
 class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of PyTorch calls in the shapes that models use, on weights that no cache holds.
 
     `weight_bytes` are bytes of weights per second of a linear layer over a few tokens (decoding); `operations` are floating-point
     operations per second of a linear layer over many tokens (a prompt); `attention_macs` are multiply-adds per second of
     `scaled_dot_product_attention`, with 1 query token over a cache, or with a prompt's tokens over themselves. `layer_s` is the time
-    of all operations of one decoder layer that is too narrow for its weights to cost anything: what launching it costs. `cold_layer_s` is the
-    same right after weights went through the caches, as in a model (a processor only: there launching is work of its own).
+    of all operations of one decoder layer that is too narrow for its weights to cost anything: what launching it costs. `in_model` is what
+    the calls come to inside a model (a processor only, which finds neither weights nor its own instructions in the caches there).
     """
 
     device: Literal["cpu", "cuda", "mps", "xpu"]
@@ -58,8 +70,8 @@ class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
     attention_macs: tuple[RatePoint, ...]
     copy_bytes_per_s: float
     host_to_device_bytes_per_s: float | None = None
-    cold_layer_s: float | None = None
     calls: tuple[CallPoint, ...] = ()
+    in_model: tuple[ModelPoint, ...] = ()
 
     def call_per_s(self, call: Call, dtype: str, tokens: float) -> float | None:
         """The rate of a call over so many tokens at once, None where it was not timed; flat outside of what was timed."""

@@ -1,32 +1,28 @@
-"""How fast this processor is now beside when it was measured: a few of the timed calls, timed again.
+"""How fast this processor is now beside when it was measured: the small Llama of `fmkit hardware measure`, timed again.
 
-The speed of a shared or hot machine changes from minute to minute. The calls know nothing of any model.
+The speed of a shared or hot machine changes from minute to minute.
 """
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
-import torch
-from torch.nn import functional
 
-from fmkit.speed.measured_here import Measured
-from fmkit.trial.rates import CPU_SHAPES, Bench
+from fmkit.trial.small_llama import SmallLlama
 
 if TYPE_CHECKING:
-    from fmkit.speed.rates import TorchRates
-    from fmkit.trial.rates import Shapes
+    from fmkit.speed.rates import ModelPoint, TorchRates
+    from fmkit.trial.small_llama import LlamaShape
 
 FEW, MANY = 1, 64
-"""Tokens at once of the two calls: one waits for memory, one for the units that multiply."""
+"""Tokens at once: a step waits for memory, a prompt for the units that multiply."""
 
-SLICE_S = 0.08
+SLICE_S = 0.1
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of the calls now over those in the kept rates: 1.4 means that the machine is 1.4 times as slow as it was."""
+    """Seconds of a layer now over those in the kept rates: 1.4 means that the machine is 1.4 times as slow as it was."""
 
     decode: float
     prefill: float
@@ -36,24 +32,19 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return Drift(decode=(self.decode + other.decode) / 2, prefill=(self.prefill + other.prefill) / 2)
 
 
-def drift_from(rates: TorchRates, dtype: str, shapes: Shapes = CPU_SHAPES) -> Drift:
-    """The drift from `rates` of a processor, in about a fifth of a second."""
-    known = Measured(rates=rates, dtype=dtype)
-    bench = Bench("cpu", shapes, SLICE_S)
-    kind = getattr(torch, dtype)
-    weights = [torch.full((shapes.inner, shapes.hidden), 0.01, dtype=kind) for _ in range(shapes.weights)]
-    with torch.inference_mode():
-        few = _weight_s(bench, weights, torch.full((1, FEW, shapes.hidden), 0.01, dtype=kind))
-        many = _weight_s(bench, weights[:2], torch.full((1, MANY, shapes.hidden), 0.01, dtype=kind))
-    return Drift(decode=few / known.weight_s(FEW), prefill=many / known.weight_s(MANY))
+class Clock:
+    """The Llama, ready to be timed against the rates of a processor; they must have points of it in this type."""
 
+    def __init__(self, rates: TorchRates, dtype: str, shape: LlamaShape | None = None) -> None:
+        self._known = {point.tokens: point for point in rates.in_model if point.dtype == dtype}
+        self._llama = SmallLlama(dtype, rates.attention_macs, SLICE_S, shape)
 
-def _weight_s(bench: Bench, weights: list[torch.Tensor], rows: torch.Tensor) -> float:
-    """Seconds per weight of linear layers over these rows."""
+    def drift(self) -> Drift:
+        """The drift at this moment, in about half a second."""
+        return Drift(decode=self._over_known(FEW), prefill=self._over_known(MANY))
 
-    def run() -> None:
-        for weight in weights:
-            functional.linear(rows, weight)
+    def _over_known(self, tokens: int) -> float:
+        return self._layer_s(self._llama.point(tokens)) / self._layer_s(self._known[tokens])
 
-    seconds: float = median(bench.rounds(run)) / sum(weight.numel() for weight in weights)
-    return seconds
+    def _layer_s(self, point: ModelPoint) -> float:
+        return self._llama.shape.layer_weights / point.per_s + point.beside_s

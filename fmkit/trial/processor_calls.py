@@ -40,19 +40,10 @@ class ProcessorCalls:
             used = narrowing if tokens in self.shapes.few_tokens else narrowing[:1]
             call = partial(_transposed_layers, self._full(tokens, hidden), used, self._full(inner))
             yield "transposed", tokens, float(hidden * inner * len(used)), call
-        head = torch.nn.Parameter(self._full(VOCABULARY, hidden))
+        with torch.inference_mode(mode=False):
+            head = torch.nn.Parameter(self._full(VOCABULARY, hidden))
         yield "last-token", 1, float(head.numel()), partial(_last_token, self._full(1, PROMPT_TOKENS, hidden), head)
-        for tokens in self.shapes.many_tokens:
-            yield "elementwise", tokens, float(tokens * hidden), self._layer_without_weights(tokens)
         yield "scan", 1, float(PROMPT_TOKENS * hidden * STATE_DIM), self._scan()
-
-    def _layer_without_weights(self, tokens: int) -> Callable[[], object]:
-        """All of a Llama's layer but its matrices and attention."""
-        hidden, inner, heads = self.shapes.hidden, self.shapes.inner, self.shapes.heads
-        row, wide = self._full(1, tokens, hidden), self._full(1, tokens, inner)
-        cosine = self._full(1, 1, tokens, hidden // heads)
-        shape = (1, tokens, heads, hidden // heads)
-        return partial(_layer_without_weights, row, wide, cosine, self._full(hidden), shape)
 
     def _scan(self) -> Callable[[], object]:
         """The selective scan of Mamba over a short prompt."""
@@ -64,7 +55,8 @@ class ProcessorCalls:
         return partial(_selective_scan, prompt, step, state, into, out)
 
     def _full(self, *shape: int) -> Tensor:
-        return torch.full(shape, 0.01, dtype=self.kind)
+        with torch.inference_mode(mode=False):  # as a model's tensors are made
+            return torch.full(shape, 0.01, dtype=self.kind)
 
 
 def _linear_layers(rows: Tensor, weights: list[Tensor]) -> None:
@@ -78,26 +70,8 @@ def _transposed_layers(rows: Tensor, weights: list[Tensor], bias: Tensor) -> Non
 
 
 def _last_token(prompt: Tensor, head: Tensor) -> Tensor:
-    """A row cut out of a prompt, by a parameter: torch 2.13 copies plain weights, which ask for no gradient, sequence by sequence."""
+    """A row cut out of a prompt, by a parameter made outside of inference mode: torch 2.13 copies other weights sequence by sequence."""
     return functional.linear(prompt[:, -1:, :], head)
-
-
-def _layer_without_weights(row: Tensor, wide: Tensor, cosine: Tensor, norm: Tensor, shape: tuple[int, ...]) -> Tensor:
-    for _ in range(2):
-        single = row.to(torch.float32)
-        normed = norm * (single * torch.rsqrt(single.pow(2).mean(-1, keepdim=True) + 1e-6)).to(row.dtype)
-        row = row + normed
-    for _ in range(2):
-        turned = _rotated(row.view(shape).transpose(1, 2), cosine)
-    mixed = turned.transpose(1, 2).contiguous().view(row.shape)
-    gated = functional.silu(wide) * wide
-    return mixed + gated[..., : row.shape[-1]]
-
-
-def _rotated(heads: Tensor, cosine: Tensor) -> Tensor:
-    """Rotary positions: the halves of each head, turned."""
-    half = heads.shape[-1] // 2
-    return heads * cosine + torch.cat((-heads[..., half:], heads[..., :half]), dim=-1) * cosine
 
 
 def _selective_scan(prompt: Tensor, step: Tensor, state: Tensor, into: Tensor, out: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from statistics import median, quantiles
 from typing import Literal
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fmkit.speed.rates import CallPoint, RatePoint, TorchRates
+from fmkit.speed.rates import CallPoint, ModelPoint, RatePoint, TorchRates
 from fmkit.trial.narrow_layer import NarrowLayer
 from fmkit.trial.processor_calls import ProcessorCalls
 
@@ -105,9 +106,22 @@ def measure_torch(
             attention_macs=tuple(attention),
             copy_bytes_per_s=copy_bytes_per_s,
             host_to_device_bytes_per_s=None if device == "cpu" else bench.host_to_device_bytes_per_s(),
-            cold_layer_s=bench.cold_layer_s() if device == "cpu" else None,
             calls=tuple(calls),
+            in_model=tuple(_in_model(bench, attention, say)) if device == "cpu" else (),
         )
+
+
+def _in_model(bench: Bench, attention: list[RatePoint], say: Callable[[str], None]) -> Iterator[ModelPoint]:
+    """Points of a small Llama in the types that models run in on a processor; none without transformers and accelerate."""
+    if find_spec("transformers") is None or find_spec("accelerate") is None:
+        return
+    from fmkit.trial.small_llama import SmallLlama  # noqa: PLC0415  2 s: transformers
+
+    for dtype in bench.shapes.dtypes:
+        if dtype in PROCESSOR_DTYPES:
+            say(f"a small Llama in {dtype}")
+            llama = SmallLlama(dtype, tuple(point for point in attention if point.dtype == dtype), bench.slice_s)
+            yield from llama.points((*bench.shapes.few_tokens, *bench.shapes.many_tokens))
 
 
 def _weight_rate(point: RatePoint, dtype: str) -> RatePoint:
@@ -134,20 +148,6 @@ class Bench:
                 layer(hidden)
 
         return median(self.rounds(run)) / len(layers)
-
-    def cold_layer_s(self) -> float:
-        """The same in the state that a model leaves the caches in: before each layer weights go through them."""
-        layers = [NarrowLayer(self.device) for _ in range(16)]
-        hidden = torch.zeros(1, 1, NarrowLayer.WIDTH, device=self.device)
-        weight = self._full(torch.float32, self.shapes.inner, self.shapes.hidden)
-        row = self._full(torch.float32, 1, self.shapes.hidden)
-        rounds = []
-        for layer in layers * LEAST_ROUNDS:
-            functional.linear(row, weight)
-            started = time.perf_counter()
-            layer(hidden)
-            rounds.append(time.perf_counter() - started)
-        return median(rounds)
 
     def processor_calls(self, dtype: str) -> Iterator[CallPoint]:
         """Rates of the calls that a processor is timed with beside the others; those that it is too slow for are left out."""
@@ -224,7 +224,10 @@ class Bench:
 
     def _full(self, kind: torch.dtype, *shape: int) -> Tensor:
         """A tensor of small equal numbers: nothing overflows, and no value makes a call faster."""
-        return torch.full(shape, 0.01, dtype=kind, device=self.device)
+        with torch.inference_mode(
+            mode=False
+        ):  # as a model's: some calls take another way with tensors made in this mode
+            return torch.full(shape, 0.01, dtype=kind, device=self.device)
 
     def _tried(self, call: Callable[[], object]) -> list[float]:
         """Seconds of each round; none where the device has no kernel for the call, or no memory."""
