@@ -16,7 +16,7 @@ from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.spec import StackRole
 from fmkit.speed.launches import LLAMA_LAUNCH
 from fmkit.speed.operations import NOT_MULTIPLIED, TowerPass, tower_of
-from fmkit.speed.rates import Call, ModelPoint, TorchRates, between_logarithms
+from fmkit.speed.rates import Call, ModelPoint, TorchRates, between_lines, between_logarithms
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
@@ -32,9 +32,11 @@ class Matrices(msgspec.Struct, frozen=True, kw_only=True):
     """How a tower's weights are multiplied: shares of its matrices, and weights of the head, which a prompt's last token alone passes through.
 
     `narrowing` matrices have no more outputs than inputs, `transposed` ones lie inputs first (GPT-2). `head_weights` is 0 where every token
-    passes through the head. `scanned` is the state of all selective scans, elements per token.
+    passes through the head. `calls` is how many matrices there are, all experts of a layer counted as one; `scanned` is the state of all
+    selective scans, elements per token.
     """
 
+    calls: int = 0
     narrowing: float = 0.0
     transposed: float = 0.0
     head_weights: int = 0
@@ -43,12 +45,13 @@ class Matrices(msgspec.Struct, frozen=True, kw_only=True):
 
 def matrices_of(spec: ModelSpec, role: StackRole) -> Matrices:
     """The matrices of one tower of a model."""
-    found = {"narrowing": 0, "transposed": 0, "all": 0}
+    found = {"narrowing": 0, "transposed": 0, "all": 0, "calls": 0}
     for group in spec.tensors:
         if group.part in NOT_MULTIPLIED or tower_of(group, spec) != role or len(group.shape) < MATRIX_DIMS:
             continue
         outputs, inputs = group.shape[-2:]
         found["all"] += group.elements
+        found["calls"] += group.count
         if group.module == "conv1d":
             found["transposed"] += group.elements
         elif outputs <= inputs:
@@ -56,6 +59,7 @@ def matrices_of(spec: ModelSpec, role: StackRole) -> Matrices:
     stack = spec.stack(role)
     states = [] if stack is None else [(block, part) for block in stack.blocks for part in parts_of(block.mixer)]
     return Matrices(
+        calls=found["calls"],
         narrowing=found["narrowing"] / max(1, found["all"]),
         transposed=found["transposed"] / max(1, found["all"]),
         head_weights=_head_weights(spec) if role == "decoder" and spec.logits_to_keep else 0,
@@ -105,7 +109,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         each = (
             self._multiplied(tower) / weights * tower.tokens if weights > 0 else 0.0
         )  # an expert sees a share of them
-        linear_s = max(0.0, weights) * self._mixed_s(max(1.0, each), found)
+        linear_s = max(0.0, weights) * self._mixed_s(max(1.0, each), found) + self._called_s(
+            max(1.0, each), found.calls
+        )
         work_s = linear_s + tower.attention_operations / 2 / macs + 2 * tower.cache_bytes / rates.copy_bytes_per_s
         if not decoding:
             work_s += head_s + self._beside_s(tower) + self._scan_s(tower, found)
@@ -123,20 +129,21 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         """The points of the small Llama in this type, in ascending order of tokens."""
         return sorted((one for one in self.rates.in_model if one.dtype == self.dtype), key=lambda one: one.tokens)
 
+    def _called_s(self, tokens: float, calls: int) -> float:
+        """Seconds that so many matrices take inside a model beyond what they take one after the other; 0 where no model was timed.
+
+        Threads have to be woken and instructions fetched for each call: that costs a small matrix as much as a large one.
+        """
+        points = [(point.tokens, max(0.0, self._call_s(point))) for point in self._llama()]
+        if not points or tokens > points[-1][0]:
+            return calls * (points[-1][1] * tokens / points[-1][0] if points else 0.0)
+        return calls * between_lines(points, tokens)
+
+    def _call_s(self, point: ModelPoint) -> float:
+        alone_s = self._mixed_s(point.tokens, Matrices(narrowing=point.narrowing))
+        return point.layer_weights * (1 / point.per_s - alone_s) / point.layer_matrices
+
     def _mixed_s(self, tokens: float, found: Matrices) -> float:
-        """Seconds per weight over all kinds of matrices of a tower, inside a model."""
-        return self._alone_s(tokens, found) * self._in_model(tokens)
-
-    def _in_model(self, tokens: float) -> float:
-        """How much longer matrices take inside a model than one after the other; 1 where no model was timed."""
-        llama = self._llama()
-        if not llama:
-            return 1.0
-        timed = min(tokens, llama[-1].tokens)
-        seconds = between_logarithms([(point.tokens, 1 / point.per_s) for point in llama], timed)
-        return seconds / self._alone_s(timed, Matrices(narrowing=llama[0].narrowing))
-
-    def _alone_s(self, tokens: float, found: Matrices) -> float:
         """Seconds per weight over all kinds of matrices of a tower, one call after the other."""
         widening = 1 - found.narrowing - found.transposed
         return self.weight_s(tokens) * (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, log
+from statistics import quantiles
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,8 @@ DiskKind = Literal["nvme", "ssd", "disk"]
 DISK_NAMES: dict[DiskKind | None, str] = {
     "nvme": "an NVMe disk", "ssd": "a SATA or flash disk", "disk": "a rotating disk", None: "a disk of unknown kind",
 }  # fmt: skip
+
+LEAST_FOR_SPREAD = 4
 
 
 class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +44,13 @@ class CallPoint(RatePoint, frozen=True, kw_only=True):
 class ModelPoint(RatePoint, frozen=True, kw_only=True):
     """What a small Llama reaches as transformers runs it, `tokens` at once.
 
-    `per_s` are weights of its matrices per second, `beside_s` seconds of a layer beside matrices and attention. `hidden_dim` and `narrowing`
-    (the share of weights in matrices with no more outputs than inputs) are the Llama's.
+    `per_s` are weights of its matrices per second, `beside_s` seconds of a layer beside matrices and attention. What follows describes the
+    Llama: `narrowing` is the share of weights in matrices with no more outputs than inputs.
     """
 
     beside_s: float
+    layer_matrices: int
+    layer_weights: int
     hidden_dim: int
     narrowing: float
 
@@ -128,6 +133,18 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
         return next((rates for rates in self.torch if (rates.device == "cpu") == cpu), None)
 
 
+def spread_of(rounds: Sequence[float]) -> float:
+    """Middle half of the repeats over their median; 0 of fewer than four.
+
+    >>> spread_of([1.0, 1.0, 1.0, 1.0]), spread_of([1.0, 2.0, 3.0, 4.0])
+    (0.0, 1.0)
+    """
+    if len(rounds) < LEAST_FOR_SPREAD:
+        return 0.0
+    low, middle, high = quantiles(rounds, n=4)
+    return round((high - low) / middle, 4)
+
+
 def between_logarithms(points: Sequence[tuple[int, float]], tokens: float) -> float:
     """Seconds at `tokens`, on a straight line between the measured neighbours in logarithms of both; flat outside. `points` ascend.
 
@@ -143,20 +160,27 @@ def between_logarithms(points: Sequence[tuple[int, float]], tokens: float) -> fl
     return exp(log(low_s) + share * (log(high_s) - log(low_s)))
 
 
+def between_lines(points: Sequence[tuple[int, float]], tokens: float) -> float:
+    """Seconds at `tokens`, on a straight line between the measured neighbours in the logarithm of tokens; flat outside. `points` ascend.
+
+    >>> [between_lines([(1, 20.0), (4, 10.0)], tokens) for tokens in (1, 2, 64)]
+    [20.0, 15.0, 10.0]
+    """
+    below = [pair for pair in points if pair[0] <= tokens] or points[:1]
+    above = [pair for pair in points if pair[0] >= tokens] or points[-1:]
+    (low, low_s), (high, high_s) = below[-1], above[0]
+    if low == high:
+        return low_s
+    share = log(max(tokens, 1) / low) / log(high / low)
+    return low_s + share * (high_s - low_s)
+
+
 def between(points: tuple[RatePoint, ...], dtype: str, tokens: int) -> float | None:
-    """The rate at `tokens`, on a straight line between the measured neighbours in the logarithm of tokens; flat outside.
+    """The same of rates measured in one type, None where there are none.
 
     >>> measured = (RatePoint(dtype="float32", tokens=1, per_s=20.0), RatePoint(dtype="float32", tokens=4, per_s=10.0))
-    >>> [between(measured, "float32", tokens) for tokens in (1, 2, 64)], between(measured, "float16", 1)
-    ([20.0, 15.0, 10.0], None)
+    >>> between(measured, "float32", 2), between(measured, "float16", 1)
+    (15.0, None)
     """
     known = sorted((point.tokens, point.per_s) for point in points if point.dtype == dtype)
-    if not known:
-        return None
-    below = [pair for pair in known if pair[0] <= tokens] or known[:1]
-    above = [pair for pair in known if pair[0] >= tokens] or known[-1:]
-    (low, low_rate), (high, high_rate) = below[-1], above[0]
-    if low == high:
-        return low_rate
-    share = log(max(tokens, 1) / low) / log(high / low)
-    return low_rate + share * (high_rate - low_rate)
+    return between_lines(known, tokens) if known else None

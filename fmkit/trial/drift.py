@@ -44,7 +44,7 @@ class Clock:
         return Drift(decode=self._over_known(FEW), prefill=self._over_known(MANY))
 
     def _over_known(self, tokens: int) -> float:
-        return self._layer_s(self._llama.point(tokens)) / self._layer_s(self._known[tokens])
+        return self._layer_s(self._llama.points([tokens], visits=1)[0]) / self._layer_s(self._known[tokens])
 
     def _layer_s(self, point: ModelPoint) -> float:
         return self._llama.shape.layer_weights / point.per_s + point.beside_s

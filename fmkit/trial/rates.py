@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
-from statistics import median, quantiles
+from statistics import median
 from typing import Literal
 
 import msgspec
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fmkit.speed.rates import CallPoint, ModelPoint, RatePoint, TorchRates
+from fmkit.speed.rates import CallPoint, ModelPoint, RatePoint, TorchRates, spread_of
 from fmkit.trial.narrow_layer import NarrowLayer
 from fmkit.trial.processor_calls import ProcessorCalls
 
@@ -263,9 +263,4 @@ def _linear_layers(rows: Tensor, weights: list[Tensor]) -> None:
 
 
 def _point(dtype: str, tokens: int, work: float, rounds: list[float]) -> RatePoint:
-    middle = median(rounds)
-    spread = 0.0
-    if len(rounds) >= 4:
-        low, _, high = quantiles(rounds, n=4)
-        spread = (high - low) / middle
-    return RatePoint(dtype=dtype, tokens=tokens, per_s=work / middle, spread=round(spread, 4))
+    return RatePoint(dtype=dtype, tokens=tokens, per_s=work / median(rounds), spread=spread_of(rounds))

@@ -5,21 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
 from torch import nn
 
-from fmkit.speed.rates import ModelPoint, RatePoint, between
+from fmkit.speed.rates import ModelPoint, RatePoint, between, spread_of
 from fmkit.trial.random_weights import build_random
 
 CONTEXT_TOKENS = 16
 """Tokens in the cache before a step."""
 
-LEAST_ROUNDS = 5
-TOO_SLOW_S = 0.4
-"""A round that takes longer is done twice."""
+LAYER_MATRICES = 7
+MOST_SEQUENCES = 16
+"""More tokens at once are a prompt."""
+
+VISITS = 3
+LEAST_ROUNDS = 3
+TOO_SLOW_S = 0.2
+"""A round that takes longer is done once in a visit."""
 
 
 class LlamaShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,13 @@ class LlamaShape(msgspec.Struct, frozen=True, kw_only=True):
         }  # fmt: skip
 
 
+class Round(NamedTuple):
+    """Seconds of all layers' matrices in one pass, and of all else."""
+
+    matrices_s: float
+    beside_s: float
+
+
 class SmallLlama:
     """The Llama in one type. `attention` are the rates that attention was timed at, to be taken out of what is beside the matrices."""
 
@@ -74,25 +86,31 @@ class SmallLlama:
                 module.register_forward_pre_hook(self._starts)
                 module.register_forward_hook(self._ends)
 
-    def points(self, tokens: Sequence[int]) -> Iterator[ModelPoint]:
-        """One point for each number of tokens at once."""
-        for count in tokens:
-            yield self.point(count)
+    def points(self, tokens: Sequence[int], visits: int = VISITS) -> list[ModelPoint]:
+        """One point for each number of tokens at once: so many sequences a step further, or above 16 a prompt of so many tokens.
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def point(self, tokens: int) -> ModelPoint:
-        """So many sequences a step further, or above 16 a prompt of so many tokens."""
-        is_step = tokens <= CONTEXT_TOKENS
-        rounds = self._rounds(self._steps(tokens) if is_step else self._prompts(tokens))
-        matrices_s = median(linear for _, linear in rounds) / self.shape.layers
-        beside_s = median(total - linear for total, linear in rounds) / self.shape.layers
-        if not is_step:
+        Each number is visited several times, some seconds apart: what disturbs one visit is no more than a part of the rounds.
+        """
+        rounds: dict[int, list[Round]] = {count: [] for count in tokens}
+        with torch.inference_mode():
+            for _ in range(visits):
+                for count in tokens:
+                    rounds[count] += self._rounds(count, self._slice_s / visits)
+        return [self._point(count, rounds[count]) for count in tokens]
+
+    def _point(self, tokens: int, rounds: list[Round]) -> ModelPoint:
+        matrices_s = median(one.matrices_s for one in rounds) / self.shape.layers
+        beside_s = median(one.beside_s for one in rounds) / self.shape.layers
+        if tokens > MOST_SEQUENCES:
             beside_s = max(beside_s / 2, beside_s - self._attending_s(tokens))
         return ModelPoint(
             dtype=self.dtype,
             tokens=tokens,
             per_s=self.shape.layer_weights / matrices_s,
+            spread=spread_of([one.matrices_s + one.beside_s for one in rounds]),
             beside_s=beside_s,
+            layer_matrices=LAYER_MATRICES,
+            layer_weights=self.shape.layer_weights,
             hidden_dim=self.shape.hidden,
             narrowing=self.shape.narrowing_weights / self.shape.layer_weights,
         )
@@ -102,17 +120,19 @@ class SmallLlama:
         rate = between(self._attention, self.dtype, tokens)
         return 0.0 if rate is None else self.shape.hidden * tokens * (tokens + 1) / rate
 
-    def _rounds(self, runs: Iterator[None]) -> list[tuple[float, float]]:
-        """Seconds of the whole pass and of its matrices, over and over; the first does not count."""
+    def _rounds(self, tokens: int, slice_s: float) -> list[Round]:
+        """Passes over and over, for about `slice_s` seconds; the first does not count."""
+        runs = self._steps(tokens) if tokens <= MOST_SEQUENCES else self._prompts(tokens)
         next(runs)
-        found: list[tuple[float, float]] = []
-        end = time.perf_counter() + self._slice_s
+        found: list[Round] = []
+        end = time.perf_counter() + slice_s
         while len(found) < LEAST_ROUNDS or time.perf_counter() < end:
             self._linear_s = 0.0
             started = time.perf_counter()
             next(runs)
-            found.append((time.perf_counter() - started, self._linear_s))
-            if len(found) > 1 and found[-1][0] > TOO_SLOW_S:
+            seconds = time.perf_counter() - started
+            found.append(Round(self._linear_s, seconds - self._linear_s))
+            if seconds > TOO_SLOW_S:
                 break
         return found
 

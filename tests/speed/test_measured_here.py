@@ -20,7 +20,7 @@ from fmkit.speed.estimate import SpeedEstimate
 from fmkit.speed.launches import launch_of
 from fmkit.speed.measured_here import Matrices, Measured, matrices_of
 from fmkit.speed.operations import TowerPass
-from fmkit.speed.rates import CallPoint, MachineRates, RatePoint, TorchRates
+from fmkit.speed.rates import CallPoint, MachineRates, ModelPoint, RatePoint, TorchRates
 from fmkit.speed.roofline import estimate
 
 SpecOf = Callable[[str], ModelSpec]
@@ -119,6 +119,7 @@ def test_matrices_are_told_apart_by_shape_and_place(spec_of: SpecOf) -> None:
     llama = matrices_of(spec_of("llama-3.2-1b"), "decoder")
     assert llama.narrowing == pytest.approx((2 * 2048 + 2 * 512 + 8192) / (2 * 2048 + 2 * 512 + 3 * 8192))
     assert llama.head_weights == 128256 * 2048
+    assert llama.calls in (16 * 7, 16 * 7 + 1)
     gpt2 = matrices_of(spec_of("gpt2"), "decoder")
     assert (gpt2.transposed, gpt2.narrowing) == (1.0, 0.0)
     assert matrices_of(spec_of("mamba-370m-hf"), "decoder").scanned == 48 * 2048 * 16
@@ -147,3 +148,28 @@ def test_the_head_sees_the_last_token_of_each_prompt_and_a_scan_every_token() ->
     found = {"decoder": Matrices(head_weights=1_000_000_000, scanned=1000)}
     measured = Measured(rates=on_a_processor(calls=calls), dtype="bfloat16", sequences=1, matrices=cast("Any", found))
     assert measured.pass_s(tower, decoding=False) == pytest.approx(10 + 128 * 1000 / 1e6)
+
+
+def test_a_pass_of_the_llama_that_was_timed_takes_what_it_took() -> None:
+    """2 layers of 1e6 weights in 7 matrices, timed at 5e8 weights a second and 3 ms beside them, where matrices alone reach 1e9."""
+    point = ModelPoint(
+        dtype="bfloat16", tokens=1, per_s=5e8, beside_s=0.003, layer_matrices=7, layer_weights=1_000_000, hidden_dim=64, narrowing=0.4,
+    )  # fmt: skip
+    measured = Measured(
+        rates=on_a_processor(in_model=(point,)),
+        dtype="bfloat16",
+        matrices={"decoder": Matrices(calls=14, narrowing=0.4)},
+    )
+    tower = TowerPass(role="decoder", layers=2, operations=4e6, weight_bytes=4_000_000, hidden_dim=64, tokens=1)
+    assert measured.pass_s(tower, decoding=True) == pytest.approx(2 * (1_000_000 / 5e8 + 0.003))
+
+
+def test_a_call_costs_a_large_matrix_as_much_as_a_small_one() -> None:
+    point = ModelPoint(
+        dtype="bfloat16", tokens=1, per_s=5e8, beside_s=0.0, layer_matrices=7, layer_weights=1_000_000, hidden_dim=64, narrowing=0.0,
+    )  # fmt: skip
+    measured = Measured(
+        rates=on_a_processor(in_model=(point,)), dtype="bfloat16", matrices={"decoder": Matrices(calls=7)}
+    )
+    tower = TowerPass(role="decoder", layers=1, operations=2e8, weight_bytes=200_000_000, hidden_dim=64, tokens=1)
+    assert measured.pass_s(tower, decoding=True) == pytest.approx(100_000_000 / 1e9 + 0.001)

@@ -15,7 +15,7 @@ from fmkit.speed.rates import Call
 from fmkit.trial.drift import Clock
 from fmkit.trial.narrow_layer import NarrowLayer
 from fmkit.trial.rates import CPU_SHAPES, Bench, measure_torch, torch_devices
-from fmkit.trial.small_llama import LlamaShape, SmallLlama
+from fmkit.trial.small_llama import LAYER_MATRICES, LlamaShape, SmallLlama
 
 SMALL = msgspec.structs.replace(
     CPU_SHAPES,
@@ -86,8 +86,9 @@ def test_the_small_llama_has_the_matrices_that_its_shape_says() -> None:
         if isinstance(module, torch.nn.Linear)
     ]
     assert sum(shape.numel() for shape in matrices) == SMALL_LLAMA.layers * SMALL_LLAMA.layer_weights
+    assert len(matrices) == SMALL_LLAMA.layers * LAYER_MATRICES
     narrowing = sum(shape.numel() for shape in matrices if shape[0] <= shape[1])
-    point = llama.point(1)
+    (point,) = llama.points([1])
     assert point.narrowing == pytest.approx(narrowing / sum(shape.numel() for shape in matrices))
     assert (point.hidden_dim, point.tokens) == (32, 1)
 
@@ -96,7 +97,7 @@ def test_what_is_beside_the_matrices_is_the_rest_of_the_time(monkeypatch: pytest
     """A clock that goes on by one second whenever it is read: one second for each matrix, one between each two."""
     seconds = itertools.count()
     monkeypatch.setattr("fmkit.trial.small_llama.time.perf_counter", lambda: float(next(seconds)))
-    point = SmallLlama("float32", (), 0.0, SMALL_LLAMA).point(1)
+    (point,) = SmallLlama("float32", (), 0.0, SMALL_LLAMA).points([1])
     assert SMALL_LLAMA.layer_weights / point.per_s == pytest.approx(7)
     assert point.beside_s == pytest.approx(7 + 1 / SMALL_LLAMA.layers)
 
@@ -110,6 +111,6 @@ def test_a_machine_that_was_twice_as_fast_when_it_was_measured_has_drifted(monke
     half = {
         at: msgspec.structs.replace(one, per_s=one.per_s / 2, beside_s=one.beside_s * 2) for at, one in known.items()
     }
-    monkeypatch.setattr(clock._llama, "point", half.get)
+    monkeypatch.setattr(clock._llama, "points", lambda tokens, **_: [half[count] for count in tokens])
     found = clock.drift()
     assert (found.decode, found.prefill) == pytest.approx((2.0, 2.0))
