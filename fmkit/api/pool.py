@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.api.division import divisions
-from fmkit.api.sizing import PreparedLayouts, estimate_for, stores_quantised
-from fmkit.api.vram_precisions import kept_as, points_lost_by
+from fmkit.api.sizing import PreparedLayouts, estimate_for, kept_as, stores_quantised
+from fmkit.api.vram_precisions import points_lost_by
 from fmkit.errors import ArchitectureUnknownError
 from fmkit.selection.asking import Known
 from fmkit.selection.pool import Pool

@@ -86,6 +86,16 @@ def stores_quantised(engine: str, catalog: Catalog, spec: ModelSpec | None) -> b
     return spec is not None and spec.stored is not None and spec.stored.method in catalog.engines[engine].stored_methods
 
 
+def kept_as(engine: str, catalog: Catalog, spec: ModelSpec) -> str | None:
+    """The precision of the engine's own files where they keep the repository's quantisation, which it does not load itself.
+
+    It is MXFP4 in GGUF: llama.cpp's conversion of gpt-oss repacks the blocks (`convert_hf_to_gguf.py`, ggml-org/llama.cpp#16756).
+    """
+    facts = catalog.engines[engine]
+    method = spec.stored.method if spec.stored is not None else None
+    return method if method in facts.layouts and method not in facts.stored_methods else None
+
+
 def has_stored(engine: str, catalog: Catalog, spec: ModelSpec) -> bool:
     """Whether the precision `stored` has a meaning: a quantised layout that the engine loads, or files whose headers were read.
 
@@ -252,12 +262,16 @@ class ModelSizer:
         )
 
     def bits(self, precision: str) -> int:
-        """Nominal bits per weight of a precision: what orders precisions from the best down."""
+        """Nominal bits per weight of a precision."""
         if precision == "stored" and self.spec.stored_tensors:
             layout = as_stored(self.spec)
             total = sum(layout.tensor_group_bytes(group, self.spec.config_dtype) for group in self.spec.stored_tensors)
             return round(8 * total / max(1, self.spec.params))
         return self.catalog.precisions[precision].bits
+
+    def quality(self, precision: str) -> tuple[bool, int]:
+        """What orders precisions from the worst up: bits, but nothing is better than what the engine's own files keep as it was published."""
+        return precision == kept_as(self.engine, self.catalog, self.spec), self.bits(precision)
 
     def devices(self) -> list[Machine]:
         """One machine for each accelerator of the catalog that the engine runs on and whose memory is known."""
@@ -273,7 +287,7 @@ def find_inverse(
     sizer: ModelSizer, precisions: Sequence[str], context_tokens: int, sequences: int, machine: Machine
 ) -> Fit:
     """The most that fits on `machine`: context, sequences, precision, and the smallest catalog device that would do."""
-    ordered = sorted(precisions, key=lambda name: -sizer.bits(name))
+    ordered = sorted(precisions, key=sizer.quality, reverse=True)
     return find_fit(sizer, _asked(sizer, context_tokens, sequences, machine), ordered)
 
 

@@ -109,7 +109,8 @@ def _check_input(kind: str, path: Path, options: TrialOptions) -> None:
     suffix = path.suffix.lower()
     takes = (*TAKES.get(kind, TEXT_SUFFIXES), MANY_SUFFIX)
     if not path.is_file():
-        raise UsageError(f"no such file: {path}", where="--input")
+        there = f"{path} is no ordinary file" if path.exists() else f"no such file: {path}"
+        raise UsageError(there, where="--input")
     if options.prompt is not None and suffix not in IMAGE_SUFFIXES:
         raise UsageError("--input and --prompt exclude each other, unless the file is a picture", where="--input")
     if suffix not in takes:

@@ -63,7 +63,7 @@ def what_fits(
     layouts = () if is_file else catalog.engines[estimate.engine].layouts
     others = PROPOSED if workload.tensor_parallel == 1 else PLAIN
     proposed = (estimate.precision, *(name for name in others if name in layouts and name != estimate.precision))
-    names = [name for name in proposed if sizer.bits(name) <= sizer.bits(estimate.precision)]
+    names = [name for name in proposed if sizer.quality(name) <= sizer.quality(estimate.precision)]
     answer = find_inverse(sizer, names, workload.context_tokens, workload.sequences, machine)
     options = [
         f"--precision {one.precision}" for one in answer.precisions if one.fits and one.precision != estimate.precision

@@ -32,7 +32,7 @@ def verdict(
         return f"{model_id}: {not_here}."
     fitting = [found for found in estimates if found.fits and found.valid]
     if fitting:
-        best = max(fitting, key=lambda found: (sizer.bits(found.precision), -found.context_tokens))
+        best = max(fitting, key=lambda found: (sizer.quality(found.precision), -found.context_tokens))
         return f"{model_id} fits {place} at {best.precision.upper()}{_how_far(sizer, best, machine)}{_shortfall(sizer, estimates, best, machine)}."
     if all(not found.valid for found in estimates):
         return f"{model_id}: every case asked for is past the model's limits; the figures are arithmetic only."
@@ -63,7 +63,8 @@ def _not_here(sizer: ModelSizer, machine: Machine) -> str:
 def _here(sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str:
     """The option that makes it fit the machine asked about, at the best precision that one does; nothing where none does."""
     tried: set[tuple[str, int]] = set()
-    for found in sorted(estimates, key=lambda each: (-sizer.bits(each.precision), each.context_tokens, each.sequences)):
+    by_length = sorted(estimates, key=lambda each: (each.context_tokens, each.sequences))
+    for found in sorted(by_length, key=lambda each: sizer.quality(each.precision), reverse=True):
         if (found.precision, found.sequences) in tried:
             continue  # the shortest length asked about was not enough
         tried.add((found.precision, found.sequences))
@@ -146,7 +147,7 @@ def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate,
         found
         for found in estimates
         if found.precision not in reached
-        and (sizer.bits(found.precision) > sizer.bits(best.precision) or found.precision == "stored")
+        and (sizer.quality(found.precision) > sizer.quality(best.precision) or found.precision == "stored")
     ]
     if not better:
         return ""

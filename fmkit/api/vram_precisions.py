@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.api.sizing import kept_as
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.quality import PointsLost, loss_in_words, loss_of, points_lost
 from fmkit.model.quantised.loading import unpacks
@@ -41,16 +42,6 @@ def precision_notes(spec: ModelSpec, engine: str, layouts: Mapping[str, Layout],
         others = [name for name, found in catalog.engines.items() if method in found.stored_methods]
         able = f"; {' and '.join(others)} {'does' if len(others) == 1 else 'do'}" if others else ""
         yield f"{engine} does not load weights stored by {method}{able}"
-
-
-def kept_as(engine: str, catalog: Catalog, spec: ModelSpec) -> str | None:
-    """The precision of the engine's own files where they keep the repository's quantisation, which it does not load itself.
-
-    It is MXFP4 in GGUF: llama.cpp's conversion of gpt-oss repacks the blocks (`convert_hf_to_gguf.py`, ggml-org/llama.cpp#16756).
-    """
-    facts = catalog.engines[engine]
-    method = spec.stored.method if spec.stored is not None else None
-    return method if method in facts.layouts and method not in facts.stored_methods else None
 
 
 def _untouched(spec: ModelSpec, precision: str, layout: Layout) -> Iterator[str]:

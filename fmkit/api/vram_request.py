@@ -11,10 +11,9 @@ from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.cache_types import cache_type
 from fmkit.api.division import degree, offload_target
 from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import has_stored, layout_for
+from fmkit.api.sizing import has_stored, kept_as, layout_for
 from fmkit.api.summaries import context_limit
 from fmkit.api.vram_files import chosen_labels
-from fmkit.api.vram_precisions import kept_as
 from fmkit.errors import UsageError
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.forward import encoder_of

@@ -182,3 +182,11 @@ def test_what_fits_only_by_a_hair_is_called_tight() -> None:
 def test_what_does_not_fit_or_was_not_judged_is_not_called_tight() -> None:
     assert vram("llama-3.1-8b", precision="fp16", context="128k", gpu="rtx-4090").estimates[0].tight is False
     assert "tight" not in vram("llama-3.1-8b", precision="fp16", gpu="h200").verdict
+
+
+def test_nothing_is_better_than_what_the_engines_own_files_keep_as_it_was_published() -> None:
+    """gpt-oss is published in MXFP4: at INT8 it is the same weights unpacked and packed again, in more memory."""
+    found = vram("gpt-oss-20b", engine="llama.cpp", gpu="rtx-4090")
+    assert any(estimate.fits for estimate in found.estimates if estimate.precision == "int8")
+    assert found.verdict.endswith("at MXFP4 up to 128k tokens, the model's limit.")
+    assert "short" not in found.verdict
