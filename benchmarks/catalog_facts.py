@@ -4,7 +4,7 @@
     python benchmarks/catalog_facts.py --write    also writes benchmarks/results/catalog_facts.json
 
 Three witnesses: the count of the model that transformers instantiates and the publisher's total (both in catalog/configs/INDEX.csv), the
-limit that stands in config.json, and the table in tests/fixtures/published_facts. Nobody who agrees is trusted twice, and each difference has
+limit that stands in config.json, and the table in catalog/published. Nobody who agrees is trusted twice, and each difference has
 a reason: arithmetic that comes out equal, the catalog's own source, or what is known to be wrong in the table.
 """
 
@@ -27,13 +27,13 @@ from fmkit.catalog.load import load_catalog
 from fmkit.model.architectures.embedder import embedder_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fmkit.catalog.records import CatalogModel
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "catalog" / "configs"
-FACTS = ROOT / "tests" / "fixtures" / "published_facts"
+FACTS = ROOT / "catalog" / "published"
 RESULT = ROOT / "benchmarks" / "results" / "catalog_facts.json"
 
 LIMIT_KEYS = (
@@ -48,13 +48,10 @@ UNKNOWN_CONTEXT = 4096
 MOST_FREQUENCIES = 256
 """More numbers per layer than this are no rotary frequencies."""
 
-SAME_LICENCE = {
-    "deepseek-license": "deepseek", "modified-mit": "modified-mit-kimi", "tongyi-qianwen-license-agreement": "tongyi-qianwen",
-    "minimax": "minimax-model",
-}  # fmt: skip
-"""Tags of the table that mean a licence of the catalog under another name."""
-
 SAYS_NOTHING = frozenset(("", "other", "unknown"))
+
+TABLE = "published table"
+FACTS_HELD = ("parameters", "context", "licence")
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,13 +72,51 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "open" if NOT_EXPLAINED in self.reason else "doubtful" if "doubtful" in self.reason else "explained"
 
 
+class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the published table, the one witness that knows no file of ours, says of one fact of all models with open weights.
+
+    `doubtful` are figures in which the table is at fault; `without` names the models that it says nothing of, a context of 4096 being
+    what it writes where it knows none.
+    """
+
+    fact: str
+    agrees: int
+    differs_explained: int
+    doubtful: int
+    without: tuple[str, ...]
+
+
+def open_models() -> tuple[str, ...]:
+    """The models with open weights."""
+    return tuple(candidate.id for candidate in load_catalog().candidates() if candidate.api is None)
+
+
+def witnessed(found: Sequence[Case]) -> tuple[Witnessed, ...]:
+    """For each fact, how many models the published table agrees on, differs on with a reason, and leaves without a witness."""
+    said = [
+        case for case in found if case.witness == TABLE and (case.fact, case.witnessed) != ("context", UNKNOWN_CONTEXT)
+    ]
+    return tuple(_witnessed(fact, [case for case in said if case.fact == fact]) for fact in FACTS_HELD)
+
+
+def _witnessed(fact: str, of_table: Sequence[Case]) -> Witnessed:
+    states = Counter(case.state for case in of_table)
+    known = {case.model for case in of_table}
+    return Witnessed(
+        fact=fact,
+        agrees=states["equal"],
+        differs_explained=states["explained"],
+        doubtful=states["doubtful"],
+        without=tuple(model for model in open_models() if model not in known),
+    )
+
+
 def cases() -> Iterator[Case]:
     """Every fact that a witness knows, model after model."""
     catalog = load_catalog()
-    for candidate in catalog.candidates():
-        if candidate.api is not None:
-            continue
-        model = catalog.model(candidate.id)
+    for model_id in open_models():
+        model = catalog.model(model_id)
+        candidate = model.candidate
         yield from _parameters(model)
         yield from _context(model)
         licence = published(candidate.id).get("licence", "")
@@ -102,7 +137,7 @@ def _parameters(model: CatalogModel) -> Iterator[Case]:
         yield _count(model, "publisher's total", int(row["params_published"]))
     table = published(model.candidate.id).get("params")
     if table:
-        yield _count(model, "published table", int(table))
+        yield _count(model, TABLE, int(table))
 
 
 def _count(model: CatalogModel, witness: str, count: int) -> Case:
@@ -158,7 +193,7 @@ def _context(model: CatalogModel) -> Iterator[Case]:
         yield _length(model, "config.json", limit)
     table = published(model.candidate.id).get("context_tokens")
     if table:
-        yield _length(model, "published table", int(table))
+        yield _length(model, TABLE, int(table))
 
 
 def _length(model: CatalogModel, witness: str, tokens: int) -> Case:
@@ -201,13 +236,19 @@ def _why_lengths_differ(model: CatalogModel, tokens: int) -> str:
 def _licence(model: CatalogModel, tag: str) -> Case:
     ours = model.candidate.licence
     known = load_catalog().licences
-    means = SAME_LICENCE.get(tag, tag)
-    same = ours == means or means in known[ours].aliases
+    same = tag in {ours, *known[ours].aliases} or (tag, ours) in tags()
+    doubt = doubtful().get((str(model.candidate.hub_id), "licence"))
     stated = model.candidate.sources.get("licence")
-    reason = "" if same else f"the catalog follows its source: {stated}" if stated else NOT_EXPLAINED
-    return Case(
-        model=model.candidate.id, fact="licence", witness="published table", catalog=ours, witnessed=tag, reason=reason
+    reason = (
+        ""
+        if same
+        else f"doubtful: {doubt}"
+        if doubt
+        else f"the catalog follows its source: {stated}"
+        if stated
+        else NOT_EXPLAINED
     )
+    return Case(model=model.candidate.id, fact="licence", witness=TABLE, catalog=ours, witnessed=tag, reason=reason)
 
 
 def _config(model: CatalogModel) -> dict[str, Any]:
@@ -260,6 +301,12 @@ def doubtful() -> dict[tuple[str, str], str]:
     return {(row["hub_id"], row["fact"]): row["why"] for row in _rows(FACTS / "doubtful.csv")}
 
 
+@cache
+def tags() -> frozenset[tuple[str, str]]:
+    """Tags of the table with each licence of the catalog that they can mean under another name."""
+    return frozenset((row["tag"], row["licence"]) for row in _rows(FACTS / "tags.csv"))
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
@@ -272,6 +319,12 @@ def main() -> int:
     for fact, witness in dict.fromkeys((case.fact, case.witness) for case in found):
         states = [counts[fact, witness, state] for state in ("equal", "explained", "doubtful", "open")]
         print(f"{fact:12}{witness:34}{sum(states):8}{states[0]:8}{states[1]:11}{states[2]:10}{states[3]:6}")
+    print(f"\n{'published table':14}{'agrees':>8}{'differs, explained':>20}{'table at fault':>16}{'no witness':>12}")
+    held = witnessed(found)
+    for one in held:
+        print(f"{one.fact:14}{one.agrees:8}{one.differs_explained:20}{one.doubtful:16}{len(one.without):12}")
+    for one in held:
+        print(f"no witness of {one.fact} in the table: {', '.join(one.without)}")
     for case in found:
         if case.reason:
             print(f"{case.model}: {case.fact} {case.catalog}, {case.witness} {case.witnessed}: {case.reason}")
@@ -281,7 +334,12 @@ def main() -> int:
             for (fact, witness, state), n in counts.items()
         ]
         differences = [{**msgspec.to_builtins(case), "state": case.state} for case in found if case.reason]
-        result = {"catalog": load_catalog().date, "summary": summary, "differences": differences}
+        result = {
+            "catalog": load_catalog().date,
+            "summary": summary,
+            "published_table": msgspec.to_builtins(held),
+            "differences": differences,
+        }
         RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return int(any(case.state == "open" for case in found))
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, get_args
 
 from benchmarks.abilities.cells import table, vendor_offsets
 from benchmarks.abilities.validation import FACTORS, Held, fit_of, held_out, item_widths, spreads
+from fmkit.catalog.capability import constants_digest, scores_digest
 from fmkit.catalog.load import load_catalog
+from fmkit.catalog.sources import read_sources
 from fmkit.selection.capability import BASES
 from fmkit.selection.score_items import Area
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from benchmarks.abilities.cells import ItemKey
     from fmkit.selection.capability import CapabilityFit, VendorOffset
 
-FOLDER = Path(__file__).resolve().parent.parent / "catalog" / "capability"
+CATALOG = Path(__file__).resolve().parent.parent / "catalog"
+FOLDER = CATALOG / "capability"
 MOST_FACTORS = max(FACTORS.values())
 _COLUMNS = [f"factor_{n}" for n in range(1, MOST_FACTORS + 1)]
 
@@ -104,6 +107,8 @@ def write_head(date: str, fits: Sequence[CapabilityFit]) -> None:
         f"models: {sum(fit.models for fit in fits)}",
         "script: benchmarks/fit_capability.py",
         "source: catalog/scores/, each score with its own source",
+        f'scores_digest: "{scores_digest(read_sources(CATALOG).scores)}"',
+        f'constants_digest: "{constants_digest(CATALOG)}"',
     ]
     (FOLDER / "fit.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

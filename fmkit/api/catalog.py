@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fmkit import __version__
 from fmkit.api.capabilities import capabilities
-from fmkit.api.licence import usual_findings
+from fmkit.api.licence import licence_assignments, usual_findings
 from fmkit.catalog.load import load_catalog, open_catalog
 from fmkit.errors import CatalogInvalidError, UsageError
 from fmkit.results.catalog import CatalogCheckResult, LocalModelsResult, LocalRow, ModelResult, ModelRow, ModelsResult
@@ -157,7 +157,9 @@ def show_model(name: str) -> ModelResult:
         config_confidence=model.config_confidence,
         config_source=model.config_source,
         config_fault=model.spec_fault,
+        age=catalog.age,
         permission=usual_findings(facts, catalog),
+        assignments=licence_assignments(facts, catalog),
         effective_context=effective_context(facts.scores),
         capabilities=capabilities([facts.id], catalog)[facts.id],
         evidence=evidence(facts.scores),

@@ -39,6 +39,7 @@ def show_hardware() -> HardwareResult:
         measured_on=rates.date if rates is not None else None,
         bandwidth_bytes_per_s=device.bandwidth_bytes_per_s if device is not None else None,
         flops_per_s=device.flops_per_s if device is not None else {},
+        age=catalog.age,
         next=("fmkit", "fmkit hardware list"),
     )
 
@@ -48,13 +49,14 @@ def list_devices(vendor: str | None = None) -> DevicesResult:
     catalog = load_catalog()
     chosen = [device for device in catalog.devices.values() if vendor is None or device.vendor == vendor.casefold()]
     ordered = sorted(chosen, key=lambda device: (device.vendor, device.memory_bytes or 0, device.id))
-    return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=tuple(map(_row, ordered)))
+    return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=tuple(map(_row, ordered)), age=catalog.age)
 
 
 def show_device(name: str) -> DevicesResult:
     """One device of the catalog, by id or alias; UsageError with the nearest where there is none."""
     catalog = load_catalog()
-    return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=(_row(resolve_device(name, catalog)),))
+    row = _row(resolve_device(name, catalog))
+    return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=(row,), age=catalog.age)
 
 
 def _row(device: Device) -> DeviceRow:

@@ -9,9 +9,9 @@ from fmkit.api.asked import text
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.results.licence import LicenceResult, LicenceText
-from fmkit.selection.languages import region_code
 from fmkit.selection.licences import BoundLicence, bound_licence
 from fmkit.selection.permission import Intent, findings, overall
+from fmkit.selection.regions import region_code
 from fmkit.units import parse_count
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def licence(
         answer=overall(found),
         verified=all(one.verification != "recalled" for one in bound.licences),
         findings=found,
-        licences=_texts(bound),
+        licences=_texts(bound, candidate, catalog),
+        age=catalog.age,
         notes=() if candidate is None else candidate.notes,
         next=() if candidate is None else (f"fmkit catalog show {candidate.id}",),
     )
@@ -62,6 +63,11 @@ def usual_findings(candidate: Candidate, catalog: Catalog) -> tuple[Finding, ...
     """What everybody asks first of a model: commercial use, and training on its outputs."""
     bound = _bound_model(candidate, catalog)
     return findings(bound, Intent(use="commercial", train_on_outputs=True), candidate.inputs)
+
+
+def licence_assignments(candidate: Candidate, catalog: Catalog) -> dict[str, str]:
+    """By licence that binds a model, where it was read that the model, or the base that brings the licence, stands under it."""
+    return _assigned(_bound_model(candidate, catalog), candidate, catalog)
 
 
 def _use(use: str) -> Literal["commercial", "research"]:
@@ -88,7 +94,19 @@ def _bound_model(candidate: Candidate, catalog: Catalog) -> BoundLicence:
     return bound_licence(candidate, {one.id: one for one in catalog.candidates()}, catalog.licences)
 
 
-def _texts(bound: BoundLicence) -> tuple[LicenceText, ...]:
+def _assigned(bound: BoundLicence, candidate: Candidate, catalog: Catalog) -> dict[str, str]:
+    read: dict[str, str] = {}
+    for one in bound.licences:
+        base = bound.inherited_from.get(one.id)
+        model = candidate if base is None else catalog.model(base).candidate
+        source = model.sources.get("licence")
+        if source is not None:
+            read[one.id] = source
+    return read
+
+
+def _texts(bound: BoundLicence, candidate: Candidate | None, catalog: Catalog) -> tuple[LicenceText, ...]:
+    assigned = {} if candidate is None else _assigned(bound, candidate, catalog)
     return tuple(
         LicenceText(
             id=one.id,
@@ -97,6 +115,7 @@ def _texts(bound: BoundLicence) -> tuple[LicenceText, ...]:
             inherited_from=bound.inherited_from.get(one.id),
             conditions=one.conditions,
             naming=one.naming,
+            assignment=assigned.get(one.id),
             verification=one.verification,
             source=one.source,
             source_date=one.source_date,

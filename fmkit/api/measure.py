@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.speed.rates import TorchRates
 
-TORCH_BUDGET_S = 8.0
+TORCH_BUDGET_S = 5.0
 """Seconds of timed calls per device; imports, allocations and first calls come on top."""
 
 DOUBTFUL_SPREAD = 0.25

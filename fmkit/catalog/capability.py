@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from fmkit.selection.capability import NO_FIT, CapabilityFit, Item, Prior, Vendo
 from fmkit.selection.score_items import Area
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from fmkit.catalog.schema import ScoreRow
@@ -72,13 +74,19 @@ class SpreadRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class CapabilityFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """capability/fit.yaml: when the constants were fitted, and to how many scores of how many models."""
+    """capability/fit.yaml: when the constants were fitted, and to how many scores of how many models.
+
+    `scores_digest` is of the scores that it was fitted to, `constants_digest` of the files that were written with it; a fit of
+    before there were any has none.
+    """
 
     date: str
     scores: int
     models: int
     script: str
     source: str
+    scores_digest: str = ""
+    constants_digest: str = ""
 
 
 def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
@@ -97,6 +105,8 @@ def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
         date=head.date,
         scores=head.scores,
         models=head.models,
+        scores_digest=head.scores_digest,
+        constants_digest=head.constants_digest,
         items=tuple(
             Item(
                 area=row.area, benchmark=row.benchmark, variant=row.variant, mean=row.mean, sd=row.sd,
@@ -121,8 +131,27 @@ def _prior(rows: list[PriorRow]) -> Prior:
     )
 
 
-def unknown_benchmarks(fit: CapabilityFit, scores: dict[str, list[tuple[int, ScoreRow]]]) -> list[Fault]:
-    """Items of benchmarks that the catalog has no scores of: the constants are older than the scores."""
-    names = sorted({item.benchmark for item in fit.items} - set(scores))
-    again = "fit anew: python -m benchmarks.fit_capability"
-    return [Fault("capability/items.csv", "$", f"no scores of {name!r}; {again}") for name in names]
+CONSTANTS = ("items.csv", "priors.csv", "offsets.csv", "spreads.csv")
+_DIGITS = 16
+
+
+def scores_digest(scores: Mapping[str, Iterable[tuple[int, ScoreRow]]]) -> str:
+    """A digest of what the capability model is fitted to: another one means that the fit is out of step.
+
+    Sources, dates and notes of scores, and the order of lines, do not count.
+    """
+    rows = sorted(
+        f"{benchmark}\0{row.model}\0{row.variant}\0{row.score:g}\0{row.unit}\0{row.reported_by}\n"
+        for benchmark, lines in scores.items()
+        for _, row in lines
+    )
+    return hashlib.sha256("".join(rows).encode()).hexdigest()[:_DIGITS]
+
+
+def constants_digest(folder: Path) -> str:
+    """A digest of the constants in `folder`/capability, as the script wrote them."""
+    digest = hashlib.sha256()
+    for name in CONSTANTS:
+        path = folder / "capability" / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:_DIGITS]

@@ -11,6 +11,7 @@ import msgspec
 
 import fmkit
 from fmkit.catalog import convert
+from fmkit.catalog.checks.follow_ups import without_follow_ups
 from fmkit.catalog.faults import invalid
 from fmkit.catalog.lines import with_lines
 from fmkit.catalog.links import Links, link
@@ -41,7 +42,7 @@ def compile_catalog(folder: Path, stamps: list[FileStamp] | None = None) -> Comp
 def compile_sources(sources: Sources, stamps: list[FileStamp], content: str) -> Compiled:
     """The compiled form of sources that were read; `content` is the hash of all they were read from."""
     links = link(sources)
-    faults = [*sources.faults, *links.faults]
+    faults = without_follow_ups([*sources.faults, *links.faults], sources, links)
     if faults:
         raise invalid(with_lines(faults, sources), where=str(sources.folder))
     scores = _scores_by_model(sources, links)
@@ -129,6 +130,8 @@ def _age(candidates: Iterable[Candidate]) -> CatalogAge:
         newest_score=max(
             (score.source_date for one in found for score in one.scores if score.source_date), default=None
         ),
+        undated_open_models=sum(one.api is None and not one.released for one in found),
+        undated_api_models=sum(one.api is not None and not one.released for one in found),
     )
 
 
@@ -156,8 +159,8 @@ def _named(paths: Iterable[Path]) -> Iterable[tuple[Path, Path]]:
     return ((path.relative_to(package), path) for path in paths)
 
 
-def _raw(value: object) -> msgspec.Raw:
-    return msgspec.Raw(_encode(value))
+def _raw(value: object) -> memoryview:
+    return memoryview(_encode(value))
 
 
 def _with_ids(records: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ def open_candidate(
         inputs=family.inputs if entry.inputs is None else entry.inputs,
         outputs=family.outputs if entry.outputs is None else entry.outputs,
         context_tokens=entry.context_tokens or (spec.max_context_tokens if spec else None),
+        native_context_tokens=entry.native_context_tokens,
+        extended_context_tokens=entry.extended_context_tokens,
         params=spec.params if spec else published,
         active_params=spec.active_params if spec else None,
         released=entry.released,
@@ -124,7 +126,12 @@ def _model_sources(family: FamilyFile, entry: ModelEntry, spec: ModelSpec | None
     """A family's sources with the model's own over them; a context that the configuration states is the configuration's."""
     found = {**family.sources, **entry.sources}
     config = entry.config or (f"that of {entry.config_of}" if entry.config_of else None)
-    if entry.context_tokens is None and spec is not None and config is not None and "context_tokens" not in entry.sources:
+    if (
+        entry.context_tokens is None
+        and spec is not None
+        and config is not None
+        and "context_tokens" not in entry.sources
+    ):
         found["context_tokens"] = f"configs/{config}" if entry.config else f"config.json, {config}"
     return found
 

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class Fault(msgspec.Struct, frozen=True, order=True):
     """One fault: the file (relative to the catalog), the path in it such as `$.models.gpt2.tuning`, and what was expected.
 
-    `line` is where the path stands in a YAML file; a fault of a CSV file has its line in the path.
+    `line` is where the path stands in a YAML file; a fault of a CSV file has its line in the path. `names` is the name that leads
+    nowhere, where that is the fault: it may follow from another (`fmkit.catalog.checks.follow_ups`).
     """
 
     file: str
     path: str
     message: str
     line: int | None = None
+    names: str = ""
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"

@@ -110,13 +110,15 @@ def _config_faults(links: Links, sources: Sources) -> list[Fault]:
             faults.append(Fault(*model.place(model_id, "config_of"), "give config or config_of, not both"))
         elif entry.config is not None:
             if entry.config not in sources.configs:
-                faults.append(Fault(*model.place(model_id, "config"), f"{entry.config} is not in configs/INDEX.csv"))
+                message = f"{entry.config} is not in configs/INDEX.csv"
+                faults.append(Fault(*model.place(model_id, "config"), message, names=entry.config))
             if not sources.path(f"configs/{entry.config}").is_file():
                 faults.append(Fault(*model.place(model_id, "config"), f"configs/{entry.config} does not exist"))
         elif entry.config_of is None:
             faults.append(Fault(*model.place(model_id, "config"), "missing: give config or config_of"))
         elif entry.config_of not in links.open_models:
-            faults.append(Fault(*model.place(model_id, "config_of"), f"no model {entry.config_of!r} in the catalog"))
+            message = f"no model {entry.config_of!r} in the catalog"
+            faults.append(Fault(*model.place(model_id, "config_of"), message, names=entry.config_of))
         elif links.config_file(model_id) is None:
             faults.append(Fault(*model.place(model_id, "config_of"), f"{entry.config_of!r} leads to no config file"))
     return faults

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.catalog.check import check_sources
+from fmkit.catalog.check import all_faults
+from fmkit.catalog.checks.follow_ups import without_follow_ups
 from fmkit.catalog.compile import compile_sources, content_hash
 from fmkit.catalog.lines import with_lines
+from fmkit.catalog.links import link
 from fmkit.catalog.overlay import overlay
 from fmkit.catalog.sources import read_sources
 from fmkit.selection.facts import OwnCatalog
@@ -45,4 +47,5 @@ def compile_with_own(folder: Path, own: Path, stamps: list[FileStamp]) -> Compil
 
 def _faults_of(merged: Sources, shipped: Sources) -> list[Fault]:
     """The faults that come with the user's catalog, by the same rules as the shipped one's."""
-    return with_lines(set(check_sources(merged)) - set(check_sources(shipped)), merged)
+    theirs = set(all_faults(merged)) - set(all_faults(shipped))
+    return with_lines(without_follow_ups(theirs, merged, link(merged)), merged)

@@ -87,6 +87,11 @@ def compiled_file(source: Path, own: Path | None = None) -> Path | None:
 
 def reader_files() -> list[Path]:
     """The program files that decide what a source file compiles to; a change of any makes a compiled catalog stale."""
+    return [Path(name) for name in reader_names()]
+
+
+def reader_names() -> list[str]:
+    """The names of `reader_files`, sorted: a thousand files are listed at every start of a checkout, and a Path takes as long as its listing."""
     folders = [_PACKAGE / "model", _PACKAGE / "catalog"]
     single = [
         "__init__.py",
@@ -99,14 +104,18 @@ def reader_files() -> list[Path]:
         "speed/efficiency.py",
         "speed/estimate.py",
     ]
-    # os.walk and strings: a hundred files are listed at every start of a checkout, and Path takes four times as long.
     walked = [os.path.join(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names]  # noqa: PTH118
     found = [name for name in walked if name.endswith(".py")]
-    return [Path(name) for name in sorted([*found, *(str(_PACKAGE / name) for name in single)])]
+    return sorted([*found, *(os.path.join(_PACKAGE, name) for name in single)])  # noqa: PTH118
 
 
 def source_files(source: Path) -> list[Path]:
     """The catalog's own files in `source`, sorted: VERSION and YAML in it, YAML, CSV and JSON one level down."""
+    return [Path(name) for name in source_names(source)]
+
+
+def source_names(source: Path) -> list[str]:
+    """The names of `source_files`, sorted."""
     found: list[str] = []
     with os.scandir(source) as entries:
         for entry in entries:
@@ -119,4 +128,4 @@ def source_files(source: Path) -> list[Path]:
                     ]
             elif entry.name == "VERSION" or entry.name.endswith(".yaml"):
                 found.append(entry.path)
-    return [Path(name) for name in sorted(found)]
+    return sorted(found)

@@ -9,7 +9,7 @@ import msgspec
 from fmkit.model.spec import ModelSpec
 from fmkit.selection.facts import Candidate, CatalogAge, OwnCatalog
 
-FORMAT = 5
+FORMAT = 6
 """The version of the compiled file's layout; a file of another version is compiled anew."""
 
 CHECKSUM_BYTES = 4
@@ -50,25 +50,25 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compiled(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a compiled catalog. Raw parts are msgpack of the type in the comment, and cost nothing until decoded."""
+    """The parts of a compiled catalog. A part of bytes is msgpack of the type in the comment: it is stepped over whole, and costs nothing until decoded."""
 
     head: Head
     date: str
     names: dict[str, str]  # case-folded id, alias or Hub id -> catalog id
-    candidates: dict[str, msgspec.Raw]  # Candidate
-    models: dict[str, msgspec.Raw]  # StoredModel
-    devices: msgspec.Raw  # dict[str, Device]
+    candidates: dict[str, memoryview]  # Candidate
+    models: dict[str, memoryview]  # StoredModel
+    devices: memoryview  # dict[str, Device]
     device_aliases: dict[str, str]
-    licences: msgspec.Raw  # dict[str, Licence]
-    tasks: msgspec.Raw  # dict[str, Task]
-    engines: msgspec.Raw  # dict[str, EngineFile]
-    layouts: msgspec.Raw  # dict[str, Layout]
-    precisions: msgspec.Raw  # dict[str, Precision]
-    sizes: msgspec.Raw  # dict[str, SizeClass]
-    quality_losses: msgspec.Raw  # tuple[QualityLoss, ...]
-    cloud_prices: msgspec.Raw  # tuple[CloudPrice, ...]
-    speed: msgspec.Raw  # SpeedFit
-    capability: msgspec.Raw  # CapabilityFit
-    abilities: msgspec.Raw  # dict[str, Ability]
+    licences: memoryview  # dict[str, Licence]
+    tasks: memoryview  # dict[str, Task]
+    engines: memoryview  # dict[str, EngineFile]
+    layouts: memoryview  # dict[str, Layout]
+    precisions: memoryview  # dict[str, Precision]
+    sizes: memoryview  # dict[str, SizeClass]
+    quality_losses: memoryview  # tuple[QualityLoss, ...]
+    cloud_prices: memoryview  # tuple[CloudPrice, ...]
+    speed: memoryview  # SpeedFit
+    capability: memoryview  # CapabilityFit
+    abilities: memoryview  # dict[str, Ability]
     age: CatalogAge = CatalogAge()
     own: OwnCatalog | None = None

@@ -38,7 +38,8 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
 
     `config` names the file in configs/; `config_of` another model of the catalog with the same architecture, when
     this one has no file of its own. `sources` maps a key of this entry to where the fact was read. `context_tokens` is
-    the publisher's limit where config.json says otherwise. `tasks` replaces the family's where it is given.
+    the publisher's limit where config.json says otherwise; `native_context_tokens` is the length it was trained on and
+    `extended_context_tokens` what its publisher states with scaled positions (YaRN). `tasks` replaces the family's where it is given.
     `released` is YYYY-MM-DD or YYYY-MM. `quantised` are Hub repositories of these weights in a quantised layout, the
     publisher's own first. `answers_directly` is for a model that `thinks` and has a documented mode without thoughts.
     """
@@ -51,6 +52,8 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     base_model: str | None = None
     released: str | None = None
     context_tokens: int | None = None
+    native_context_tokens: int | None = None
+    extended_context_tokens: int | None = None
     licence: str | None = None
     tasks: tuple[str, ...] | None = None
     not_for: tuple[str, ...] = ()
@@ -133,7 +136,7 @@ class ApiFile(Entry, frozen=True, kw_only=True):
 class DeviceEntry(Entry, frozen=True, kw_only=True):
     """One accelerator or CPU class, per memory size sold. Rates are dense peak figures of the vendor.
 
-    `memory` is the nominal size with its unit (`24GiB`); `bandwidth_gb_s` decimal gigabytes per second; `tflops` by number
+    `memory` is the nominal size with its unit (`24GiB`); `bandwidth_gb_s` decimal gigabytes per second over `bus_bits`; `tflops` by number
     format (`float16`, `bfloat16`, `float8`, `int8`, `int4`, `float4`, `float32`). `verified` is False where a figure is
     recalled rather than read. `sources` maps a key (or `tflops.float16`) to where it was read.
     """
@@ -142,6 +145,7 @@ class DeviceEntry(Entry, frozen=True, kw_only=True):
     device_class: Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
     memory: str | None = None
     bandwidth_gb_s: float | None = None
+    bus_bits: int | None = None
     tflops: dict[str, float] = {}
     memory_kind: str | None = None
     unified_memory: bool = False

@@ -10,6 +10,7 @@ import msgspec
 from fmkit.catalog.capability import read_capability
 from fmkit.catalog.csv_file import read_csv
 from fmkit.catalog.faults import Fault
+from fmkit.catalog.published import Published, read_published
 from fmkit.catalog.schema import (
     ApiFile,
     ConfigRow,
@@ -57,6 +58,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     configs: dict[str, ConfigRow]
     scores: dict[str, list[tuple[int, ScoreRow]]]
     cloud_prices: list[tuple[int, CloudPrice]]
+    published: Published
     speed: SpeedFit
     capability: CapabilityFit
     faults: tuple[Fault, ...]
@@ -97,6 +99,7 @@ def read_sources(folder: Path, *, dated: bool = True) -> Sources:
             for path in sorted(folder.glob("scores/*.csv"))
         },
         cloud_prices=_read_prices(folder, faults),
+        published=read_published(folder, faults),
         speed=read_speed(folder, faults),
         capability=read_capability(folder, faults),
         faults=tuple(faults),

@@ -61,12 +61,33 @@ def say(console: Console, text: str, *, indent: int = 0, style: str = "") -> Non
 
 
 def reach(age: CatalogAge) -> str:
-    """How far the catalog reaches, behind its date."""
+    """How far the catalog reaches, behind its date; of models whose date is not known, how many they are.
+
+    >>> from fmkit.selection.facts import CatalogAge
+    >>> reach(CatalogAge(newest_api_model="2026-11", undated_api_models=7, newest_score="2026-11-02"))
+    '; newest API model of 2026-11 (dated ones; 7 undated), score of 2026-11-02'
+    """
     dates = (
-        ("open model", age.newest_open_model), ("API model", age.newest_api_model), ("score", age.newest_score),
-    )  # fmt: skip
-    known = [f"{name} of {date}" for name, date in dates if date is not None]
+        ("open model", age.newest_open_model, age.undated_open_models),
+        ("API model", age.newest_api_model, age.undated_api_models),
+        ("score", age.newest_score, 0),
+    )
+    known = [
+        f"{name} of {date}{f' (dated ones; {undated} undated)' if undated else ''}"
+        for name, date, undated in dates
+        if date is not None
+    ]
     return f"; newest {', '.join(known)}" if known else ""
+
+
+def of_catalog(date: str, age: CatalogAge) -> str:
+    """The line below an answer from the catalog: its day, and how far it reaches.
+
+    >>> from fmkit.selection.facts import CatalogAge
+    >>> of_catalog("2026-11-28", CatalogAge(newest_open_model="2026-09"))
+    'catalog of 2026-11-28; newest open model of 2026-09'
+    """
+    return f"catalog of {date}{reach(age)}"
 
 
 def print_next(commands: Iterable[str], console: Console) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import bytes_or_unknown, csv_text, print_next, print_records, print_table, say
+from fmkit.report.common import bytes_or_unknown, csv_text, of_catalog, print_next, print_records, print_table, say
 from fmkit.speed.rates import DISK_NAMES
-from fmkit.units import format_bytes
+from fmkit.units import format_bytes, number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +43,7 @@ def print_hardware(result: HardwareResult, console: Console) -> None:
         ["measured", result.measured_on or "never: fmkit hardware measure"],
     ]
     print_table(console, ["", ""], rows, indent=2)
+    say(console, of_catalog(result.catalog, result.age), style="dim")
     print_next(result.next, console)
 
 
@@ -65,6 +66,7 @@ def print_devices(result: DevicesResult, console: Console) -> None:
     print_records(console, header, rows, order=[0, 1, 3, 2, 4], right=[1, 2, 3])
     if any(not device.verified for device in result.devices):
         say(console, "? a figure of this device was recalled rather than read")
+    say(console, f"{number_of(len(result.devices), 'device')}, {of_catalog(result.catalog, result.age)}")
 
 
 def print_device(result: DevicesResult, console: Console) -> None:
@@ -90,6 +92,7 @@ def print_device(result: DevicesResult, console: Console) -> None:
     print_table(console, ["fact", "value", "source"], rows, indent=2)
     if not device.verified:
         say(console, "note: a figure of this device was recalled rather than read")
+    say(console, of_catalog(result.catalog, result.age), style="dim")
 
 
 def format_bandwidth(bytes_per_s: int | None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import say
+from fmkit.report.common import of_catalog, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -36,14 +36,19 @@ def print_licence(result: LicenceResult, console: Console) -> None:
         for condition in text.conditions:
             say(console, f"- {condition}", indent=2)
         read = UNVERIFIED if text.verification == "recalled" else text.verification.replace("-", " ")
-        say(console, f"source: {text.source}{f', {text.source_date}' if text.source_date else ''}; {read}", indent=2)
+        dated = f", {text.source_date}" if text.source_date else ""
+        say(console, f"source of the terms: {text.source}{dated}; {read}", indent=2)
+        if text.assignment is not None:
+            whose = text.inherited_from or result.model
+            say(console, f"source of {whose} being under it: {text.assignment}", indent=2)
     for note in result.notes:
         say(console, f"note: {note}")
     say(
         console,
-        f"Facts as the catalog of {result.catalog} has them, no legal advice: read the text itself.",
+        "Facts as the catalog has them, no legal advice: read the text itself.",
         style="dim",
     )
+    say(console, of_catalog(result.catalog, result.age), style="dim")
 
 
 def finding_text(finding: Finding) -> str:
@@ -56,14 +61,16 @@ def finding_text(finding: Finding) -> str:
     return f"{finding.question.replace('-', ' ')}: {WORDS[finding.answer]}: {finding.statement}{base}{unverified}"
 
 
-def findings_lines(findings: Sequence[Finding]) -> Iterator[tuple[int, str]]:
-    """Findings with their clauses, then the source of each licence: how far a line is indented, and the line."""
+def findings_lines(findings: Sequence[Finding], assigned: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Findings with their clauses, then the sources of each licence's terms and of its assignment: indent and line."""
     for finding in findings:
         yield 0, finding_text(finding)
         yield from ((2, f"- {clause}") for clause in finding.clauses)
     for one in {finding.licence: finding for finding in findings}.values():
         dated = f", {one.source_date}" if one.source_date else ""
         yield 0, f"{one.licence}: {one.source}{dated}{'' if one.verified else f'; {UNVERIFIED}'}"
+        if one.licence in assigned:
+            yield 2, f"{one.inherited_from or 'the model'} is under it: {assigned[one.licence]}"
 
 
 def _question(asked: Intent) -> str:

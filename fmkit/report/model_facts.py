@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.report.common import print_next, print_table, say
+from fmkit.report.common import of_catalog, print_next, print_table, say
 from fmkit.report.licence import findings_lines
 from fmkit.report.scores import first_of_each, interval, short_score
 from fmkit.selection.facts import CHINCHILLA_TOKENS_PER_PARAM, Traits
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from fmkit.selection.facts import Candidate
 
 SHOWN_APART = frozenset({"scores", "sources", "notes", "id", "traits"})
-READ_FROM_CONFIG = frozenset({"spec_kind", "params", "active_params", "embedding_dim", "context_tokens"})
-"""Facts that are counted or read from config.json where the entry names no source of its own."""
+READ_FROM_CONFIG = frozenset(
+    {"spec_kind", "params", "active_params", "embedding_dim", "context_tokens", "inputs", "outputs"}
+)
+"""Facts that are counted or read from config.json, what goes in and out with its class, where the entry names no source of its own."""
 LABELS = {"active_params": "active params, embedding included"}
 """Names that say more than the key's words."""
 PRICES = frozenset(
@@ -54,12 +56,13 @@ def print_model(result: ModelResult, console: Console, *, sources: bool = False)
             say(console, f"{key}: {source}", indent=2)
     for note in (*result.facts.notes, *result.notes):
         say(console, f"note: {note}")
+    say(console, of_catalog(result.catalog, result.age), style="dim")
     print_next(result.next, console)
 
 
 def _print_licence(result: ModelResult, console: Console) -> None:
     say(console, "Licence", style="bold")
-    for indent, line in findings_lines(result.permission):
+    for indent, line in findings_lines(result.permission, result.assignments):
         say(console, line, indent=2 + indent)
 
 
@@ -119,7 +122,7 @@ def _about_architecture(result: ModelResult) -> Iterator[FactLine]:
     facts = result.facts
     if result.effective_context is not None:
         found = result.effective_context
-        length = f"{format_tokens(round(found.score))} tokens (RULER, {found.variant})"
+        length = f"{format_tokens(round(found.score))} tokens (RULER, {found.variant}){_beyond(found.score, facts)}"
         yield FactLine("effective context", length, f"{found.source}, {found.source_date}, {found.reported_by}")
     if result.architecture:
         yield FactLine("architecture", result.architecture, _config(result))
@@ -132,6 +135,15 @@ def _about_architecture(result: ModelResult) -> Iterator[FactLine]:
         yield FactLine("config.json", shown, result.config_source or "")
     if result.config_fault:
         yield FactLine("not sized", result.config_fault, _config(result))
+
+
+def _beyond(effective_tokens: float, facts: Candidate) -> str:
+    """Why an effective context is longer than the advertised one: it was measured with scaled positions."""
+    if facts.context_tokens is None or effective_tokens <= facts.context_tokens:
+        return ""
+    if facts.extended_context_tokens is None:
+        return f"; beyond the {format_tokens(facts.context_tokens)} of its file"
+    return f"; measured with the extended context of {format_tokens(facts.extended_context_tokens)}"
 
 
 def source_of(name: str, result: ModelResult) -> str:

@@ -39,8 +39,8 @@ class ModelsResult(msgspec.Struct, frozen=True, kw_only=True):
 class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the catalog knows of one model, each fact with its source.
 
-    `permission` is what its licences say to commercial use and to training on its outputs; `evidence` its
-    scores by what they test.
+    `permission` is what its licences say to commercial use and to training on its outputs, `assignments` by licence where it was read
+    that the model stands under it; `evidence` its scores by what they test.
     """
 
     schema: str = "fmkit.model/1"
@@ -52,7 +52,9 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     config_confidence: str | None
     config_source: str | None
     config_fault: str | None
+    age: CatalogAge = CatalogAge()
     permission: tuple[Finding, ...] = ()
+    assignments: dict[str, str] = {}
     effective_context: Score | None = None
     capabilities: tuple[TaskCapability, ...] = ()
     evidence: dict[str, tuple[Score, ...]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.selection.facts import CatalogAge
 from fmkit.speed.rates import DiskKind, MachineRates
 
 
@@ -34,6 +35,7 @@ class HardwareResult(msgspec.Struct, frozen=True, kw_only=True):
     measured_on: str | None = None
     bandwidth_bytes_per_s: int | None
     flops_per_s: dict[str, float]
+    age: CatalogAge = CatalogAge()
     next: tuple[str, ...] = ()
 
 
@@ -60,6 +62,7 @@ class DevicesResult(msgspec.Struct, frozen=True, kw_only=True):
     fmkit: str
     catalog: str
     devices: tuple[DeviceRow, ...]
+    age: CatalogAge = CatalogAge()
 
 
 class MeasureResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from fmkit.selection.facts import LicenceClass, Verification
+from fmkit.selection.facts import CatalogAge, LicenceClass, Verification
 from fmkit.selection.permission import Answer, Finding, Intent
 
 
 class LicenceText(msgspec.Struct, frozen=True, kw_only=True):
-    """One licence that binds: its own, or the one that comes with the base model `inherited_from`; all its conditions."""
+    """One licence that binds: its own, or the one that comes with the base model `inherited_from`; all its conditions.
+
+    `source` is where its text or terms were read, `assignment` where it was read that the model (or that base) stands under it.
+    """
 
     id: str
     name: str
@@ -20,6 +23,7 @@ class LicenceText(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification
     source: str
     source_date: str | None
+    assignment: str | None = None
 
 
 class LicenceResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,5 +43,6 @@ class LicenceResult(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool
     findings: tuple[Finding, ...]
     licences: tuple[LicenceText, ...]
+    age: CatalogAge = CatalogAge()
     notes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()

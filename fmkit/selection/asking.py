@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from fmkit.errors import UsageError, nearest_phrase
 from fmkit.selection.facts import Licence, LicenceClass, Modality
-from fmkit.selection.languages import LANGUAGE_CODES, language_code, region_code
+from fmkit.selection.languages import LANGUAGE_CODES, language_code
 from fmkit.selection.licences import LICENCE_CLASSES
+from fmkit.selection.regions import region_code
 from fmkit.selection.request import DEFAULT_PRECISIONS, SCORE_PARTS, Request, parse_weights
 from fmkit.units import parse_seconds, parse_tokens
 

@@ -72,7 +72,10 @@ class VendorOffset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapabilityFit(msgspec.Struct, frozen=True, kw_only=True):
-    """The fitted constants. `offsets` by benchmark, "" for all others; `spreads` what intervals are multiplied by, by basis."""
+    """The fitted constants. `offsets` by benchmark, "" for all others; `spreads` what intervals are multiplied by, by basis.
+
+    The digests are of the scores that were fitted and of the constants as written; empty where the fit has none.
+    """
 
     date: str
     scores: int
@@ -81,6 +84,8 @@ class CapabilityFit(msgspec.Struct, frozen=True, kw_only=True):
     priors: dict[Area, Prior]
     offsets: dict[str, VendorOffset]
     spreads: dict[str, float]
+    scores_digest: str = ""
+    constants_digest: str = ""
 
     def item(self, area: Area, benchmark: str, variant: str) -> Item | None:
         """The item of a score, if it was fitted."""

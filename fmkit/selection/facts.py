@@ -31,7 +31,7 @@ class LicenceTerms(Fact, frozen=True, kw_only=True):
     """What a licence allows. `commercial`: yes, no, or conditional with the binding conditions.
 
     `user_cap` and `revenue_cap_usd_per_year` are thresholds above which a separate licence is needed or, where `above_caps`
-    says so, a duty applies; `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other
+    says so, a duty applies; with `user_cap_on` users are counted by that day, whatever they are later; `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other
     models. `verification` says whether the text was read; a recalled row shows as unverified.
     """
 
@@ -42,6 +42,7 @@ class LicenceTerms(Fact, frozen=True, kw_only=True):
     source: str
     source_date: str | None = None
     user_cap: int | None = None
+    user_cap_on: str | None = None
     revenue_cap_usd_per_year: int | None = None
     above_caps: Literal["separate-licence", "duty"] = "separate-licence"
     excluded_regions: tuple[str, ...] = ()
@@ -190,11 +191,16 @@ class OwnCatalog(Fact, frozen=True, kw_only=True):
 
 
 class CatalogAge(Fact, frozen=True, kw_only=True):
-    """How far a catalog reaches, whatever day it bears: its newest releases and the newest source of a score (YYYY-MM-DD or YYYY-MM)."""
+    """How far a catalog reaches, whatever day it bears: its newest releases and the newest source of a score (YYYY-MM-DD or YYYY-MM).
+
+    A newest release is the newest of the dated ones; how many models have no date stands beside it.
+    """
 
     newest_open_model: str | None = None
     newest_api_model: str | None = None
     newest_score: str | None = None
+    undated_open_models: int = 0
+    undated_api_models: int = 0
 
 
 class SizeClass(Fact, frozen=True, kw_only=True):
@@ -234,7 +240,8 @@ class Candidate(Fact, frozen=True, kw_only=True):
 
     `sources` maps a field to where it was read; `spec_kind` is the architecture's kind (`decoder`, `encoder`, ... or `api`).
     `active_params` count the input embedding. `quantised` are known Hub repositories of the same weights in a quantised layout. `may_think`: it can, and nothing says that it
-    does unless it is asked to. `answers_directly`: it thinks, and has a documented mode without.
+    does unless it is asked to. `answers_directly`: it thinks, and has a documented mode without. `native_context_tokens` is the length it
+    was trained on, `extended_context_tokens` what its publisher states with scaled positions (YaRN), which are switched on by hand.
     """
 
     id: str
@@ -255,6 +262,8 @@ class Candidate(Fact, frozen=True, kw_only=True):
     active_params: int | None
     released: str | None
     scores: tuple[Score, ...]
+    native_context_tokens: int | None = None
+    extended_context_tokens: int | None = None
     api: ApiTerms | None = None
     base_model: str | None = None
     training_tokens: int | None = None

@@ -1,4 +1,4 @@
-"""Languages and regions by the names people use for them."""
+"""Languages by the names people use for them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ LANGUAGE_CODES = {
     "telugu": "te", "thai": "th", "turkish": "tr", "ukrainian": "uk", "urdu": "ur", "vietnamese": "vi", "welsh": "cy",
 }  # fmt: skip
 """English names of languages and their ISO 639-1 codes."""
-
-EU_MEMBERS = (
-    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV", "MT",
-    "NL", "PL", "PT", "RO", "SE", "SI", "SK",
-)  # fmt: skip
-"""The 27 member states of the European Union, ISO 3166-1 alpha-2."""
 
 
 def language_code(name: str, *, where: str | None = None) -> str:
@@ -48,25 +42,3 @@ def speaks(languages: tuple[str, ...], wanted: str) -> bool:
     listed = {code.lower() for code in languages}
     primary = wanted.partition("-")[0]
     return wanted in listed or primary in listed or any(code.startswith(f"{wanted}-") for code in listed)
-
-
-def region_code(name: str, *, where: str | None = None) -> str:
-    """An ISO 3166-1 alpha-2 code, `EU` or `UK`, upper case; GB is the UK.
-
-    >>> region_code("de"), region_code("gb"), region_code("EU")
-    ('DE', 'UK', 'EU')
-    """
-    code = name.strip().upper()
-    if len(code) != 2 or not code.isascii() or not code.isalpha():
-        raise UsageError(f"can't read region {name!r}: write an ISO country code such as DE, or EU, or UK", where=where)
-    return "UK" if code == "GB" else code
-
-
-def region_within(region: str, excluded: str) -> bool:
-    """Whether a use in `region` touches the `excluded` region; the EU and its members touch each other.
-
-    >>> region_within("DE", "EU"), region_within("EU", "FR"), region_within("US", "EU"), region_within("UK", "GB")
-    (True, True, False, True)
-    """
-    barred = "UK" if excluded.upper() == "GB" else excluded.upper()
-    return region == barred or (region in EU_MEMBERS and barred == "EU") or (region == "EU" and barred in EU_MEMBERS)

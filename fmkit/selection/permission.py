@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from fmkit.selection.facts import LicenceClass
-from fmkit.selection.languages import region_within
+from fmkit.selection.regions import region_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,9 +161,16 @@ def _users(licence: Licence, users: int) -> _Said:
         return "monthly-users", "conditional", statement, ("users",), None
     if cap is None:
         return "monthly-users", "yes", f"licence {licence.id} names no number of monthly users", ("users",), None
+    counted = "" if licence.user_cap_on is None else f", counted by {licence.user_cap_on}"
     if users <= cap:
-        statement = f"licence {licence.id} asks for nothing more up to {cap:,} monthly users"
+        statement = f"licence {licence.id} asks for nothing more up to {cap:,} monthly users{counted}"
         return "monthly-users", "yes", statement, ("users",), None
+    if licence.user_cap_on is not None:
+        statement = (
+            f"licence {licence.id} counts users by {licence.user_cap_on} only: {_above(licence)} if they were more than {cap:,} a month then, "
+            "whatever their number is now"
+        )
+        return "monthly-users", "conditional", statement, ("users",), cap
     answer: Answer = "conditional" if licence.above_caps == "duty" else "no"
     return "monthly-users", answer, f"licence {licence.id}: {_above(licence)} above {cap:,} monthly users", ("users",), cap  # fmt: skip
 

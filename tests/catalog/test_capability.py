@@ -6,14 +6,19 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fmkit.catalog.capability import read_capability, unknown_benchmarks
+from fmkit.catalog.capability import constants_digest, read_capability, scores_digest
+from fmkit.catalog.checks import fits
+from fmkit.catalog.checks.facts import Facts
 from fmkit.catalog.faults import Fault
+from fmkit.catalog.links import link
 from fmkit.catalog.load import load_catalog
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.schema import ScoreRow
-from fmkit.selection.capability import BASES, NO_FIT, abilities, item_for
+from fmkit.catalog.sources import read_sources
+from fmkit.selection.capability import BASES, NO_FIT, CapabilityFit, abilities, item_for
 from fmkit.selection.score_items import area_of, item_of
 
 RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "capability.json"
@@ -75,13 +80,47 @@ def test_faults_are_named_with_their_line(tmp_path: Path) -> None:
 
 
 def test_constants_of_a_benchmark_that_is_gone_are_a_fault() -> None:
-    fit = load_catalog().capability
-    scores: dict[str, list[tuple[int, ScoreRow]]] = {
-        item.benchmark: [] for item in fit.items if item.benchmark != "mmlu-pro"
-    }
-    (fault,) = unknown_benchmarks(fit, scores)
-    assert "mmlu-pro" in fault.message
-    assert "benchmarks.fit_capability" in fault.message
+    sources = read_sources(source_folder())
+    fewer = {name: rows for name, rows in sources.scores.items() if name != "mmlu-pro"}
+    without = msgspec.structs.replace(sources, scores=fewer)
+    found = [fault for fault in fits.capability(Facts(without, link(without), {})) if fault.file.endswith("items.csv")]
+    assert [fault.names for fault in found] == ["mmlu-pro"]
+    assert "benchmarks.fit_capability" in found[0].message
+
+
+def test_a_fit_is_of_the_scores_and_the_constants_that_are_there() -> None:
+    sources = read_sources(source_folder())
+    in_step = msgspec.structs.replace(
+        sources.capability,
+        scores_digest=scores_digest(sources.scores),
+        constants_digest=constants_digest(source_folder()),
+    )
+
+    def told(fit: CapabilityFit, **changes: object) -> list[str]:
+        changed = msgspec.structs.replace(sources, capability=fit, **changes)
+        return [fault.path for fault in fits.capability(Facts(changed, link(changed), {}))]
+
+    assert told(in_step) == []
+    (line, row), *rest = sources.scores["mmlu-pro"]
+    moved = sources.scores | {"mmlu-pro": [(line, msgspec.structs.replace(row, score=row.score + 0.1)), *rest]}
+    assert told(in_step, scores=moved) == ["$.scores_digest"]
+    assert told(msgspec.structs.replace(in_step, constants_digest="of others")) == ["$.constants_digest"]
+    assert told(in_step, scores=moved, own_folder=source_folder()) == []  # scores of the user's own
+
+
+def test_the_digest_of_scores_is_of_figures_not_of_notes_or_order() -> None:
+    scores = {"a": list(enumerate(_rows(50.0, 60.0)))}
+    same = {"a": [(9, msgspec.structs.replace(row, notes="read again")) for _, row in reversed(scores["a"])]}
+    assert scores_digest(scores) == scores_digest(same)
+    for other in ({"b": scores["a"]}, {"a": list(enumerate(_rows(50.0, 60.1)))}, {"a": scores["a"][:1]}):
+        assert scores_digest(scores) != scores_digest(other)
+
+
+def _rows(*figures: float) -> list[ScoreRow]:
+    return [
+        ScoreRow(model=f"m{n}", score=x, unit="%", source="s", source_date="2026", reported_by="vendor")
+        for n, x in enumerate(figures)
+    ]
 
 
 @pytest.mark.parametrize("area", ["language", "embedding"])

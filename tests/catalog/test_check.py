@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fmkit.catalog.check import check
-from fmkit.catalog.compile import compile_catalog, read_spec
-from fmkit.catalog.csv_file import read_csv
+from fmkit.catalog.compile import compile_catalog
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.paths import source_folder
-from fmkit.catalog.sources import Sources
 from fmkit.catalog.yaml_file import read_yaml
 from fmkit.errors import CatalogInvalidError, ExitCode
-from fmkit.model.spec import ModelSpec
+from tests.catalog.planting import Plant
 
 _LLAMA = "families/llama-3.1.yaml"
 _GEMMA = "families/gemma-2.yaml"
@@ -93,9 +88,9 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "output cheaper than input": (_OPENAI, "output_usd_per_1m: 60\n", "output_usd_per_1m: 6\n", None, "$.models.gpt-4.output_usd_per_1m", "6 is below the 30"),
     "child before its base": (_LLAMA, '    base_model: llama-3.1-8b\n    released: "2024', '    base_model: llama-3.1-8b\n    released: "2022', None, "$.models.llama-3.1-8b-instruct.released", "but its base llama-3.1-8b 2024"),
     "score before the release": (_SCORES, "\nllama-3.1-8b,5-shot,66.7,%,meta-llama/llama-models@a9c89c4:models/llama3_2/MODEL_CARD.md,2024-09-25", "\nllama-3.1-8b,5-shot,66.7,%,somebody,2019-01-01", None, ", source_date", "a score of 2019-01-01 for llama-3.1-8b"),
-    "cap without its clause": ("licences.yaml", "- users: A separate licence is needed by whoever had", "- A separate licence is needed by whoever had", None, "$.licences.llama2.user_cap", "with the topic users"),
-    "no to outputs without its clause": ("licences.yaml", "- outputs: Materials and outputs", "- Materials and outputs", None, "$.licences.llama2.trains_on_outputs", "with the topic outputs"),
-    "topic of a clause": ("licences.yaml", "- users: A separate", "- people: A separate", None, "$.licences.llama2.conditions", "people"),
+    "cap without its clause": ("licences.yaml", '- users: "Section 2: a separate', '- "Section 2: a separate', None, "$.licences.llama2.user_cap", "with the topic users"),
+    "no to outputs without its clause": ("licences.yaml", '- outputs: "Section 1.b.v: materials', '- "Section 1.b.v: materials', None, "$.licences.llama2.trains_on_outputs", "with the topic outputs"),
+    "topic of a clause": ("licences.yaml", '- users: "Section 2: a separate', '- people: "Section 2: a separate', None, "$.licences.llama2.conditions", "people"),
     # what is there twice, stale, or out of step
     "model but for spelling": (_OPENAI, "\n  gpt-4o-mini:\n", "\n  gpt-4_turbo:\n", None, "$.models.gpt-4_turbo", "differs from the model 'gpt-4-turbo' in spelling only"),
     "device twice": (_NVIDIA, "name: NVIDIA GeForce RTX 4090\n", "name: NVIDIA GeForce RTX 3090\n", None, "$.devices.rtx-4090", "differs from the device 'rtx-3090' in spelling only"),
@@ -110,73 +105,14 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(source_folder(), tmp_path_factory.mktemp("check") / "catalog"))
-
-
-@pytest.fixture(autouse=True)
-def files_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same file is read into the same facts: eighty checks of the whole catalog need not read what did not change."""
-
-    def spec(sources: Sources, file: str) -> tuple[ModelSpec | None, str | None]:
-        found: tuple[ModelSpec | None, str | None] = _once(
-            "spec", sources.path(f"configs/{file}"), lambda: read_spec(sources, file)
-        )
-        return found
-
-    def remembered(read: Callable[..., Any]) -> Callable[..., Any]:
-        def reader(path: Path, name: str, kind: type, faults: list[Fault]) -> Any:
-            def fresh() -> tuple[Any, list[Fault]]:
-                own: list[Fault] = []
-                return read(path, name, kind, own), own
-
-            value, found = _once(kind.__name__, path, fresh)
-            faults += found
-            return value
-
-        return reader
-
-    monkeypatch.setattr("fmkit.catalog.check.read_spec", spec)
-    monkeypatch.setattr("fmkit.catalog.sources.read_yaml", remembered(read_yaml))
-    monkeypatch.setattr("fmkit.catalog.sources.read_csv", remembered(read_csv))
-
-
-_READ: dict[tuple[str, str, bytes], Any] = {}
-
-
-def _once(what: str, path: Path, read: Callable[[], Any]) -> Any:
-    key = (what, path.name, path.read_bytes())
-    if key not in _READ:
-        _READ[key] = read()
-    return _READ[key]
-
-
-@pytest.fixture
-def planted(copied: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The copy with one fault in it; mended afterwards."""
-    file, old, new, *_ = PLANTED[request.param]
-    path = copied / file
-    before = path.read_bytes()
-    if old:
-        assert old in before.decode(), f"{old!r} is not in {file}: plant the fault elsewhere"
-        path.write_text(before.decode().replace(old, new, 1))
-    else:
-        path.unlink()
-    yield copied
-    path.write_bytes(before)
-
-
 def test_the_shipped_catalog_has_no_fault() -> None:
     assert [str(fault) for fault in check(source_folder())] == []
 
 
-@pytest.mark.parametrize(
-    ("planted", "name"), [(name, name) for name in PLANTED], indirect=["planted"], ids=list(PLANTED)
-)
-def test_a_planted_fault_is_found(planted: Path, name: str) -> None:
-    file, _, _, fault_file, path, message = PLANTED[name]
-    found = check(planted)
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_found(name: str, plant: Plant) -> None:
+    file, old, new, fault_file, path, message = PLANTED[name]
+    found = plant(file, old, new)
     meant = [
         fault
         for fault in found

@@ -16,6 +16,7 @@ from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog
 from fmkit.cli.main import main
 from fmkit.errors import ExitCode, UsageError
+from fmkit.selection.evidence import effective_context
 from fmkit.units import GIB
 
 
@@ -110,6 +111,16 @@ def test_sizes_on_a_card() -> None:
         ("llama-2-7b", {"train_on_outputs": True}, "no", "may not improve any other large language model"),
         ("qwen-7b-chat", {"monthly_users": "101M"}, "no", "100 million monthly active users"),
         ("kimi-k2-instruct", {"monthly_users": "101M"}, "conditional", "displays the model's name"),
+        # whoever has them today may have had fewer when the model came out, which is what the text asks
+        (
+            "llama-3.1-8b",
+            {"monthly_users": "800M"},
+            "conditional",
+            "calendar month before the release of Llama 3.1 on 2024-07-23",
+        ),
+        ("llama-3.1-8b", {"train_on_outputs": True}, "conditional", "Section 1.b.i: names of models"),
+        ("llama-3.1-8b", {}, "conditional", "Section 1.b.iii: copies that are passed on keep the attribution notice"),
+        ("minimax-m2.5", {}, "conditional", 'display "MiniMax M2.5" in their user interface'),
         ("exaone-3.5-7.8b-instruct", {}, "no", "No commercial use"),
         ("apache-2.0", {"region": "US", "monthly_users": "1B", "train_on_outputs": True}, "yes", None),
         ("kimi-k3", {}, "unknown", None),
@@ -136,9 +147,94 @@ def test_licences_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["catalog", "licence", "deepseek-r1-distill-llama-8b", "--monthly-users", "800M", "--json"]
     assert main(line) == ExitCode.OK
     answer = json.loads(capsys.readouterr().out)
-    assert (answer["schema"], answer["answer"]) == ("fmkit.licence/1", "no")
-    refused = [finding for finding in answer["findings"] if finding["answer"] == "no"]
-    assert [(finding["licence"], finding["limit"]) for finding in refused] == [("llama3.1", 700_000_000)]
+    assert (answer["schema"], answer["answer"]) == ("fmkit.licence/1", "conditional")
+    passed = [finding for finding in answer["findings"] if finding.get("limit") is not None]
+    assert [(finding["licence"], finding["limit"]) for finding in passed] == [("llama3.1", 700_000_000)]
+    assert answer["age"]["newest_open_model"]
+
+
+def test_a_licence_is_cited_twice_its_terms_and_the_model_being_under_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text of MIT says nothing of a model: what puts the model under it is another source."""
+    monkeypatch.setenv("COLUMNS", "200")
+    result = licence("deepseek-r1-distill-llama-8b")
+    for text in result.licences:
+        model = load_catalog().model(text.inherited_from or "deepseek-r1-distill-llama-8b").candidate
+        assert text.assignment == model.sources["licence"] != text.source
+    assert main(["catalog", "licence", "gpt2"]) == ExitCode.OK
+    output = capsys.readouterr().out
+    assert "source of the terms: openai/whisper@c0d2f62:LICENSE" in output
+    assert f"source of gpt2 being under it: {load_catalog().model('gpt2').candidate.sources['licence']}" in output
+    assert main(["catalog", "show", "gpt2"]) == ExitCode.OK
+    assert "the model is under it: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["catalog", "show", "gpt2"],
+        ["catalog", "licence", "mit"],
+        ["hardware", "show"],
+        ["hardware", "show", "rtx-4090"],
+        ["hardware", "list"],
+    ],
+)
+def test_every_answer_says_how_old_the_catalog_is(
+    line: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    catalog = load_catalog()
+    undated = sum(one.api is not None and one.released is None for one in catalog.candidates())
+    assert main(line) == ExitCode.OK
+    output = capsys.readouterr().out
+    assert f"catalog of {catalog.date}; newest open model of " in output
+    assert f"API model of {catalog.age.newest_api_model} (dated ones; {undated} undated)" in output
+    assert main([*line, "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["age"]["undated_api_models"] == undated > 0
+
+
+def test_native_and_extended_contexts_are_two_facts_with_their_sources(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    facts = load_catalog().model("qwen2.5-7b").candidate
+    assert (facts.native_context_tokens, facts.extended_context_tokens) == (32768, 131072)
+    assert "arXiv:2412.15115" in facts.sources["native_context_tokens"]
+    assert "qwen2.5-llm/index.md" in facts.sources["extended_context_tokens"]
+    assert main(["catalog", "show", "qwen3-8b"]) == ExitCode.OK
+    assert "measured with the extended context of 128k" in capsys.readouterr().out
+
+
+def test_no_effective_context_is_longer_than_every_stated_one() -> None:
+    for facts in load_catalog().candidates():
+        found = effective_context(facts.scores)
+        stated = max(facts.context_tokens or 0, facts.extended_context_tokens or 0)
+        assert found is None or found.score <= stated, facts.id
+
+
+def test_an_extended_context_is_longer_and_a_native_one_no_longer_than_the_limit() -> None:
+    for facts in load_catalog().candidates():
+        if facts.extended_context_tokens is not None:
+            assert facts.extended_context_tokens >= (facts.context_tokens or 0), facts.id
+        if facts.native_context_tokens is not None:
+            assert facts.native_context_tokens <= (facts.context_tokens or 0), facts.id
+
+
+@pytest.mark.parametrize(
+    ("region", "named"),
+    [("XX", "ISO country code"), ("Germny", "Germany"), ("Untied States", "United States"), ("", "region")],
+)
+def test_a_region_that_is_none_is_refused(region: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["catalog", "licence", "gpt2", "--region", region]) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert named in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("region", ["KR", "South Korea", "GB", "United Kingdom", "FR", "EEA"])
+def test_regions_by_code_and_name_meet_a_licence_that_bars_them(region: str) -> None:
+    assert licence("tencent-hunyuan", region=region).answer == "no"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +243,7 @@ def test_licences_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
         ["licence", "no-such-thing"],
         ["licence", "gpt2", "--use", "fun"],
         ["licence", "gpt2", "--monthly-users", "-3"],
-        ["licence", "gpt2", "--region", "Germany"],
+        ["licence", "gpt2", "--region", "Atlantis"],
         ["changes", "--since", "soon"],
         ["sizes", "--engine", "tensorrt"],
         ["sizes", "--context", "lots"],

@@ -84,8 +84,8 @@ def test_a_changed_reader_is_noticed(catalog_copy: Path, monkeypatch: pytest.Mon
     """The program files that read the catalog are part of what a compiled file was made from."""
     reader = tmp_path / "reader.py"
     reader.write_text("one = 1")
-    for module in ("fmkit.catalog.load", "fmkit.catalog.compile"):
-        monkeypatch.setattr(f"{module}.reader_files", lambda: [reader])
+    monkeypatch.setattr("fmkit.catalog.load.reader_names", lambda: [str(reader)])
+    monkeypatch.setattr("fmkit.catalog.compile.reader_files", lambda: [reader])
     monkeypatch.setattr("fmkit.catalog.compile._named", lambda paths: [(Path(path.name), path) for path in paths])
     done = _compilations(monkeypatch)
     open_catalog(catalog_copy)

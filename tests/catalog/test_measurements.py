@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fmkit.catalog.check_measurements import measurement_faults
+from fmkit.catalog.checks.facts import Facts
+from fmkit.catalog.checks.measurements import measurements as measurement_faults
 from fmkit.catalog.links import link
 from fmkit.catalog.measurements import shipped_measurements
 from fmkit.catalog.paths import source_folder
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 def faults(folder: Path) -> list[str]:
     sources = read_sources(folder)
-    return [str(fault) for fault in measurement_faults(sources, link(sources))]
+    return [str(fault) for fault in measurement_faults(Facts(sources, link(sources), {}))]
 
 
 def test_a_good_file(folder: Path) -> None:

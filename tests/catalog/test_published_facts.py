@@ -33,6 +33,16 @@ def test_most_facts_of_the_table_agree_as_they_stand(found: list[Case]) -> None:
         assert states[fact, "equal"] >= least * whole > 0
 
 
+def test_models_without_a_witness_are_counted_and_named(found: list[Case]) -> None:
+    models = catalog_facts.open_models()
+    for held in catalog_facts.witnessed(found):
+        assert held.agrees + held.differs_explained + held.doubtful + len(held.without) == len(models)
+        assert "albert-base-v2" in held.without  # the table has no line of it
+        assert "llama-3.1-8b" not in held.without
+        # 4096 is what the table writes where it knows no context: nobody's witness, even where it happens to be right
+        assert ("yi-34b" in held.without) == (held.fact == "context")
+
+
 def test_a_wrong_count_is_not_explained_away() -> None:
     """One parameter more or less than what arithmetic explains is open, whatever the model."""
     for model_id in ("llama-3.1-8b", "gpt2", "deepseek-v3", "kimi-k2-base", "glm-4.7"):

@@ -49,6 +49,9 @@ def answer(licence: Licence, intent: Intent, inputs: tuple[str, ...] | None = ("
         (terms(revenue_cap_usd_per_year=1_000_000), Intent(use="commercial"), "conditional"),
         (terms(**CAPPED), Intent(monthly_users=700_000_000), "yes"),
         (terms(**CAPPED), Intent(monthly_users=700_000_001), "no"),
+        # a cap that counts users by a day says nothing of those of today (Llama: the month before its release)
+        (terms(**CAPPED, user_cap_on="2024-07-23"), Intent(monthly_users=700_000_001), "conditional"),
+        (terms(**CAPPED, user_cap_on="2024-07-23"), Intent(monthly_users=700_000_000), "yes"),
         # a duty above the cap (Kimi K2: display its name) is a condition, no refusal
         (terms(**CAPPED, above_caps="duty"), Intent(monthly_users=700_000_001), "conditional"),
         (terms(), Intent(monthly_users=10**9), "yes"),

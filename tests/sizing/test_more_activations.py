@@ -33,7 +33,7 @@ CLOSE = (
     # name, layers, the largest difference: it shrinks with depth, for the cache of the layers after the peak is not there yet
     ("albert", 3, 0.01), ("bamba", 10, 0.013), ("biogpt", 3, 0.001), ("bloom", 3, 0.015), ("deepseek_v2", 3, 0.027),
     ("deepseek_v4", 4, 0.022), ("ernie4_5", 3, 0.027), ("ernie4_5_moe", 3, 0.004), ("falcon_h1", 3, 0.025),
-    ("gemma3n_text", 20, 0.005), ("gemma4_text", 20, 0.005), ("glm", 3, 0.002), ("glm4", 3, 0.002), ("glm4_moe", 3, 0.002),
+    ("gemma3n_text", 30, 0.005), ("gemma4_text", 20, 0.005), ("glm", 3, 0.002), ("glm4", 3, 0.002), ("glm4_moe", 3, 0.002),
     ("glm_moe_dsa", 3, 0.027), ("gpt_neox", 3, 0.003), ("gptj", 3, 0.005), ("granitemoehybrid", 3, 0.02), ("hunyuan_v1_moe", 3, 0.002),
     ("llama4_text", 4, 0.001), ("mamba2", 3, 0.008), ("mimo_v2_flash", 3, 0.003), ("minicpm3", 3, 0.012), ("minimax", 8, 0.001),
     ("minimax_m2", 3, 0.003), ("minimax_m3", 4, 0.002), ("mpt", 3, 0.003), ("nemotron_h", 8, 0.01), ("olmo2", 3, 0.003), ("olmo3", 3, 0.008),

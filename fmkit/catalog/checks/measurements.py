@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fmkit.catalog.links import Links
+    from fmkit.catalog.checks.facts import Facts
     from fmkit.catalog.measurements import Measurement
-    from fmkit.catalog.sources import Sources
 
 TRUSTS = ("A", "B", "C")
 Kind = TypeVar("Kind", SameShape, RowSettings)
 
 
-def measurement_faults(sources: Sources, links: Links) -> Iterator[Fault]:
+def measurements(facts: Facts) -> Iterator[Fault]:
     """Every fault of the files in measurements/, where the catalog has them."""
+    sources, links = facts.sources, facts.links
     folder = sources.folder / "measurements"
     ids: set[str] = set()
     for name in ("memory.csv", "latency.csv", "own_cpu.csv", "own_gpu.csv"):
@@ -33,13 +33,15 @@ def measurement_faults(sources: Sources, links: Links) -> Iterator[Fault]:
     for row in _lines(folder / "same_shape.csv", SameShape):
         hub_ids = {config.hub_id for config in sources.configs.values()}
         if row.same_as.casefold() not in links.names and row.same_as not in hub_ids:
-            yield Fault("measurements/same_shape.csv", row.hub_id, f"no config.json of {row.same_as!r} in the catalog")
+            message = f"no config.json of {row.same_as!r} in the catalog"
+            yield Fault("measurements/same_shape.csv", row.hub_id, message, names=row.same_as)
     for settings in _lines(folder / "settings.csv", RowSettings):
         place = "measurements/settings.csv"
         if settings.measurement_id not in ids:
             yield Fault(place, settings.measurement_id, "no row of memory.csv has this id")
         if settings.layout and settings.layout not in sources.precisions.layouts:
-            yield Fault(place, settings.measurement_id, f"no layout {settings.layout!r} in the catalog")
+            message = f"no layout {settings.layout!r} in the catalog"
+            yield Fault(place, settings.measurement_id, message, names=settings.layout)
 
 
 def _row_faults(path: Path, name: str, ids: set[str]) -> Iterator[Fault]:
@@ -66,3 +68,6 @@ def _lines(path: Path, kind: type[Kind]) -> list[Kind]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         return [msgspec.convert(line, kind) for line in csv.DictReader(stream)]
+
+
+RULES = (measurements,)

@@ -13,6 +13,7 @@ from fmkit.units import GIB, MIB, parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fmkit.catalog.checks.facts import Facts
     from fmkit.catalog.schema import DeviceEntry
     from fmkit.catalog.sources import Sources
 
@@ -21,19 +22,20 @@ _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 # Wider than anything on sale; what lies outside is a mistake in the unit.
 _MEMORY_BYTES = (512 * MIB, 2048 * GIB)
 _BANDWIDTH_GB_S = (5.0, 30_000.0)
+_BUS_BITS = (32, 32_768)
 _TFLOPS = (0.05, 100_000.0)
 _POWER_W = (1.0, 5_000.0)
 _USD_PER_1M = (0.001, 1_000.0)
 _USD_PER_HOUR = (0.01, 200.0)
 _CONTEXT_TOKENS = (1, 2**27)
-_TRAINING_TOKENS = (10**7, 10**15)
+_TRAINING_TOKENS = (10**7, 10**14)
 
 _Range = tuple[float, float]
 
 
-def plausible(sources: Sources) -> Iterator[Fault]:
+def plausible(facts: Facts) -> Iterator[Fault]:
     """Every figure out of its range and every date that is none, or lies after the catalog's own."""
-    day = sources.date
+    sources, day = facts.sources, facts.sources.date
     try:
         date.fromisoformat(day)
     except ValueError:
@@ -53,6 +55,7 @@ def _devices(sources: Sources, day: str) -> Iterator[Fault]:
             file, path = f"hardware/{stem}.yaml", f"$.devices.{device_id}"
             yield from _memory(entry, file, f"{path}.memory")
             yield from _within(entry.bandwidth_gb_s, _BANDWIDTH_GB_S, file, f"{path}.bandwidth_gb_s")
+            yield from _within(entry.bus_bits, _BUS_BITS, file, f"{path}.bus_bits")
             yield from _within(entry.power_w, _POWER_W, file, f"{path}.power_w")
             yield from _within(entry.release_year, (2006, int(day[:4])), file, f"{path}.release_year")
             for number_format, rate in entry.tflops.items():
@@ -74,6 +77,7 @@ def _memory(entry: DeviceEntry, file: str, path: str) -> Iterator[Fault]:
 
 def _open_models(sources: Sources, day: str) -> Iterator[Fault]:
     for stem, family in sources.families.items():
+        yield from _within(family.training_tokens, _TRAINING_TOKENS, f"families/{stem}.yaml", "$.training_tokens")
         for model_id, entry in family.models.items():
             file, path = f"families/{stem}.yaml", f"$.models.{model_id}"
             yield from _dated(entry.released, day, file, f"{path}.released")
@@ -104,8 +108,6 @@ def _rows(sources: Sources, day: str) -> Iterator[Fault]:
         for line, row in rows:
             file, place = f"scores/{benchmark}.csv", f"line {line}"
             yield from _dated(row.source_date, day, file, f"{place}, source_date")
-            if row.unit == "%":
-                yield from _within(row.score, (0, 100), file, f"{place}, score")
 
 
 def _within(value: float | None, bounds: _Range, file: str, path: str) -> Iterator[Fault]:
@@ -122,3 +124,6 @@ def _dated(value: str | None, day: str, file: str, path: str) -> Iterator[Fault]
         yield Fault(file, path, f"{value!r} is no date: YYYY-MM-DD, YYYY-MM or YYYY")
     elif value > day[: len(value)]:
         yield Fault(file, path, f"{value} lies after the catalog's date, {day}")
+
+
+RULES = (plausible,)
