@@ -3,7 +3,8 @@
 Every score of the catalog that the capability model has constants for is predicted once without it, in three ways
 (benchmarks/abilities/validation.py), by the code that ships; the constants are fitted anew without what is held out. Errors are
 in points of 100, beside the mean of the family and a line over log parameters. An interval's width is learnt from the other
-folds. Last, whole benchmarks are hidden from the fit, and models are put in order by what is left. About ten minutes on one core.
+folds. Last, whole benchmarks are hidden from the fit (benchmarks/abilities/unseen.py): models are put in order by what is left,
+and their scores are predicted from the benchmark's kind alone, and from the scores of a few anchor models. About ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -17,24 +18,30 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from msgspec.structs import replace
 
+from benchmarks.abilities.benchmark_facts import kind
 from benchmarks.abilities.cells import Table, table, vendor_offsets
-from benchmarks.abilities.validation import SCHEMES, Held, covered, fit_of, held_out, stem
+from benchmarks.abilities.unseen import ANCHORS, DRAWS, Guess, Hidden, guesses, hidden, within
+from benchmarks.abilities.validation import SCHEMES, Held, covered, held_out
 from fmkit.catalog.load import load_catalog
-from fmkit.selection.capability import abilities_in_modes, answering
-from fmkit.selection.score_items import Area, item_of
+from fmkit.selection.score_items import Area
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from fmkit.selection.capability import Answering, VendorOffset
+    from benchmarks.abilities.cells import ItemKey
+    from fmkit.selection.capability import VendorOffset
     from fmkit.selection.facts import Candidate
 
 RESULT = Path(__file__).resolve().parent / "results" / "capability.json"
 LEAST_IN_CLASS = 30
 LOW, HIGH = 0.65, 0.95
-HIDDEN_LEAST = 30
+KNOWN = {
+    "0 anchors": "no score of the benchmark in any set-up; its kind, and all other scores of all models",
+    "k anchors": "as well the scores of k models on it, drawn at random; the others are predicted, over all draws",
+    "family": "mean of the anchors of the family, else of all anchors; without anchors of the family's scores on benchmarks of the kind",
+    "log_parameters": "line with the slope within the benchmarks of the kind, and the level of the anchors; without anchors of the kind",
+}
 SIZES = ((3e9, "under 3B"), (15e9, "3B to 15B"), (80e9, "15B to 80B"), (float("inf"), "over 80B"))
 
 
@@ -54,19 +61,24 @@ def main() -> None:
         "vendor_offsets": {name or "all others": [o.offset, o.sd, o.pairs] for name, o in offsets.items()},
         "held_out": [],
         "classes": [],
-        "hidden_benchmarks": [],
+        "classes_outside": [],
+        "hidden": {"known": KNOWN, "regimes": [], "benchmarks": []},
     }
     for found in tables:
         for scheme in SCHEMES:
             held = held_out(found, scheme, offsets)
-            within = covered(held)
-            result["held_out"].append({"area": found.area, "held_out": scheme, **errors(held, within.values())})
-            result["classes"] += classes(held, within, found)
+            inside = covered(held)
+            result["held_out"].append({"area": found.area, "held_out": scheme, **errors(held, inside.values())})
+            result["classes"] += classes(held, inside, found)
             print_held(result["held_out"][-1])
-    print_classes(result["classes"])
+    result["classes_outside"] = [row for row in result["classes"] if not LOW <= row["coverage"] <= HIGH]
+    print_classes(result["classes"], result["classes_outside"])
     _write(result, path)
-    result["hidden_benchmarks"] = [row for found in tables for row in hidden(found, offsets)]
-    print_hidden(result["hidden_benchmarks"])
+    for found in tables:
+        regimes, benchmarks = unseen(found, offsets)
+        result["hidden"]["regimes"] += regimes
+        result["hidden"]["benchmarks"] += benchmarks
+    print_hidden(result["hidden"])
     _write(result, path)
 
 
@@ -75,7 +87,7 @@ def _write(result: dict[str, Any], path: Path | None) -> None:
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def errors(held: Sequence[Held], within: Iterable[bool]) -> dict[str, Any]:
+def errors(held: Sequence[Held | Guess], inside: Iterable[bool]) -> dict[str, Any]:
     """Median and 90th percentile of absolute errors in points, and the share of scores within their 80 % interval."""
     ours = [abs(row.value - row.actual) for row in held]
     family = [abs(row.family_mean - row.actual) for row in held]
@@ -85,7 +97,7 @@ def errors(held: Sequence[Held], within: Iterable[bool]) -> dict[str, Any]:
         "median": _short(ours, 0.5), "p90": _short(ours, 0.9),
         "family_median": _short(family, 0.5), "family_p90": _short(family, 0.9),
         "log_parameters_median": _short(line, 0.5), "log_parameters_p90": _short(line, 0.9),
-        "coverage": round(float(np.mean(list(within))), 3),
+        "coverage": round(float(np.mean(list(inside))), 3),
     }  # fmt: skip
 
 
@@ -129,45 +141,55 @@ CLASSES: dict[str, Callable[[Candidate], str]] = {
 }
 
 
-def hidden(found: Table, offsets: dict[str, VendorOffset]) -> list[dict[str, Any]]:
-    """Each benchmark with HIDDEN_LEAST models hidden from the fit: how well what is left puts its models in order.
-
-    The scale of a benchmark that nobody knows can't be known; the order can. Models are ordered by their score on a benchmark of
-    mean loadings; Spearman's rank correlation, beside that of log parameters where they are known.
-    """
-    rows = []
-    counts: dict[str, set[str]] = defaultdict(set)
-    for cell in found.cells:
-        counts[stem(cell.item[0])].add(cell.model)
-    for name in sorted(name for name, models in counts.items() if len(models) >= HIDDEN_LEAST):
-        rest = [cell for cell in found.cells if stem(cell.item[0]) != name]
-        fit = fit_of(found, rest, offsets)
-        usual = np.average([item.loadings for item in fit.items], axis=0, weights=[item.scores for item in fit.items])
-        able = abilities_in_modes([m for c in found.candidates.values() for m in _without(c, name)], fit)
-        for item in [item for item in found.items if stem(item[0]) == name]:
-            cells = [c for c in found.cells if c.item == item and able[c.member].scores]
-            if len(cells) < HIDDEN_LEAST:
-                continue
-            sized = [c for c in cells if found.candidates[c.model].params]
-            rows.append(
-                {
-                    "area": found.area,
-                    "benchmark": ", ".join(filter(None, item)),
-                    "models": len(cells),
-                    "rank_correlation": spearman([c.value for c in cells], [float(usual @ able[c.member].mean) for c in cells]),
-                    "log_parameters": spearman(
-                        [c.value for c in sized], [float(found.candidates[c.model].params or 0) for c in sized]
-                    ),
-                }
-            )  # fmt: skip
-    return rows
-
-
-def _without(candidate: Candidate, name: str) -> list[Answering]:
-    return [
-        replace(m, scores=tuple(s for s in m.scores if (item := item_of(s)) is None or stem(item[0]) != name))
-        for m in answering(candidate)
+def unseen(found: Table, offsets: dict[str, VendorOffset]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Errors by number of anchors over all hidden benchmarks, and each benchmark by itself."""
+    every: list[Guess] = []
+    orders: dict[ItemKey, dict[str, Any]] = {}
+    for one in hidden(found, offsets):
+        orders[one.item] = order(one, found)
+        every += guesses(one, found)
+    if not every:
+        return [], []
+    inside = within(every)
+    regimes = [
+        {"area": found.area, "anchors": count, "draws": DRAWS if count else 1, "benchmarks": len(orders)}
+        | _errors_where(every, inside, count, set(orders))
+        for count in ANCHORS
     ]
+    benchmarks = [
+        {"area": found.area, "benchmark": ", ".join(filter(None, item)), "kind": kind(item[0]), **said}
+        | {f"anchors_{count}": _errors_where(every, inside, count, {item}) for count in ANCHORS}
+        for item, said in orders.items()
+    ]
+    return regimes, benchmarks
+
+
+def _errors_where(
+    rows: Sequence[Guess], inside: Sequence[bool], anchors: int, items: Collection[ItemKey]
+) -> dict[str, Any]:
+    places = [n for n, row in enumerate(rows) if row.anchors == anchors and row.item in items]
+    return errors([rows[n] for n in places], [inside[n] for n in places])
+
+
+def order(one: Hidden, found: Table) -> dict[str, Any]:
+    """How well what is left puts the models of a hidden benchmark in order: rank correlations, with no anchor.
+
+    Models are ordered by their expected score on a benchmark of mean loadings; beside it by log parameters, of those models whose
+    parameters are known.
+    """
+    usual = np.average(
+        [item.loadings for item in one.fit.items], axis=0, weights=[item.scores for item in one.fit.items]
+    )
+    sized = [c for c in one.cells if found.candidates[c.model].params]
+    return {
+        "models": len(one.cells),
+        "rank_correlation": spearman(
+            [c.value for c in one.cells], [float(usual @ one.abilities[c.member].mean) for c in one.cells]
+        ),
+        "log_parameters_rank_correlation": spearman(
+            [c.value for c in sized], [float(found.candidates[c.model].params or 0) for c in sized]
+        ),
+    }
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
@@ -189,25 +211,35 @@ def print_held(row: dict[str, Any]) -> None:
     )
 
 
-def print_classes(rows: Sequence[dict[str, Any]]) -> None:
-    for scheme in SCHEMES:
-        found = [row for row in rows if row["held_out"] == scheme]
-        out = [row for row in found if not LOW <= row["coverage"] <= HIGH]
-        said = "; ".join(
-            f"{row['by']} {row['class']} ({row['scores']} of {row['models']} models, {row['groups_of_kin']} groups of kin): "
-            f"{row['coverage']:.0%}"
-            for row in out
+def print_classes(rows: Sequence[dict[str, Any]], outside: Sequence[dict[str, Any]]) -> None:
+    print(
+        f"{len(rows) - len(outside)} of {len(rows)} classes within 65 to 95 %; outside:" + ("" if outside else " none")
+    )
+    for row in outside:
+        print(
+            f"  {row['area']} {row['held_out']} held out, {row['by']} {row['class']}: {row['coverage']:.0%} of {row['scores']} scores "
+            f"({row['models']} models, {row['groups_of_kin']} groups of kin)"
         )
-        print(f"{scheme}: {len(found) - len(out)} of {len(found)} classes within 65 to 95 %. Outside: {said or 'none'}")
 
 
-def print_hidden(rows: Sequence[dict[str, Any]]) -> None:
-    for row in rows:
+def print_hidden(found: dict[str, Any]) -> None:
+    for row in found["benchmarks"]:
+        said = "; ".join(
+            f"{count} anchors {row[f'anchors_{count}']['median']}, {row[f'anchors_{count}']['p90']}"
+            for count in ANCHORS
+        )
         print(
             f"hidden {row['benchmark']}: {row['models']} models, rank correlation {row['rank_correlation']} "
-            f"(log parameters {row['log_parameters']})"
+            f"(log parameters {row['log_parameters_rank_correlation']}); error median, p90: {said}"
         )
-    print(f"median rank correlation {median(row['rank_correlation'] for row in rows):.2f} of {len(rows)} benchmarks")
+    for row in found["regimes"]:
+        print(
+            f"{row['area']:9} {row['benchmarks']} hidden benchmarks, {row['anchors']} anchors: error median {row['median']}, "
+            f"p90 {row['p90']} (family mean {row['family_median']}, {row['family_p90']}; log parameters "
+            f"{row['log_parameters_median']}, {row['log_parameters_p90']}); coverage {row['coverage']:.1%}"
+        )
+    ranks = [row["rank_correlation"] for row in found["benchmarks"]]
+    print(f"median rank correlation {median(ranks):.2f} of {len(ranks)} benchmarks")
 
 
 if __name__ == "__main__":

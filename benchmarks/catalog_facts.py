@@ -23,11 +23,12 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that `python benchmarks/catalog_facts.py` finds its parts
 
 from benchmarks.proofs.differences import NOT_EXPLAINED, Facts, explanation, noted_differences
+from benchmarks.proofs.witnesses import TABLE, UNKNOWN_CONTEXT, Case, witnessed
 from fmkit.catalog.load import load_catalog
 from fmkit.model.architectures.embedder import embedder_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from fmkit.catalog.records import CatalogModel
 
@@ -42,73 +43,15 @@ LIMIT_KEYS = (
 )  # fmt: skip
 TEXT_PARTS = ("text_config", "llm_config", "language_config")
 PADDING_OFFSET = 2
-UNKNOWN_CONTEXT = 4096
-"""What the table writes where it knows no limit."""
-
 MOST_FREQUENCIES = 256
 """More numbers per layer than this are no rotary frequencies."""
 
 SAYS_NOTHING = frozenset(("", "other", "unknown"))
 
-TABLE = "published table"
-FACTS_HELD = ("parameters", "context", "licence")
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One fact of one model beside a witness; `reason` says why they differ, and is empty where they agree."""
-
-    model: str
-    fact: str
-    witness: str
-    catalog: int | str | None
-    witnessed: int | str | None
-    reason: str = ""
-
-    @property
-    def state(self) -> str:
-        """equal, explained, doubtful (the witness is at fault) or open."""
-        if not self.reason:
-            return "equal"
-        return "open" if NOT_EXPLAINED in self.reason else "doubtful" if "doubtful" in self.reason else "explained"
-
-
-class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the published table, the one witness that knows no file of ours, says of one fact of all models with open weights.
-
-    `doubtful` are figures in which the table is at fault; `without` names the models that it says nothing of, a context of 4096 being
-    what it writes where it knows none.
-    """
-
-    fact: str
-    agrees: int
-    differs_explained: int
-    doubtful: int
-    without: tuple[str, ...]
-
 
 def open_models() -> tuple[str, ...]:
     """The models with open weights."""
     return tuple(candidate.id for candidate in load_catalog().candidates() if candidate.api is None)
-
-
-def witnessed(found: Sequence[Case]) -> tuple[Witnessed, ...]:
-    """For each fact, how many models the published table agrees on, differs on with a reason, and leaves without a witness."""
-    said = [
-        case for case in found if case.witness == TABLE and (case.fact, case.witnessed) != ("context", UNKNOWN_CONTEXT)
-    ]
-    return tuple(_witnessed(fact, [case for case in said if case.fact == fact]) for fact in FACTS_HELD)
-
-
-def _witnessed(fact: str, of_table: Sequence[Case]) -> Witnessed:
-    states = Counter(case.state for case in of_table)
-    known = {case.model for case in of_table}
-    return Witnessed(
-        fact=fact,
-        agrees=states["equal"],
-        differs_explained=states["explained"],
-        doubtful=states["doubtful"],
-        without=tuple(model for model in open_models() if model not in known),
-    )
 
 
 def cases() -> Iterator[Case]:
@@ -320,7 +263,7 @@ def main() -> int:
         states = [counts[fact, witness, state] for state in ("equal", "explained", "doubtful", "open")]
         print(f"{fact:12}{witness:34}{sum(states):8}{states[0]:8}{states[1]:11}{states[2]:10}{states[3]:6}")
     print(f"\n{'published table':14}{'agrees':>8}{'differs, explained':>20}{'table at fault':>16}{'no witness':>12}")
-    held = witnessed(found)
+    held = witnessed(found, open_models())
     for one in held:
         print(f"{one.fact:14}{one.agrees:8}{one.differs_explained:20}{one.doubtful:16}{len(one.without):12}")
     for one in held:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from benchmarks.abilities.cells import table, vendor_offsets
-from benchmarks.abilities.validation import FACTORS, Held, fit_of, held_out, item_widths, spreads
+from benchmarks.abilities.validation import FACTORS, Held, Widths, fit_of, held_out, spreads
 from fmkit.catalog.capability import constants_digest, scores_digest
 from fmkit.catalog.load import load_catalog
 from fmkit.catalog.sources import read_sources
-from fmkit.selection.capability import BASES
+from fmkit.selection.estimated_scores import BASES
 from fmkit.selection.score_items import Area
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ def main(arguments: list[str]) -> None:
         fits.append(fit_of(cells, cells.cells, offsets))
         held += [*held_out(cells, "kin", offsets), *held_out(cells, "benchmark", offsets)]
     FOLDER.mkdir(exist_ok=True)
-    write_items(fits, item_widths([row for row in held if row.scheme == "benchmark"]))
+    one_by_one = [row for row in held if row.scheme == "benchmark"]
+    widths = Widths.of(one_by_one)
+    write_items(fits, widths.items)
+    write_publishers(one_by_one, widths)
     write_priors(fits)
     write_offsets(offsets)
     write_spreads(held)
@@ -97,6 +101,15 @@ def write_spreads(held: Sequence[Held]) -> None:
         for basis in BASES
     ]
     _write("spreads.csv", ("area", "basis", "spread", "held_out"), rows)
+
+
+def write_publishers(held: Sequence[Held], widths: Widths) -> None:
+    counts = Counter((row.area, row.publisher) for row in held)
+    rows = [
+        (area, publisher, widths.publishers[f"{area} {publisher}"], n)
+        for (area, publisher), n in sorted(counts.items())
+    ]
+    _write("publishers.csv", ("area", "publisher", "width", "held_out"), rows)
 
 
 def write_head(date: str, fits: Sequence[CapabilityFit]) -> None:

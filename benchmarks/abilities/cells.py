@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.selection.capability import Key, VendorOffset, answering, covariates, full_marks, logit, observations
+from fmkit.selection.capability import VendorOffset
+from fmkit.selection.covariates import Key, answering, covariates
+from fmkit.selection.logits import full_marks, logit, observations
 from fmkit.selection.score_items import Area, area_of, item_of
 
 if TYPE_CHECKING:

@@ -2,41 +2,34 @@
 
 kin        all scores of a model, and of all its kin (its family, and families joined to it by base models)
 model      all scores of a model; its siblings' are known
-benchmark  one benchmark of a model, near-copies included; its other scores are known
+benchmark  one benchmark of a model, and those that ask the same questions; its other scores are known
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 from zlib import crc32
 
 import numpy as np
 from msgspec.structs import replace
 
+from benchmarks.abilities.benchmark_facts import questions
 from benchmarks.abilities.factors import Fit
-from fmkit.selection.capability import (
-    BASES,
-    INTERVAL_Z,
-    NO_FIT,
-    Answering,
-    CapabilityFit,
-    VendorOffset,
-    abilities_in_modes,
-    answering,
-    basis_of,
-    from_logit,
-    logit,
-    predictive,
-)
+from fmkit.selection.abilities import abilities_in_modes
+from fmkit.selection.capability import INTERVAL_Z, NO_FIT, CapabilityFit, VendorOffset
+from fmkit.selection.covariates import Answering, answering
+from fmkit.selection.estimated_scores import BASES, basis_of, predictive
+from fmkit.selection.logits import from_logit, logit
 from fmkit.selection.score_items import item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.abilities.cells import Cell, ItemKey, Table
+
+_Class = TypeVar("_Class")
 
 Scheme = Literal["kin", "model", "benchmark"]
 SCHEMES: tuple[Scheme, ...] = ("kin", "model", "benchmark")
@@ -45,7 +38,8 @@ FACTORS = {"language": 3, "embedding": 1}
 """Factors of each area: more predicted held-out benchmarks no better."""
 LEAST_REGRESSED = 6
 """A line through fewer models than this is no regression: the mean of the item stands in."""
-WIDTH_PRIOR = 10
+WIDTH_PRIOR, PUBLISHER_PRIOR = 10, 10
+"""The width of an item and of a publisher start as if this many scores had asked for 1."""
 LEAST_SPREAD = 30
 """A width learnt from fewer held-out scores would be chance: the area's own over all bases stands in."""
 
@@ -57,6 +51,7 @@ class Held(NamedTuple):
     scheme: Scheme
     fold: int
     model: str
+    publisher: str
     item: ItemKey
     basis: str
     actual: float
@@ -112,6 +107,7 @@ def held_out(table: Table, scheme: Scheme, offsets: dict[str, VendorOffset], fac
                     scheme=scheme,
                     fold=fold,
                     model=cell.model,
+                    publisher=table.candidates[cell.model].publisher,
                     item=cell.item,
                     basis=basis_of(able[cell.member].scores),
                     actual=100 * from_logit(cell.value),
@@ -127,7 +123,7 @@ def held_out(table: Table, scheme: Scheme, offsets: dict[str, VendorOffset], fac
 def _folds(table: Table, scheme: Scheme) -> Callable[[Cell], int]:
     """The fold of a cell: by group of kin, by model, or by model and benchmark."""
     if scheme == "benchmark":
-        return lambda cell: crc32(f"{cell.model} {stem(cell.item[0])}".encode()) % FOLDS
+        return lambda cell: crc32(f"{cell.model} {questions(cell.item[0])}".encode()) % FOLDS
     group = table.kin if scheme == "kin" else {model: model for model in table.candidates}
     sizes: dict[str, int] = defaultdict(int)
     for cell in table.cells:
@@ -138,18 +134,6 @@ def _folds(table: Table, scheme: Scheme) -> Callable[[Cell], int]:
         fold[name] = filled.index(min(filled))
         filled[fold[name]] += size
     return lambda cell: fold[group[cell.model]]
-
-
-_NEAR_COPY = re.compile(r"(mteb-eng-v\d|ruler|humaneval|mbpp).*")
-
-
-def stem(benchmark: str) -> str:
-    """The name under which a benchmark is held out together with its near-copies and its parts.
-
-    >>> stem("mteb-eng-v2-sts"), stem("humaneval-plus"), stem("mmlu-pro")
-    ('mteb-eng-v2', 'humaneval', 'mmlu-pro')
-    """
-    return _NEAR_COPY.sub(r"\1", benchmark)
 
 
 def _without(table: Table, test: Iterable[Cell]) -> list[Answering]:
@@ -200,27 +184,50 @@ def spreads(held: Sequence[Held]) -> dict[str, float]:
     found = {}
     for area in sorted({row.area for row in held}):
         rows = [row for row in held if row.area == area]
-        every = _spread(rows)
+        every = spread_of([row.z for row in rows])
         for basis in BASES:
-            own = [row for row in rows if row.basis == basis]
-            found[f"{area} {basis}"] = _spread(own) if len(own) >= LEAST_SPREAD else every
+            own = [row.z for row in rows if row.basis == basis]
+            found[f"{area} {basis}"] = spread_of(own) if len(own) >= LEAST_SPREAD else every
     return found
 
 
-def _spread(rows: Sequence[Held]) -> float:
-    return round(float(np.quantile([abs(row.z) for row in rows], 0.8)) / INTERVAL_Z, 3)
+def spread_of(errors: Sequence[float]) -> float:
+    """What 80 % intervals of errors in predicted standard deviations have to be multiplied by.
+
+    >>> spread_of([-2.5632, 2.5632])
+    2.0
+    """
+    return round(float(np.quantile(np.abs(errors), 0.8)) / INTERVAL_Z, 3)
 
 
-def item_widths(held: Sequence[Held]) -> dict[ItemKey, float]:
-    """By item: what its intervals have to be multiplied by beside the others', drawn towards 1 as if WIDTH_PRIOR more had said so."""
-    common = spreads(held)
-    found: dict[ItemKey, list[float]] = defaultdict(list)
-    for row in held:
-        found[row.item].append(abs(row.z) / common[f"{row.area} {row.basis}"])
-    return {
-        item: round((len(zs) * float(np.quantile(zs, 0.8)) / INTERVAL_Z + WIDTH_PRIOR) / (len(zs) + WIDTH_PRIOR), 3)
-        for item, zs in found.items()
-    }
+class Widths(NamedTuple):
+    """What intervals are multiplied by beside what all of their area and basis are: by item, and by area and publisher."""
+
+    items: dict[ItemKey, float]
+    publishers: dict[str, float]
+
+    @classmethod
+    def of(cls, held: Sequence[Held]) -> Widths:
+        """Learnt one after the other: what is left of the first is the second's."""
+        common = spreads(held)
+        left = [abs(row.z) / common[f"{row.area} {row.basis}"] for row in held]
+        items = _widths(zip((row.item for row in held), left, strict=True), WIDTH_PRIOR)
+        left = [z / items[row.item] for row, z in zip(held, left, strict=True)]
+        return cls(
+            items, _widths(zip((f"{row.area} {row.publisher}" for row in held), left, strict=True), PUBLISHER_PRIOR)
+        )
+
+    def width(self, row: Held) -> float:
+        """What the interval of one score is multiplied by."""
+        return self.items.get(row.item, 1.0) * self.publishers.get(f"{row.area} {row.publisher}", 1.0)
+
+
+def _widths(errors: Iterable[tuple[_Class, float]], prior: int) -> dict[_Class, float]:
+    """Spreads by class, drawn towards 1 as if `prior` more had said so."""
+    found: dict[_Class, list[float]] = defaultdict(list)
+    for name, error in errors:
+        found[name].append(error)
+    return {name: round((len(zs) * spread_of(zs) + prior) / (len(zs) + prior), 3) for name, zs in found.items()}
 
 
 def covered(held: Sequence[Held]) -> dict[int, bool]:
@@ -228,8 +235,8 @@ def covered(held: Sequence[Held]) -> dict[int, bool]:
     found: dict[int, bool] = {}
     for fold in range(FOLDS):
         others = [row for row in held if row.fold != fold]
-        common, widths = spreads(others), item_widths(others)
+        common, widths = spreads(others), Widths.of(others)
         for place, row in enumerate(held):
             if row.fold == fold:
-                found[place] = abs(row.z) <= INTERVAL_Z * common[f"{row.area} {row.basis}"] * widths.get(row.item, 1.0)
+                found[place] = abs(row.z) <= INTERVAL_Z * common[f"{row.area} {row.basis}"] * widths.width(row)
     return found

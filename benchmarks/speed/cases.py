@@ -21,9 +21,11 @@ from fmkit.catalog.paths import source_folder
 from fmkit.machine import Device, catalog_machine
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
-from fmkit.speed.efficiency import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, RELEASES, Setting, setting_of
+from fmkit.speed.offloaded import HOST_BYTES_PER_S
 from fmkit.speed.operations import Reading, TowerPass, decode_pass, reading_passes
-from fmkit.speed.timing import HOST_BYTES_PER_S, in_steps
+from fmkit.speed.parts import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS
+from fmkit.speed.setting import OLDER, RELEASES, Setting, setting_of
+from fmkit.speed.timing import in_steps
 
 Rate = Literal["decode", "prefill", "throughput"]
 
@@ -214,7 +216,7 @@ def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Set
         saturated=figure.rate == "saturated",
         seconds=seconds,
         answer=answer,
-        setting=setting,
+        setting=msgspec.structs.replace(setting, batched=sequences > 1),
         reads=reads,
         read_share=share,
         step=step if figure.rate != "prefill" else None,
@@ -320,10 +322,6 @@ def build_of(row: LatencyMeasurement) -> str | None:
 def release_of(row: LatencyMeasurement, engine: str) -> str:
     """The release of transformers or vLLM; a row that names none is older than ours."""
     return RELEASES[engine] if is_current(row, engine) else OLDER[engine]
-
-
-OLDER = {"transformers": "4", "vllm": "V0"}
-"""What earlier releases are called."""
 
 
 def _layout(row: LatencyMeasurement, engine: str, spec: ModelSpec, catalog: Catalog) -> Layout:

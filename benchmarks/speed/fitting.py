@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speed.cases import Case
-from fmkit.speed.efficiency import OVERLAP_POWER, PARTS, Part, Phase, Setting, launch_overlaps, nominal, scopes
 from fmkit.speed.operations import TowerPass
+from fmkit.speed.parts import OVERLAP_POWER, PARTS, Part, Phase, nominal
+from fmkit.speed.scopes import scopes
+from fmkit.speed.setting import Setting, launch_overlaps
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -75,7 +77,9 @@ class Problem:
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = list(cases)
-        self.points = Counter(key for case in cases for key in set(_keys(case)))
+        acting = [set(_keys(case)) for case in cases]
+        self.points = Counter(key for keys in acting for key in keys)
+        self.measured = [frozenset(f"{phase} {scope}" for phase, _, scope in keys) for keys in acting]
         self.keys: dict[Key, int] = {}
         times: list[list[float]] = []
         weights: list[float] = []
@@ -130,6 +134,21 @@ class Problem:
 
     def predict(self, effects: Floats) -> tuple[Floats, Floats]:
         """Seconds of each case, and of each pass the share of each part in its growth (derivative by the logarithm of the part)."""
+        seconds, growth = self._passes_s(effects)
+        return self._of_cases(self.share * seconds) + self.host_s, growth
+
+    def reading_share(self, effects: Floats) -> Floats:
+        """The share of each case's seconds that goes into its prompts."""
+        spent = self.share * self._passes_s(effects)[0]
+        read: Floats = self._of_cases(np.where(self.decoding, 0.0, spent)) / (self._of_cases(spent) + self.host_s)
+        return read
+
+    def _of_cases(self, passes: Floats) -> Floats:
+        found: Floats = np.bincount(self.owner, weights=passes, minlength=len(self.cases)).astype(np.float64)
+        return found
+
+    def _passes_s(self, effects: Floats) -> tuple[Floats, Floats]:
+        """Seconds and growth of each pass."""
         sums = np.bincount(self.cells, weights=effects[self.effects], minlength=self.times.size)
         parts = self.times * np.exp(sums.reshape(self.times.shape))
         beside = np.stack(
@@ -154,10 +173,7 @@ class Problem:
                 *([np.ones(len(core))] * (len(PARTS) - 5)),
             ]
         )
-        whole: Floats = np.bincount(self.owner, weights=self.share * seconds, minlength=len(self.cases)).astype(
-            np.float64
-        )
-        return whole + self.host_s, growth
+        return seconds, growth
 
     def fit(self, used: NDArray[np.bool_], start: Floats | None = None, steps: int = MOST_STEPS) -> Floats:
         """The effects that fit the used cases best, under their priors."""
@@ -203,18 +219,19 @@ class Problem:
         found: Floats = np.linalg.solve(normal + 1e-3 * np.diag(np.diag(normal)), slope)
         return found
 
-    def held_out(self, key: Callable[[Case], Hashable], folds: int, start: Floats) -> tuple[Floats, Ints]:
-        """Logarithm of the seconds predicted for each case by a fit that saw no case of the same key, and each case's fold."""
+    def held_out(self, key: Callable[[Case], Hashable], folds: int, start: Floats) -> tuple[Floats, Floats, Ints]:
+        """Logarithm of the seconds predicted for each case by a fit that saw no case of the same key, the share of prompts, each case's fold."""
         names = sorted({str(key(case)) for case in self.cases})
         order = np.random.default_rng(0).permutation(len(names))
         fold_of = {names[place]: number % folds for number, place in enumerate(order)}
         fold = np.array([fold_of[str(key(case))] for case in self.cases])
-        predicted = np.zeros(len(self.cases))
+        predicted, reading = np.zeros(len(self.cases)), np.zeros(len(self.cases))
         for number in range(folds):
             out = fold == number
-            seconds, _ = self.predict(self.without_unseen(self.fit(~out, start, steps=7), ~out))
-            predicted[out] = np.log(seconds[out])
-        return predicted, fold
+            effects = self.without_unseen(self.fit(~out, start, steps=7), ~out)
+            predicted[out] = np.log(self.predict(effects)[0][out])
+            reading[out] = self.reading_share(effects)[out]
+        return predicted, reading, fold
 
     def without_unseen(self, effects: Floats, used: NDArray[np.bool_]) -> Floats:
         """The effects, with those of scopes that no used case is in at their prior's centre: they know nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,73 +11,110 @@ from numpy.typing import NDArray
 from benchmarks.speed.cases import Case
 from benchmarks.speed.fitting import Floats, Problem
 from benchmarks.speed.widths import Error, Widths, fitted_widths
-from fmkit.speed.efficiency import Phase, Quantity, measured_like, measured_on
+from fmkit.speed.efficiency import SpeedFit
+from fmkit.speed.kernels import memory_group
+from fmkit.speed.parts import Phase, Quantity
+from fmkit.speed.setting import Setting
 
-SCHEMES: dict[str, tuple[Callable[[Case], str], int]] = {
-    "model and device": (lambda case: case.group, 16),
-    "device": (lambda case: case.device.id, 16),
-    "engine": (lambda case: case.setting.engine, 8),
+PHASES: tuple[Phase, ...] = ("prefill", "decode")
+
+Key = Callable[[Case], str]
+
+
+class Scheme(NamedTuple):
+    """What is left out together, and in how many folds; None: each alone."""
+
+    key: Key
+    folds: int | None
+
+
+def kind_of(case: Case) -> str:
+    """Vendor and kind of memory: devices that have much in common."""
+    return f"{case.device.vendor} {memory_group(case.device)}"
+
+
+SCHEMES = {
+    "model and device": Scheme(lambda case: case.group, 16),
+    "device": Scheme(lambda case: case.device.id, 16),
+    "engine": Scheme(lambda case: case.setting.engine, 8),
+    "kind of device": Scheme(kind_of, None),
+    "vendor": Scheme(lambda case: case.device.vendor, None),
 }
-"""What is left out together, and in how many folds."""
+"""The last two are judged nowhere: they tell how far predictions lie off for a kind of device, or a vendor, that nobody measured."""
 
-BASES = ("measured-device", "class", "extrapolated")
+JUDGED = ("model and device", "device", "engine")
+
+BASES = ("measured-device", "class", "extrapolated", "new-vendor")
 """What the program's predictions rest on, from the narrowest to the widest."""
 
 UNSEEN_ENGINE = "unseen engine"
 """What a prediction of an engine without any measurement rests on: the program makes none, and its ranges don't count their errors."""
 
+NO_PREDICTION = ""
+"""The basis where the program predicts nothing: on a processor, by an engine that nobody measured on one."""
+
 
 class HeldOut(NamedTuple):
-    """Predictions for cases that the fit did not see: measured over predicted speed as logarithms, and what each rested on."""
+    """Predictions for cases that the fit did not see: measured over predicted speed as logarithms, and what each rested on.
+
+    `reading` is the share of the predicted seconds that goes into prompts, `bases` what prompts and steps rest on.
+    """
 
     scheme: str
     cases: Sequence[Case]
     error: Floats
-    basis: list[str]
+    reading: Floats
+    bases: list[dict[Phase, str]]
     fold: NDArray[np.intp]
+
+    def predicted(self) -> NDArray[np.bool_]:
+        """Which cases the program would have predicted at all."""
+        return np.array([found["decode"] != NO_PREDICTION for found in self.bases])
 
 
 def held_out(problem: Problem, scheme: str, start: Floats) -> HeldOut:
-    """Every case predicted by a fit without its group, device or engine."""
+    """Every case predicted by a fit without its group, device, engine or kind of device."""
     key, folds = SCHEMES[scheme]
-    predicted, fold = problem.held_out(key, folds, start)
-    basis = ["extrapolated"] * len(problem.cases)
-    for number in range(folds):
-        seen = _seen(case for case, own in zip(problem.cases, fold, strict=True) if own != number)
+    predicted, reading, fold = problem.held_out(key, folds or len({key(case) for case in problem.cases}), start)
+    bases: list[dict[Phase, str]] = [{}] * len(problem.cases)
+    for number in np.unique(fold):
+        seen = frozenset[str]().union(*(problem.measured[place] for place in np.flatnonzero(fold != number)))
+        fit = SpeedFit(date="", rows=0, effects={}, measured=dict.fromkeys(seen, 1), spreads={})
         for place in np.flatnonzero(fold == number):
-            basis[place] = _basis(problem.cases[place], seen)
-    return HeldOut(scheme, problem.cases, predicted - problem.target, basis, fold)
+            setting = problem.cases[place].setting
+            bases[place] = {phase: _basis(setting, phase, fit) for phase in PHASES}
+    return HeldOut(scheme, problem.cases, predicted - problem.target, reading, bases, fold)
 
 
 def phase_of(case: Case) -> Phase:
-    """The phase whose measurements decide the basis."""
+    """The phase that a case says something of: a batch whose prompts were read in decode steps is decoding."""
     return "prefill" if case.rate == "prefill" else "decode"
 
 
-def _seen(cases: Iterable[Case]) -> set[tuple[str, ...]]:
-    found: set[tuple[str, ...]] = set()
-    for case in cases:
-        setting = case.setting
-        phases: tuple[Phase, ...] = ("prefill", "decode") if case.rate == "throughput" else (phase_of(case),)
-        for phase in phases:
-            found |= {(phase, measured_on(setting)), (phase, measured_like(setting)), (phase, setting.engine)}
-    return found
-
-
-def _basis(case: Case, seen: set[tuple[str, ...]]) -> str:
-    phase, setting = phase_of(case), case.setting
-    if (phase, measured_on(setting)) in seen:
-        return "measured-device"
-    if (phase, setting.engine) not in seen:
-        return UNSEEN_ENGINE
-    return "class" if (phase, measured_like(setting)) in seen else "extrapolated"
+def _basis(setting: Setting, phase: Phase, fit: SpeedFit) -> str:
+    """The basis as the program states it, of what it does not predict too."""
+    if not fit.reaches(setting):
+        return NO_PREDICTION
+    return fit.rung(setting, phase) if fit.knows(setting.engine) else UNSEEN_ENGINE
 
 
 def widths_of(found: Sequence[HeldOut], wanted: Callable[[Case], bool] = lambda _: True) -> dict[Quantity, Widths]:
-    """Ranges and widths of each quantity by the held-out errors of all schemes."""
-    errors: dict[Quantity, list[Error]] = {"decode": [], "prefill": [], "throughput": []}
+    """Ranges and widths of prompts and steps by the held-out errors of all schemes."""
+    errors: dict[Phase, list[Error]] = {phase: [] for phase in PHASES}
     for one in found:
-        for case, value, basis in zip(one.cases, one.error, one.basis, strict=True):
-            if wanted(case):
-                errors[case.rate].append(Error(float(value), basis, case.setting))
-    return {quantity: fitted_widths(some) for quantity, some in errors.items()}
+        key = SCHEMES[one.scheme].key
+        for case, value, reading, bases in zip(one.cases, one.error, one.reading, one.bases, strict=True):
+            if (case.rate == "throughput" and reading > 0) or not wanted(case):
+                continue  # a whole batch of prompts and steps says nothing of either alone
+            phase = phase_of(case)
+            if bases[phase] != NO_PREDICTION:
+                errors[phase].append(Error(float(value), bases[phase], case.setting, f"{one.scheme} {key(case)}"))
+    return {phase: fitted_widths(some) for phase, some in errors.items()}
+
+
+def range_of(one: HeldOut, place: int, known: dict[Quantity, Widths]) -> tuple[float, float]:
+    """The range of a case's speed over its prediction, as the program states it: of a whole batch, prompts and steps each at their end."""
+    case, bases = one.cases[place], one.bases[place]
+    share = {"prefill": 1.0, "decode": 0.0, "throughput": float(one.reading[place])}[case.rate]
+    read, step = (known[phase].spread(bases[phase], case.setting) for phase in PHASES)
+    return 1 / (share / read.low + (1 - share) / step.low), 1 / (share / read.high + (1 - share) / step.high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.results.capability import EstimatedEvidence, TaskCapability
-from fmkit.selection.capability import task_estimates
+from fmkit.selection.estimated_scores import task_estimates
 from fmkit.selection.pool import task_mismatch
 from fmkit.selection.quality import judge
 

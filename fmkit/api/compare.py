@@ -13,10 +13,10 @@ from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.results.compare import ComparedModel, CompareResult, SharedScore
-from fmkit.selection.capability import REPORTER_ORDER
 from fmkit.selection.cost import cheapest_hourly
 from fmkit.selection.evidence import effective_context, evidence
 from fmkit.selection.licences import bound_licence
+from fmkit.selection.logits import REPORTER_ORDER
 from fmkit.selection.score_items import set_up
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def sizer_for(
         return () if spec is None else divisions(machine, request.engine, spec)
 
     @cache
-    def at(model: str, precision: str, context_tokens: int, way: int) -> Sized | None:
+    def at(model: str, precision: str, context_tokens: int, sequences: int, way: int) -> Sized | None:
         spec = spec_of(model)
         if spec is None:
             return None
@@ -107,7 +107,7 @@ def sizer_for(
         if precision == "stored" and (on_cpu or not stores_quantised(request.engine, catalog, spec)):
             return None  # on a CPU such weights are unpacked to 16 bit
         sees = "image" in task.inputs and spec.image_tokens is not None
-        workload = Workload(context_tokens=context_tokens, sequences=request.sequences, images=1 if sees else 0,
+        workload = Workload(context_tokens=context_tokens, sequences=sequences, images=1 if sees else 0,
             tensor_parallel=part.tensor_parallel, pipeline_parallel=part.pipeline_parallel)  # fmt: skip
         try:
             found = estimate_for(
@@ -127,8 +127,11 @@ def sizer_for(
             found = msgspec.structs.replace(found, speed=reads)
         return Sized(precision=precision, memory=found, speed=found.speed, as_published=as_published)
 
-    def size(model: str, precision: str, context_tokens: int, share: float = 1.0) -> Sized | None:
-        return _fewest(ways(model), partial(at, model, precision, context_tokens), share)
+    def size(
+        model: str, precision: str, context_tokens: int, share: float = 1.0, sequences: int | None = None
+    ) -> Sized | None:
+        together = request.sequences if sequences is None else sequences
+        return _fewest(ways(model), partial(at, model, precision, context_tokens, together), share)
 
     return size
 

@@ -10,6 +10,7 @@ from fmkit.errors import UsageError
 from fmkit.machine import catalog_machine
 from fmkit.results.throughput import ThroughputResult, ThroughputRow
 from fmkit.selection.cost import cheapest_hourly, electricity_usd_per_1m, tokens_per_usd
+from fmkit.selection.serving import MOST_SEQUENCES
 from fmkit.units import format_count, format_rate
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from fmkit.selection.facts import CloudPrice
     from fmkit.sizing.estimate import Workload
     from fmkit.speed.estimate import Range
-
-MOST_SEQUENCES = 1024
-"""More than this no engine runs together by default (vLLM's max_num_seqs on a data-centre card)."""
 
 MOST_USD_PER_KWH = 100.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.api.sizing import several_devices
-from fmkit.sizing.cuts import engine_setting, tensor_parallel
+from fmkit.sizing.cuts import engine_setting, host_experts, tensor_parallel
 from fmkit.sizing.fit import MOST_TOKENS, smallest_device
 from fmkit.sizing.search import largest
 from fmkit.units import format_bytes, format_tokens
@@ -44,7 +44,7 @@ def verdict(
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
         f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing{_against(smallest)}; "
-        f"{lighter or _here(sizer, loadable, machine) or _rescue(sizer, smallest)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
+        f"{lighter or _here(sizer, loadable, machine) or _rescue(sizer, smallest, machine)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
     )
 
 
@@ -162,12 +162,19 @@ def _shortfall(sizer: ModelSizer, estimates: Sequence[Estimate], best: Estimate,
     return f"; at {nearest.precision.upper()} you are {missing} short{_against(nearest)}{enough}"
 
 
-def _rescue(sizer: ModelSizer, estimate: Estimate) -> str:
+def _rescue(sizer: ModelSizer, estimate: Estimate, machine: Machine) -> str:
     if estimate.host is not None and estimate.host.short_bytes:
         return f"{format_bytes(estimate.host.bytes)} of main memory are needed beside the device"
     if estimate.host_is_used:
         option = "gpu_layers=auto" if estimate.engine == "llama.cpp" else "max_memory=SIZE"
         return f"a shorter context or --engine-option {option} leaves more room on the device"
+    experts = host_experts(sizer, estimate, machine)
+    beside = f"{experts.option} holds it with {experts.change}; " if experts is not None and experts.fits else ""
+    return beside + _holder(sizer, estimate)
+
+
+def _holder(sizer: ModelSizer, estimate: Estimate) -> str:
+    """The smallest device of the catalog that holds it, or the fewest of one kind."""
     holder = smallest_device(sizer, estimate.precision, estimate.context_tokens, estimate.sequences, sizer.devices())
     if holder is None:
         several = several_devices(sizer, estimate)

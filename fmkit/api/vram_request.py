@@ -61,7 +61,9 @@ class VramRequest(msgspec.Struct, frozen=True, kw_only=True):
 def machine_for(options: VramOptions, catalog: Catalog) -> Machine:
     """The machine asked about; `--memory` beside a device is main memory where weights may lie there."""
     settings = one_or_many(options.engine_option, "--engine-option")
-    beside = offload_target(options.offload) is not None or any(str(one).startswith("gpu_layers") for one in settings)
+    beside = offload_target(options.offload) is not None or any(
+        str(one).startswith(("gpu_layers", "n_cpu_moe")) for one in settings
+    )
     machine = resolve_machine(options.gpu, options.memory, catalog, free=options.free, memory_beside=beside)
     return msgspec.structs.replace(machine, uses_trials=not options.no_trials)
 

@@ -1,4 +1,4 @@
-"""The fitted capability model: capability/items.csv, priors.csv, offsets.csv, spreads.csv and fit.yaml, written by benchmarks/fit_capability.py."""
+"""The fitted capability model: capability/items.csv, priors.csv, offsets.csv, spreads.csv, publishers.csv and fit.yaml, written by benchmarks/fit_capability.py."""
 
 from __future__ import annotations
 
@@ -73,6 +73,15 @@ class SpreadRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     held_out: int
 
 
+class PublisherRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of capability/publishers.csv: what intervals of a publisher's models are multiplied by, from `held_out` scores."""
+
+    area: Area
+    publisher: str
+    width: float
+    held_out: int
+
+
 class CapabilityFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """capability/fit.yaml: when the constants were fitted, and to how many scores of how many models.
 
@@ -99,6 +108,7 @@ def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
     priors = read_csv(place / "priors.csv", "capability/priors.csv", PriorRow, faults)
     offsets = read_csv(place / "offsets.csv", "capability/offsets.csv", OffsetRow, faults)
     spreads = read_csv(place / "spreads.csv", "capability/spreads.csv", SpreadRow, faults)
+    publishers = read_csv(place / "publishers.csv", "capability/publishers.csv", PublisherRow, faults)
     if head is None:
         return NO_FIT
     return CapabilityFit(
@@ -117,6 +127,7 @@ def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
         priors={area: _prior([row for _, row in priors if row.area == area]) for area in {row.area for _, row in priors}},
         offsets={row.benchmark: VendorOffset(offset=row.offset, sd=row.sd, pairs=row.pairs) for _, row in offsets},
         spreads={f"{row.area} {row.basis}": row.spread for _, row in spreads},
+        publishers={f"{row.area} {row.publisher}": row.width for _, row in publishers},
     )  # fmt: skip
 
 
@@ -131,7 +142,7 @@ def _prior(rows: list[PriorRow]) -> Prior:
     )
 
 
-CONSTANTS = ("items.csv", "priors.csv", "offsets.csv", "spreads.csv")
+CONSTANTS = ("items.csv", "priors.csv", "offsets.csv", "spreads.csv", "publishers.csv")
 _DIGITS = 16
 
 

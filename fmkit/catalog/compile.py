@@ -20,7 +20,7 @@ from fmkit.catalog.records import CHECKSUM_BYTES, FORMAT, Compiled, FileStamp, H
 from fmkit.catalog.sources import Sources, read_sources
 from fmkit.catalog.traits import read_traits
 from fmkit.errors import FmkitError
-from fmkit.selection.capability import abilities
+from fmkit.selection.abilities import abilities
 from fmkit.selection.facts import Candidate, CatalogAge, Score, Traits
 
 if TYPE_CHECKING:

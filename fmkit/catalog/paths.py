@@ -96,13 +96,18 @@ def reader_names() -> list[str]:
     single = [
         "__init__.py",
         "machine.py",
+        "selection/abilities.py",
         "selection/capability.py",
+        "selection/covariates.py",
         "selection/facts.py",
+        "selection/logits.py",
         "selection/score_items.py",
         "selection/small_matrices.py",
         "sizing/engine.py",
         "speed/efficiency.py",
         "speed/estimate.py",
+        "speed/parts.py",
+        "speed/scopes.py",
     ]
     walked = [os.path.join(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names]  # noqa: PTH118
     found = [name for name in walked if name.endswith(".py")]

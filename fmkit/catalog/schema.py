@@ -25,8 +25,9 @@ from fmkit.selection.facts import (
     Tuning,
 )
 from fmkit.sizing.engine import EngineSpec
-from fmkit.speed.efficiency import CoreRates, Part, Phase, Quantity
-from fmkit.speed.estimate import SpeedBasis
+from fmkit.speed.efficiency import CoreRates
+from fmkit.speed.parts import Part, Phase, Quantity
+from fmkit.speed.scopes import Rung
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -255,7 +256,7 @@ class SpreadRow(Entry, frozen=True, kw_only=True):
     """
 
     quantity: Quantity
-    basis: SpeedBasis
+    basis: Rung
     scope: str = ""
     low: float | None = None
     high: float | None = None

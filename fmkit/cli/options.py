@@ -64,7 +64,8 @@ SequencesOption = Annotated[
 ]
 
 RegionOption = Annotated[
-    str | None, typer.Option("--region", metavar="CODE", help="Where it is used: ISO country code, EU or UK.")
+    str | None,
+    typer.Option("--region", metavar="CODE", help="Where it is used: ISO country code or name, EU, EEA, UK."),
 ]
 MonthlyUsersOption = Annotated[
     str | None,

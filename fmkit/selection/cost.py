@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.speed.estimate import Range
-from fmkit.units import format_rate
+from fmkit.units import format_percent, format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fmkit.selection.facts import ApiTerms, Candidate, CloudPrice
     from fmkit.selection.quality import Judgement
     from fmkit.selection.request import Load
+    from fmkit.selection.serving import Batch
     from fmkit.speed.estimate import SpeedEstimate
 
 DAYS_PER_MONTH = 30
@@ -114,15 +115,19 @@ def hosted_cost(
     machine: Machine,
     *,
     sequences: int = 1,
+    batch: Batch | None = None,
     devices: int | None = None,
     requests_per_day: float | None,
     rival: tuple[str, float] | None,
 ) -> TokenCost | None:
     """The cost of running a model on rented hardware; None where the hardware has no price or the model no speed.
 
-    Only the `devices` that hold the model are paid for (all of the machine's where not given). `rival` is the id and the price per million tokens of the API to compare with. Break-even is the share of the hour the
-    machine must be busy for its tokens to cost as much as the API's: own price at full use / API price.
+    A `batch` takes the place of `speed` and `sequences`. Only the `devices` that hold the model are paid for (all of the machine's where not
+    given). `rival` is the id and the price per million tokens of the API to compare with. Break-even is the share of the hour the machine must
+    be busy for its tokens to cost as much as the API's: own price at full use / API price.
     """
+    if batch is not None:
+        speed, sequences = batch.speed, batch.sequences
     busy_s = None if speed is None else busy_s_per_request(speed, load)
     if price is None or busy_s is None or speed is None:
         return None
@@ -134,8 +139,9 @@ def hosted_cost(
     if requests_per_day is not None:
         needed = max(-(-requests_per_day * busy_s // 86400), 1)
         month = usd_per_hour * HOURS_PER_MONTH * needed
-        machines = f"; {needed:.0f} such rental{'s' if needed > 1 else ''} all month"
+        machines = _rentals(int(needed), requests_per_day * busy_s / 86400)
     fewest = f" of {machine.count} (the fewest that hold it)" if rented < machine.count else ""
+    together = f" ({batch.limit})" if batch is not None else ""
     rivalry, break_even = "", None
     if rival is not None:
         break_even = usd_per_1m / rival[1]
@@ -148,8 +154,14 @@ def hosted_cost(
         break_even_utilisation=break_even,
         price_date=price.source_date,
         assumption=f"{rented} x {price.device}{fewest} at {price.usd_per_device_hour:g} USD per hour ({price.provider} "
-        f"{price.region}), busy all the time with {sequences} at once, {_mix(load)}, median predicted speed{machines}{rivalry}",
+        f"{price.region}), busy all the time with {sequences} at once{together}, {_mix(load)}, median predicted speed{machines}{rivalry}",
     )
+
+
+def _rentals(needed: int, busy: float) -> str:
+    """How many rentals the requests take, and how much of their time, if they come evenly."""
+    noun = "rental" if needed == 1 else "rentals"
+    return f"; {needed} such {noun} all month, {format_percent(busy / needed, digits=0)} of the time busy if requests come evenly"
 
 
 def _mix(load: Load) -> str:

@@ -8,7 +8,8 @@ from functools import cached_property
 
 from fmkit.machine import Machine
 from fmkit.model.quality import PointsLost
-from fmkit.selection.capability import NO_FIT, Ability, CapabilityFit, task_estimates
+from fmkit.selection.capability import NO_FIT, Ability, CapabilityFit
+from fmkit.selection.estimated_scores import task_estimates
 from fmkit.selection.facts import Candidate, CloudPrice, Licence, Task
 from fmkit.selection.licences import BoundLicence, bound_licence
 from fmkit.selection.quality import Judgement, judge

@@ -5,7 +5,7 @@ The rule, in order:
 2. A model's score on it is the independent one where there is one, else its vendor's, else another vendor's; of several
    in that class the lower median, so that the figure is one that somebody published. A vendor's is lessened by what vendors
    report more than independent evaluators, where pairs of both say.
-3. A model that has other scores gets an estimate for each benchmark it lacks (`fmkit.selection.capability`), with its interval.
+3. A model that has other scores gets an estimate for each benchmark it lacks (`fmkit.selection.estimated_scores`), with its interval.
 4. Scores are scaled to 0..1 between the worst and the best published score of the benchmark, error rates turned round.
 5. Where benchmarks have no candidate in common, models of one can't be compared with models of the other: only the largest
    group that hangs together is judged.
@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.selection.capability import INTERVAL_Z, REPORTER_ORDER, EstimatedScore, VendorOffset, from_logit, logit
+from fmkit.selection.capability import INTERVAL_Z, VendorOffset
+from fmkit.selection.estimated_scores import EstimatedScore
 from fmkit.selection.facts import Score
+from fmkit.selection.logits import REPORTER_ORDER, from_logit, logit
 from fmkit.selection.score_items import matches, mode_of
 
 if TYPE_CHECKING:

@@ -36,6 +36,7 @@ from fmkit.selection.scoring import (
     unknown_values,
     weights_that_count,
 )
+from fmkit.selection.serving import serving_batch
 from fmkit.selection.sized import Sized, request_s, speed_is_missing, writing_s
 
 if TYPE_CHECKING:
@@ -304,6 +305,7 @@ def _cost(
         price,
         pool.machine,
         sequences=request.sequences,
+        batch=serving_batch(candidate.id, sized, load, request, pool),
         devices=sized.memory.devices_used,
         requests_per_day=request.requests_per_day,
         rival=cheapest_rival(judged, offers),

@@ -27,8 +27,13 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
 class Sizer(Protocol):
     """Sizes a catalog model on the fewest of the machine's devices that hold it."""
 
-    def __call__(self, model: str, precision: str, context_tokens: int, share: float = 1.0, /) -> Sized | None:
-        """The model with `share` of each device's budget, on most devices where none hold it; None for an unknown architecture."""
+    def __call__(
+        self, model: str, precision: str, context_tokens: int, share: float = 1.0, sequences: int | None = None, /
+    ) -> Sized | None:
+        """The model with `share` of each device's budget, on most devices where none hold it; None for an unknown architecture.
+
+        `sequences` in place of those of the question.
+        """
 
 
 def fits(memory: MemoryEstimate, share: float = 1.0) -> bool:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.sizing.estimate import Cut
+from fmkit.sizing.estimate import EXPERTS_WITH_HOST, Cut
 from fmkit.sizing.search import largest
-from fmkit.units import format_tokens
+from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ def cuts(sizer: Sizer, asked: MemoryEstimate, machine: Machine, smaller_precisio
     """
     found = [
         cut
-        for make in (_context, _sequences, _cache_type, _offload, tensor_parallel, engine_setting)
+        for make in (_context, _sequences, _cache_type, _offload, host_experts, tensor_parallel, engine_setting)
         if (cut := make(sizer, asked, machine)) is not None
     ]
     found.extend(_precisions(sizer, asked, machine, smaller_precisions))
@@ -107,6 +107,19 @@ def _offload(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | Non
     changed = sizer.with_workload(msgspec.structs.replace(sizer.workload, offload="cpu"))
     then = changed(asked.precision, asked.context_tokens, asked.sequences, machine)
     return _cut("weights to main memory, slowly", "--offload", asked, then)
+
+
+def host_experts(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:
+    """The experts of as few layers as are enough to main memory: of a mixture in llama.cpp that lies nowhere but on its device."""
+    given = {"gpu_layers", "n_cpu_moe"} & set(sizer.workload.options)
+    if asked.engine != "llama.cpp" or asked.host is None or asked.host_is_used or given:
+        return None
+    then = _with_options(sizer, {"n_cpu_moe": "auto"})(asked.precision, asked.context_tokens, asked.sequences, machine)
+    lines = then.host.lines if then.host is not None else ()
+    held = sum(line.bytes for line in lines if line.part == EXPERTS_WITH_HOST)
+    if not held:
+        return None
+    return _cut(f"{format_bytes(held)} of experts in main memory", "--engine-option n_cpu_moe=auto", asked, then)
 
 
 def tensor_parallel(sizer: Sizer, asked: MemoryEstimate, machine: Machine) -> Cut | None:

@@ -15,6 +15,9 @@ between steps (`steady`), at the end of forward, in backward, or while the optim
 
 Attention = Literal["sdpa", "eager", "flash"]
 
+EXPERTS_WITH_HOST = "weights: experts with the host"
+"""The line of experts that lie in main memory while the rest of their layers is on a device."""
+
 Offload = Literal["cpu", "disk"]
 """Where weights go that a device has no room for: main memory (and disk where that is full too), or disk alone."""
 
@@ -192,8 +195,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def host_is_used(self) -> bool:
-        """Whether layers lie in main memory or on disk, and are slow for it; an embedding there is not."""
-        names = ("weights: off-loaded", "weights: on disk", "cache: left with the host")
+        """Whether layers or experts lie in main memory or on disk, and are slow for it; an embedding there is not."""
+        names = ("weights: off-loaded", "weights: on disk", "cache: left with the host", EXPERTS_WITH_HOST)
         return self.host is not None and any(line.part in names for line in self.host.lines)
 
     @property

@@ -66,7 +66,7 @@ _ONLY_EXPERTS = TensorPlan(_EXPERTS)
 PLANS: dict[str, TensorPlan] = {
     **dict.fromkeys(
         (
-            "cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3", "gemma3_text", "granite", "llama", "ministral3", "mistral", "olmo",
+            "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3", "gemma3_text", "granite", "llama", "ministral3", "mistral", "olmo",
             "qwen2", "qwen3", "seed_oss", "smollm3", "qwen2_vl", "qwen2_5_vl",
         ),
         _DENSE,
@@ -76,7 +76,7 @@ PLANS: dict[str, TensorPlan] = {
     **dict.fromkeys(("olmoe", "minimax_m2"), TensorPlan({**_ATTENTION, **_EXPERTS}, gathers=True)),
     **dict.fromkeys(("phimoe", "hunyuan_v1_moe", "deepseek_v4"), _ONLY_EXPERTS),
     **dict.fromkeys(("ernie4_5_moe", "glm4_moe"), TensorPlan({**_ATTENTION, **_MLP, **_EXPERTS, **_SHARED})),
-    "qwen3_moe": TensorPlan({**_ATTENTION, **_MLP, **_EXPERTS}),
+    **dict.fromkeys(("qwen2_moe", "qwen3_moe"), TensorPlan({**_ATTENTION, **_MLP, **_EXPERTS})),
     "qwen3_next": TensorPlan({**_ATTENTION, **_MLP, **_EXPERTS, **_SHARED_EXPERT, **_LINEAR}),
     "deepseek_v2": TensorPlan({**_LATENT, **_MLP, **_EXPERTS, **_SHARED}),
     "deepseek_v32": TensorPlan({**_LATENT, **_MLP, **_EXPERTS, **_SHARED}),

@@ -218,6 +218,15 @@ def routed_experts(spec: ModelSpec, role: StackRole, tokens: int) -> float:
     return sum(count * experts * _touched(active, experts, tokens) for (active, experts), count in layers.items())
 
 
+def routed_expert_bytes(spec: ModelSpec, layout: Layout, tokens: int) -> float:
+    """Bytes of the decoder's experts that so many tokens are expected to be routed to, of all layers."""
+    return sum(
+        layout.tensor_group_bytes(group, spec.config_dtype) * _touched(group.active, group.shape[0], tokens)
+        for group in spec.tensors
+        if group.active is not None and tower_of(group, spec) == "decoder"
+    )
+
+
 def decode_weight_bytes(spec: ModelSpec, layout: Layout, sequences: int) -> int:
     """Bytes of weights read in one decode step of `sequences` sequences: the decoder's, for the encoders ran before."""
     return weight_bytes(spec, layout, "decoder", sequences)

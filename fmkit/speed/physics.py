@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.model.precision import Layout
-from fmkit.speed.efficiency import nominal
 from fmkit.speed.kernels import NEEDS_UNITS, matrix_rate
 from fmkit.speed.operations import decode_pass, reading_passes
+from fmkit.speed.parts import nominal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import MemoryEstimate
-    from fmkit.speed.efficiency import Setting
     from fmkit.speed.operations import Reading, TowerPass
+    from fmkit.speed.setting import Setting
     from fmkit.speed.timing import Timing
 
 MOST_SHARE = 0.95

@@ -9,12 +9,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from fmkit.speed.efficiency import APART, RELEASES
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.speed.kernels import WEIGHTS_NAMED, kernel_of, not_native, refused
 from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
 from fmkit.speed.physics import bounds
+from fmkit.speed.setting import APART, RELEASES
 from fmkit.speed.speech import real_time_range
 from fmkit.speed.timing import converts, timing_on
 from fmkit.units import format_percent
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import MemoryEstimate
-    from fmkit.speed.efficiency import Setting, SpeedFit
+    from fmkit.speed.efficiency import SpeedFit
     from fmkit.speed.operations import TowerPass
     from fmkit.speed.rates import MachineRates
+    from fmkit.speed.setting import Setting
     from fmkit.speed.timing import Timing
 
 POWER_SHARE = Range(low=0.50, median=0.76, high=0.93)

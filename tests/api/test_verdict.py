@@ -190,3 +190,16 @@ def test_nothing_is_better_than_what_the_engines_own_files_keep_as_it_was_publis
     assert any(estimate.fits for estimate in found.estimates if estimate.precision == "int8")
     assert found.verdict.endswith("at MXFP4 up to 128k tokens, the model's limit.")
     assert "short" not in found.verdict
+
+
+def test_experts_in_main_memory_are_proposed_for_a_mixture_only() -> None:
+    asked = {"precision": "int4", "context": "8k", "engine": "llama.cpp", "gpu": "rtx-3060-12gb"}
+    found = vram("qwen3-30b-a3b", **asked)  # type: ignore[arg-type]
+    assert re.search(
+        r"n_cpu_moe=auto holds it with \d+\.\d\d GiB of experts in main memory; smallest device", found.verdict
+    )
+    assert "n_cpu_moe" not in vram("qwen3-32b", **asked).verdict  # type: ignore[arg-type]
+    (held,) = vram("qwen3-30b-a3b", engine_option="n_cpu_moe=auto", **asked).estimates  # type: ignore[arg-type]
+    assert held.fits
+    assert held.host_is_used
+    assert any("layers stay in main memory (n_cpu_moe=" in warning for warning in held.warnings)

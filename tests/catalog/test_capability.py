@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.abilities.benchmark_facts import kind
 from fmkit.catalog.capability import constants_digest, read_capability, scores_digest
 from fmkit.catalog.checks import fits
 from fmkit.catalog.checks.facts import Facts
@@ -18,7 +19,9 @@ from fmkit.catalog.load import load_catalog
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.schema import ScoreRow
 from fmkit.catalog.sources import read_sources
-from fmkit.selection.capability import BASES, NO_FIT, CapabilityFit, abilities, item_for
+from fmkit.selection.abilities import abilities
+from fmkit.selection.capability import NO_FIT, CapabilityFit
+from fmkit.selection.estimated_scores import BASES, item_for
 from fmkit.selection.score_items import area_of, item_of
 
 RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "capability.json"
@@ -32,6 +35,7 @@ def test_every_item_is_of_scores_in_the_catalog() -> None:
     assert len(fit.items) > 100
     assert {(item.benchmark, item.variant) for item in fit.items} <= known
     assert set(fit.spreads) == {f"{area} {basis}" for area in fit.priors for basis in BASES}
+    assert all(kind(item.benchmark) for item in fit.items)
 
 
 def test_abilities_are_of_every_model_of_a_fitted_kind_and_come_from_these_constants() -> None:
@@ -133,3 +137,22 @@ def test_the_committed_proof_holds(area: str) -> None:
         assert 0.75 <= row["coverage"] <= 0.85
         assert row["median"] < row["family_median"]
         assert row["median"] < row["log_parameters_median"]
+
+
+def test_benchmarks_never_seen_are_predicted_from_a_few_anchors() -> None:
+    """With the same anchors the peers are further off; with more anchors errors are smaller."""
+    proof = json.loads(RESULT.read_text(encoding="utf-8"))
+    rows = {row["anchors"]: row for row in proof["hidden"]["regimes"] if row["area"] == "language"}
+    assert set(rows) == {0, 5, 10}
+    for row in rows.values():
+        assert 0.75 <= row["coverage"] <= 0.85
+        assert row["median"] < min(row["family_median"], row["log_parameters_median"])
+    for row in (rows[5], rows[10]):
+        assert row["p90"] < min(row["family_p90"], row["log_parameters_p90"])
+    assert rows[10]["median"] < rows[5]["median"] < rows[0]["median"]
+
+
+def test_the_proof_names_every_class_outside() -> None:
+    proof = json.loads(RESULT.read_text(encoding="utf-8"))
+    assert proof["classes_outside"] == [row for row in proof["classes"] if not 0.65 <= row["coverage"] <= 0.95]
+    assert all(row["scores"] >= 30 for row in proof["classes"])

@@ -29,9 +29,12 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "context eight times the file's": (_LLAMA, "tuning: base", "tuning: base\n    context_tokens: 1048576", None, "$.models.llama-3.1-8b.context_tokens", "1048576 is not the 131072 of configs/"),
     "context a quarter of the file's": (_LLAMA, "tuning: base", "tuning: base\n    context_tokens: 32768", None, "$.models.llama-3.1-8b.context_tokens", "32768 is not the 131072"),
     "context that its source does not write": (_GEMMA, 'base_model: gemma-3-4b-pt\n    released: "2025-03-12"\n    context_tokens: 131072', 'base_model: gemma-3-4b-pt\n    released: "2025-03-12"\n    context_tokens: 1048576', None, "$.models.gemma-3-4b-it.context_tokens", "the source does not write it"),
+    "context in thousands": (_GEMMA, "context_tokens: 131072", "context_tokens: 128000", None, ".context_tokens", "looks like the 131072 of configs/"),
     "positions of a configuration": ("configs/meta-llama--Llama-3.1-8B-Instruct.json", '"max_position_embeddings": 131072', '"max_position_embeddings": 1048576', _LLAMA, "$.models.llama-3.1-8b-instruct.config", "its base llama-3.1-8b has 131072"),
     "positions of a configuration against the table": ("configs/Qwen--Qwen3-32B.json", '"max_position_embeddings": 40960', '"max_position_embeddings": 4096', "families/qwen3.yaml", "$.models.qwen3-32b.config", "the published table says 40960"),
     "factor of YaRN": ("configs/openai--gpt-oss-20b.json", '"factor": 32.0', '"factor": 16.0', None, "$.max_position_embeddings", "YaRN leads from 4096 to 65536"),
+    "extended below the context": ("families/qwq.yaml", "extended_context_tokens: 131072", "extended_context_tokens: 13107", None, "$.models.qwq-32b.extended_context_tokens", "extended to 13107, but its context is 40960 without"),
+    "extended beyond its source": ("families/qwq.yaml", "extended_context_tokens: 131072", "extended_context_tokens: 1048576", None, "$.models.qwq-32b.extended_context_tokens", "1048576 is not in its source"),
     "effective beyond advertised": ("scores/ruler-effective-context.csv", "\nllama-3.1-8b-instruct,threshold 85.6,32768,", "\nllama-3.1-8b-instruct,threshold 85.6,262144,", None, ", score", "its context is 131,072"),
     # licences
     "licence of a family against the table": (_LLAMA, "\nlicence: llama3.1\n", "\nlicence: apache-2.0\n", None, "$.licence", "is under 'apache-2.0' here, the published table says 'llama3.1'"),
@@ -48,6 +51,7 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "training tokens tenfold": (_GEMMA, "training_tokens: 12000000000000", "training_tokens: 120000000000000", None, "$.models.gemma-3-12b-pt.training_tokens", "is not between"),
     "training tokens of one size among many": (_GEMMA, "training_tokens: 4000000000000", "training_tokens: 80000000000000", None, "$.models.gemma-3-4b-pt.training_tokens", "the median of the family's others"),
     "training tokens of a family tenfold": (_LLAMA, "training_tokens: 15000000000000", "training_tokens: 150000000000000", None, "$.training_tokens", "is not between"),
+    "training tokens of another age": ("families/llama-2.yaml", "training_tokens: 2000000000000", "training_tokens: 20000000000000", None, "$.training_tokens", "nobody had trained on 7,000,000,000,000 by then"),
     "config of another model": ("families/gpt-2.yaml", "config: openai-community--gpt2.json", "config: openai-community--gpt2-xl.json", None, "$.models.gpt2.config", "the published table says"),
     # devices
     "rate with sparsity": (_NVIDIA, _RATES, _RATES.replace("float16: 165.2, b", "float16: 330.3, b"), None, "$.devices.rtx-4090.tflops.bfloat16", "0.50 times the 330.3 of float16"),
@@ -60,8 +64,10 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "bandwidth of a CPU": ("hardware/cpu.yaml", "bandwidth_gb_s: 51.2\n", "bandwidth_gb_s: 25.6\n", None, "$.devices.cpu-desktop-ddr4-dual.bandwidth_gb_s", "its source works out 51.2"),
     "HBM on a gaming card": (_NVIDIA, "memory_kind: GDDR6X", "memory_kind: HBM3", None, ".memory_kind", "HBM3 is not sold on consumer devices"),
     "GDDR on a data-centre card": (_NVIDIA, "memory: 40GiB\n    memory_kind: HBM2\n", "memory: 40GiB\n    memory_kind: GDDR7\n", None, ".bus_bits", "5120 bits is no bus of GDDR7"),
+    "memory tenfold": (_NVIDIA, "memory: 24GiB\n    memory_kind: GDDR6X", "memory: 240GiB\n    memory_kind: GDDR6X", None, "$.devices.rtx-3090.memory", "240GiB on 384 bits are 640.0 GiB for 1,024 bits of GDDR6X"),
+    "bandwidth of one memory size": ("hardware/apple.yaml", "memory: 64GiB\n    memory_kind: LPDDR5\n    bandwidth_gb_s: 400\n", "memory: 64GiB\n    memory_kind: LPDDR5\n    bandwidth_gb_s: 230\n", None, "$.devices.apple-m1-max-64gb.bandwidth_gb_s", "while the same device with other memory has 400"),
     # prices
-    "price of one of a line tenfold": (_ANTHROPIC, _SONNET, _SONNET.replace(": 3\n", ": 30\n").replace(": 0.3\n", ": 3\n").replace(": 15\n", ": 150\n"), None, "$.models.claude-sonnet-4-5.input_usd_per_1m", "models of its line cost 3 within a year"),
+    "price of one of a line tenfold": (_ANTHROPIC, _SONNET, _SONNET.replace(": 3\n", ": 30\n").replace(": 0.3\n", ": 3\n").replace(": 15\n", ": 150\n"), None, "$.models.claude-sonnet-4-5.input_usd_per_1m", "models of its line within a year cost 2 to 3"),
     "price of a provider's model tenfold": ("api/google.yaml", _GEMINI, _GEMINI.replace("1.25", "12.5").replace("0.125", "1.25").replace(": 10\n", ": 100\n"), None, "$.models.gemini-2.5-pro.input_usd_per_1m", "the provider's next dearest"),
     "price of output tenfold": (_ANTHROPIC, _SONNET, _SONNET.replace(": 15\n", ": 150\n"), None, "$.models.claude-sonnet-4-5.output_usd_per_1m", "50 times the 3 of input"),
     "price of an instance for one device": ("prices/cloud.csv", ",v100-sxm2-16gb,1,3.06,", ",v100-sxm2-16gb,1,30.6,", None, ", usd_per_device_hour", "others ask 3.06"),
@@ -70,6 +76,11 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "digit too many": (_PRO, _YI, "\nyi-1.5-34b-chat,direct,523,", None, ", score", "is not between 0 and 100"),
     "score of a larger model": (_PRO, _YI, "\nqwen2.5-0.5b-instruct,direct,92.3,", None, ", score", "92.3 of qwen2.5-0.5b-instruct, while its other scores let expect about"),
     "weights of a task": ("tasks.yaml", "weight: 0.3\n", "weight: 0.5\n", None, "$.tasks.chat.benchmarks", "the weights add up to 1.2, expected 1"),
+    # fits, and the catalog's own date
+    "constant changed by hand": ("capability/items.csv", "language,aa-lcr,", "language,agieval,", "capability/fit.yaml", "$.constants_digest", "fit anew"),
+    "score since the fit": (_PRO, _YI, "\nyi-1.5-34b-chat,direct,52.4,", "capability/fit.yaml", "$.scores_digest", "the scores have changed since the fit"),
+    "fit of before there was a digest": ("capability/fit.yaml", "scores_digest: ", "# ", None, "$.scores_digest", "fit anew"),
+    "the catalog's own date": ("VERSION", "2026-11-28", "2025-01-01", None, "$", "dates lie after it, the first in api/ai21.yaml"),
 }  # fmt: skip
 
 

@@ -96,26 +96,28 @@ def machine(usable_gib: float = 24, **changes: Any) -> Machine:
     return Machine(**(facts | changes))
 
 
-def memory_estimate(precision: str, context_tokens: int, weights_bytes: int, budget_bytes: int) -> MemoryEstimate:
-    cache = context_tokens * 128 * 1024
+def memory_estimate(
+    precision: str, context_tokens: int, weights_bytes: int, budget_bytes: int, sequences: int = 1
+) -> MemoryEstimate:
+    cache = sequences * context_tokens * 128 * 1024
     peak = weights_bytes + cache
     return MemoryEstimate(
         engine="transformers", engine_version="5", precision=precision, layout=precision, cache_dtype="bfloat16",
-        context_tokens=context_tokens, encoder_tokens=0, sequences=1, tensor_parallel=1, pipeline_parallel=1, valid=True,
+        context_tokens=context_tokens, encoder_tokens=0, sequences=sequences, tensor_parallel=1, pipeline_parallel=1, valid=True,
         weights_bytes=weights_bytes, cache_bytes=cache, steady_bytes=peak, peak_bytes=peak, low_bytes=peak, high_bytes=peak,
         reserved_bytes=0, per_device_bytes=peak, lines=(), fits=peak <= budget_bytes, budget_bytes=budget_bytes,
     )  # fmt: skip
 
 
-def speed_estimate(decode_tokens_per_s: float) -> SpeedEstimate:
+def speed_estimate(decode_tokens_per_s: float, sequences: int = 1, alone: float | None = None) -> SpeedEstimate:
     def around(median: float) -> Range:
         return Range(low=median / 2, median=median, high=median * 2)
 
     return SpeedEstimate(
         ttft_s=around(1.0),
-        prefill_tokens_per_s=around(decode_tokens_per_s * 20),
+        prefill_tokens_per_s=around((alone or decode_tokens_per_s) * 20),
         decode_tokens_per_s=around(decode_tokens_per_s),
-        throughput_tokens_per_s=around(decode_tokens_per_s),
+        throughput_tokens_per_s=around(decode_tokens_per_s * sequences),
         basis="class",
         bound="bandwidth",
         reason="made up",
@@ -131,19 +133,27 @@ def pool_of(
     unknown: frozenset[tuple[str, str]] = frozenset(),
     bandwidth: float = BANDWIDTH_BYTES_PER_S,
 ) -> Pool:
-    """A pool whose models weigh params * bits / 8 and decode at bandwidth / weight; `unknown` (model, precision) have no speed."""
+    """A pool whose models weigh params * bits / 8 and decode at bandwidth / weight, each of several sequences a twentieth slower.
+
+    `unknown` (model, precision) have no speed.
+    """
     by_id = {found.id: found for found in candidates}
     where = on or machine()
 
-    def size(model: str, precision: str, context_tokens: int, _share: float = 1.0) -> Sized | None:
+    def size(
+        model: str, precision: str, context_tokens: int, _share: float = 1.0, sequences: int | None = None
+    ) -> Sized | None:
         params = by_id[model].params
         if params is None:
             return None
-        weights = params * BITS[precision] // 8
+        weights, together = params * BITS[precision] // 8, sequences or 1
+        each = bandwidth / weights / (0.95 + 0.05 * together)
         return Sized(
             precision=precision,
-            memory=memory_estimate(precision, context_tokens, weights, where.usable_bytes * where.count),
-            speed=speed_estimate(bandwidth / weights) if speed_known and (model, precision) not in unknown else None,
+            memory=memory_estimate(precision, context_tokens, weights, where.usable_bytes * where.count, together),
+            speed=speed_estimate(each, together, bandwidth / weights)
+            if speed_known and (model, precision) not in unknown
+            else None,
         )
 
     return Pool(

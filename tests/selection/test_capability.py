@@ -9,20 +9,12 @@ import pytest
 
 from benchmarks.abilities.cells import table, vendor_offsets
 from benchmarks.abilities.validation import fit_of
-from fmkit.selection.capability import (
-    NO_FIT,
-    CapabilityFit,
-    Item,
-    Prior,
-    VendorOffset,
-    abilities,
-    answering,
-    estimated_score,
-    logit,
-    predictive,
-    task_estimates,
-)
+from fmkit.selection.abilities import abilities
+from fmkit.selection.capability import NO_FIT, CapabilityFit, Item, Prior, VendorOffset
+from fmkit.selection.covariates import answering
+from fmkit.selection.estimated_scores import estimated_score, predictive, task_estimates
 from fmkit.selection.facts import TaskBenchmark
+from fmkit.selection.logits import logit
 
 LOADINGS = {"A": (1.0, 0.3), "B": (0.4, 1.1), "C": (0.8, -0.5)}
 SDS = {"A": 0.3, "B": 0.5, "C": 0.4}
@@ -139,9 +131,14 @@ def test_a_model_without_a_score_gets_no_estimate(build: Any) -> None:
 
 def test_wider_widths_give_wider_intervals(build: Any) -> None:
     models = [build.candidate("x-1", scores=(build.score("A", 90),))]
-    fits = [made_up_fit(), made_up_fit(spreads={"language 1 to 4 scores": 1.5})]
-    narrow, wide = (estimated_score(abilities(models, fit)["x-1"], fit.items[1], fit) for fit in fits)
-    assert wide.low < narrow.low < narrow.value == wide.value < narrow.high < wide.high
+    usual = made_up_fit()
+    narrow = estimated_score(abilities(models, usual)["x-1"], usual.items[1], usual)
+    for fit in (
+        made_up_fit(spreads={"language 1 to 4 scores": 1.5}),
+        made_up_fit(publishers={"language Example": 1.5}),
+    ):
+        wide = estimated_score(abilities(models, fit)["x-1"], fit.items[1], fit)
+        assert wide.low < narrow.low < narrow.value == wide.value < narrow.high < wide.high
 
 
 def test_the_fit_finds_what_made_up_models_are(build: Any) -> None:

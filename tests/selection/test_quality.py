@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fmkit.model.quality import PointsLost
-from fmkit.selection.capability import EstimatedScore
+from fmkit.selection.estimated_scores import EstimatedScore
 from fmkit.selection.facts import TaskBenchmark
 from fmkit.selection.quality import chosen_score, judge
 from fmkit.selection.score_items import matches

@@ -18,8 +18,10 @@ def with_speed(pool: Pool, **changes: Any) -> Pool:
     """The pool with every speed changed."""
     size = pool.size
 
-    def changed(model: str, precision: str, context_tokens: int, share: float = 1.0) -> Any:
-        sized = size(model, precision, context_tokens, share)
+    def changed(
+        model: str, precision: str, context_tokens: int, share: float = 1.0, sequences: int | None = None
+    ) -> Any:
+        sized = size(model, precision, context_tokens, share, sequences)
         assert sized is not None
         assert sized.speed is not None
         return msgspec.structs.replace(sized, speed=msgspec.structs.replace(sized.speed, **changes))

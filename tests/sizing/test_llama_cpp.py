@@ -22,10 +22,10 @@ from fmkit.machine import Device, Machine, catalog_machine
 from fmkit.model.architectures import read
 from fmkit.sizing.engines.llama_cpp import LlamaCppModel
 from fmkit.sizing.engines.llama_cpp_cache import device_layers
-from fmkit.sizing.engines.llama_cpp_devices import most_layers, place
+from fmkit.sizing.engines.llama_cpp_devices import fewest_cpu_experts, most_layers, place
 from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.sizing.engines.plan import Plan, total
-from fmkit.sizing.estimate import MemoryEstimate, Workload
+from fmkit.sizing.estimate import EXPERTS_WITH_HOST, MemoryEstimate, Workload
 from fmkit.sizing.memory import estimate
 from fmkit.units import GIB, MIB
 from tests.gguf_file import write_model
@@ -364,3 +364,49 @@ def test_pages_that_may_be_dropped_do_not_decide_what_fits() -> None:
     less = on(found.needed_bytes - MIB)
     assert less.fits is False
     assert less.short_bytes == MIB
+
+
+@pytest.mark.parametrize(
+    ("config", "file_type"),
+    [("allenai--OLMoE-1B-7B-0924", "Q4_K_M"), pytest.param("openai--gpt-oss-20b", "MXFP4_MOE", marks=pytest.mark.full)],
+)
+def test_experts_kept_by_the_host_are_the_tensors_that_llama_cpp_overrides(
+    config: str, file_type: str, tmp_path: Path
+) -> None:
+    """Held against the tensors of a file as the gguf package lists them, and the pattern of --n-cpu-moe (llama.cpp common/common.h)."""
+    gguf = pytest.importorskip("gguf")
+    path, kept = tmp_path / "model.gguf", 5
+    write_model(path, load(config), file_type)
+    pattern = re.compile(rf"^blk\.[0-{kept - 1}]\.ffn_(up|down|gate|gate_up)_(ch|)exps")
+    listed = {tensor.name: int(tensor.n_bytes) for tensor in gguf.GGUFReader(path).tensors}
+    experts = sum(size for name, size in listed.items() if pattern.match(name))
+    whole, found = planned(config, file_type), planned(config, file_type, options={"n_cpu_moe": str(kept)})
+    (line,) = (line for line in found.host if line.part == EXPERTS_WITH_HOST)
+    assert line.bytes == experts > 0
+    assert total(whole.weights) - total(found.weights) == experts
+    assert total(found.weights) == sum(listed.values()) - experts - listed["token_embd.weight"]
+    assert (found.cache, total(found.decode) > total(whole.decode)) == (whole.cache, True)
+
+
+def test_as_few_experts_as_are_enough_stay_with_the_host() -> None:
+    card = catalog_machine(load_catalog().devices["rtx-4090"], 1)
+    whole = LlamaCppModel(load("openai--gpt-oss-120b")).at(layout("MXFP4_MOE"))
+
+    def needed(experts: str) -> int:
+        found = place(whole, Workload(context_tokens=8192, options={"n_cpu_moe": experts}), card).devices[0].plan
+        return total((*found.weights, *found.cache, *found.decode))
+
+    count = fewest_cpu_experts(whole, Workload(context_tokens=8192), card, 1)
+    assert 0 < count < 36
+    assert needed(str(count)) + GIB <= card.usable_bytes < needed(str(count - 1)) + GIB
+    assert needed("auto") == needed(str(count))
+    assert needed("all") == needed("36") < needed(str(count))
+
+
+def test_experts_of_every_device_lie_with_the_one_host() -> None:
+    whole = LlamaCppModel(load("openai--gpt-oss-20b")).at(layout("MXFP4_MOE"))
+    found = place(whole, Workload(context_tokens=4096, options={"n_cpu_moe": "20"}), machine(2))
+    alone = planned("openai--gpt-oss-20b", "MXFP4_MOE", options={"n_cpu_moe": "20"})
+    assert sum(total(each.plan.weights) for each in found.devices) == total(alone.weights)
+    lines = [line for each in found.devices for line in each.plan.host if line.part == EXPERTS_WITH_HOST]
+    assert [line.bytes for line in lines] == [line.bytes for line in alone.host if line.part == EXPERTS_WITH_HOST]

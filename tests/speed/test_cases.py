@@ -10,7 +10,7 @@ from benchmarks.speed.exclusions import split
 from benchmarks.speed.fitting import Problem
 from fmkit.catalog.load import Catalog
 from fmkit.catalog.measurements import LatencyMeasurement
-from fmkit.speed.efficiency import LAYER_S
+from fmkit.speed.parts import LAYER_S
 
 
 def row(**facts: object) -> LatencyMeasurement:

@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from fmkit.catalog.load import Catalog
-from fmkit.speed.efficiency import PARTS, Setting, SpeedFit, Spread, joined, scopes, share_over_stages
+from fmkit.speed.efficiency import SpeedFit, Spread
 from fmkit.speed.kernels import kernel_of, matrix_rate, memory_group, not_native
 from fmkit.speed.operations import TowerPass
+from fmkit.speed.parts import PARTS, joined, share_over_stages
+from fmkit.speed.scopes import scopes
+from fmkit.speed.setting import Setting
 
 STEP = TowerPass(role="decoder", layers=32, operations=16e9, weight_bytes=16_000_000_000, hidden_dim=4096)
 
@@ -67,6 +70,16 @@ def test_what_was_measured_decides_the_basis(catalog: Catalog) -> None:
     assert found.basis(setting(catalog, "rtx-4090"), "decode") == "extrapolated"
     assert found.basis(setting(catalog, mixture=True), "decode") == "extrapolated"
     assert found.basis(setting(catalog), "prefill") == "extrapolated"
+
+
+def test_the_range_rests_on_the_vendor_before_anything_else(catalog: Catalog) -> None:
+    """Vendors whose devices nobody measured the program on are a rung of their own, whatever their memory and kernel have in common."""
+    measured = {"decode vllm, nvidia": 3, "prefill vllm V0, nvidia": 3, **fit().measured}
+    found = msgspec.structs.replace(fit(), measured=measured)
+    devices = ("h100-sxm5-80gb", "a100-sxm4-80gb", "rtx-4090", "mi300x")
+    rungs = [found.rung(setting(catalog, device), "decode") for device in devices]
+    assert rungs == ["measured-device", "class", "extrapolated", "new-vendor"]
+    assert found.rung(setting(catalog), "prefill") == "extrapolated"  # an older release was
 
 
 def test_a_range_is_as_wide_as_the_scopes_of_its_setting_make_it(catalog: Catalog) -> None:

@@ -12,9 +12,10 @@ from fmkit.machine import catalog_machine
 from fmkit.model.spec import ModelSpec
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.memory import estimate as estimate_memory
-from fmkit.speed.efficiency import LAUNCH_OVERLAPS, Setting, scopes
 from fmkit.speed.estimate import SpeedEstimate
 from fmkit.speed.kernels import matrix_rate
+from fmkit.speed.scopes import scopes
+from fmkit.speed.setting import LAUNCH_OVERLAPS, Setting
 from fmkit.speed.timing import timing_on
 
 SpeedOf = Callable[..., SpeedEstimate]
@@ -98,4 +99,4 @@ def test_a_processor_reads_the_experts_that_are_routed_to(
     bytes_per_s = {"llama.cpp": 40e9, "transformers": 12e9}[engine]
     assert memory.host is not None
     assert timing.host_step_s * bytes_per_s / memory.host.weights_bytes == pytest.approx(share, rel=0.15)
-    assert timing.host_read_s >= timing.host_step_s
+    assert timing.beside.read_s >= timing.host_step_s

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmkit.catalog.checks.arithmetic import says_number
 from fmkit.catalog.faults import Fault
-from fmkit.units import parse_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +27,6 @@ _ROUNDED = 1.05
 """A thousand of 1,000 for one of 1,024, up to a million."""
 
 _EFFECTIVE = "ruler-effective-context"
-_CLAIMED = re.compile(r"\bclaimed ([1-9]\d{0,3}K|[1-9]\d?M)\b")
 
 
 def stated(facts: Facts) -> Iterator[Fault]:
@@ -43,14 +40,18 @@ def stated(facts: Facts) -> Iterator[Fault]:
         if tokens is None or spec is None or spec.max_context_tokens is None:
             continue
         file, limit = str(facts.links.config_file(model_id)), spec.max_context_tokens
-        place = model.place(model_id, "context_tokens")
+        if tokens in {limit, limit - _PADDING_POSITIONS}:
+            continue
+        place, row = model.place(model_id, "context_tokens"), facts.sources.published.of(model.entry)
         if spec.context_is_hard and tokens > limit:
             yield Fault(*place, f"{tokens} is beyond the {limit} positions that configs/{file} has embeddings for")
         elif model.entry.config is not None and tokens > _LONGEST_STRETCH * limit:
             yield Fault(*place, f"{tokens} is more than {_LONGEST_STRETCH} times the {limit} of configs/{file}")
-        elif tokens not in {limit, limit - _PADDING_POSITIONS} and 1 / _ROUNDED <= tokens / limit <= _ROUNDED:
+        elif row is not None and row.context_tokens == tokens:
+            continue
+        elif 1 / _ROUNDED <= tokens / limit <= _ROUNDED:
             yield Fault(*place, f"{tokens} looks like the {limit} of configs/{file}, rounded: 128K of tokens is 131072")
-        elif tokens not in {limit, limit - _PADDING_POSITIONS} and not _vouched(facts, model, tokens, spec, file):
+        elif not _vouched(facts, model, tokens, spec, file):
             message = (
                 f"{tokens} is not the {limit} of configs/{file}, nor what its RoPE scaling gives, nor in the published table, and the source does not "
                 "write it: correct it, or give sources.context_tokens with the figure"
@@ -60,12 +61,8 @@ def stated(facts: Facts) -> Iterator[Fault]:
 
 def _vouched(facts: Facts, model: OpenModel, tokens: int, spec: ModelSpec, file: str) -> bool:
     source = model.entry.sources.get("context_tokens", model.family.sources.get("context_tokens", ""))
-    if says_number(source, tokens):
-        return True
-    row = facts.sources.published.of(model.entry)
-    if row is not None and row.context_tokens == tokens:
-        return True
-    return tokens in scaled_limits(facts.sources.read_config(file), spec.max_context_tokens)
+    scaled = scaled_limits(facts.sources.read_config(file), spec.max_context_tokens)
+    return says_number(source, tokens) or tokens in scaled
 
 
 class Scaling(NamedTuple):
@@ -143,20 +140,38 @@ def bases(facts: Facts) -> Iterator[Fault]:
             yield Fault(*model.place(model_id, "config"), message)
 
 
-def effective(facts: Facts) -> Iterator[Fault]:
-    """A context that a model was measured to use above the one that it is sold with, stretched or not.
+def lengths(facts: Facts) -> Iterator[Fault]:
+    """A trained length above the context, or an extended one below it or that its source does not write."""
+    for model_id, model in facts.links.open_models.items():
+        entry, tokens = model.entry, facts.context_tokens(model_id)
+        native, extended = entry.native_context_tokens, entry.extended_context_tokens
+        if tokens is not None and native is not None and native > tokens:
+            place = model.place(model_id, "native_context_tokens")
+            yield Fault(*place, f"trained on {native}, but its context is {tokens}: correct the one or the other")
+        if extended is None:
+            continue
+        place = model.place(model_id, "extended_context_tokens")
+        source = {**model.family.sources, **entry.sources}.get("extended_context_tokens", "")
+        if tokens is not None and extended < tokens:
+            yield Fault(
+                *place, f"extended to {extended}, but its context is {tokens} without: correct the one or the other"
+            )
+        elif not says_number(source, extended):
+            yield Fault(*place, f"{extended} is not in its source: write it there (131072 or 128K)")
 
-    Where the notes say which length was claimed (`claimed 128K`, with YaRN), that is the bound.
-    """
+
+def effective(facts: Facts) -> Iterator[Fault]:
+    """A context that a model was measured to use above the longest that it is sold with, scaled positions included."""
     for line, row in facts.sources.scores.get(_EFFECTIVE, ()):
-        native, claimed = facts.context_tokens(row.model), _CLAIMED.search(row.notes)
-        advertised = parse_tokens(claimed[1]) if claimed else native
+        model = facts.links.open_models.get(row.model)
+        extended = None if model is None else model.entry.extended_context_tokens
+        advertised = extended or facts.context_tokens(row.model)
         if advertised is not None and row.score > advertised:
             message = (
                 f"{row.model} uses {row.score:,.0f} tokens well, but its context is {advertised:,}: correct the one or the other, "
-                "or say in notes which context was claimed (claimed 128K)"
+                "or state extended_context_tokens"
             )
             yield Fault(f"scores/{_EFFECTIVE}.csv", f"line {line}, score", message)
 
 
-RULES = (stated, stretched, bases, effective)
+RULES = (stated, stretched, bases, lengths, effective)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class MemoryKind(NamedTuple):
-    """What was sold of a kind of memory: bandwidth from one narrow bus to the widest, bits of the bus, Gbit/s on each of its
-    pins, the classes of device that have it, and how much of it hangs on 1,024 bits (a stack of HBM, 32 chips of GDDR on one side or both).
+    """What was sold of a kind of memory: bandwidths, widths of the bus, Gbit/s on a pin, classes of device, and GiB on 1,024 bits.
 
-    The fastest pins are less than twice as fast as the slowest, nearly everywhere: a bandwidth halved or doubled falls out.
+    The fastest pins are less than twice as fast as the slowest, nearly everywhere: a bandwidth halved or doubled falls out. 1,024
+    bits are one stack of HBM, or 32 chips of GDDR, on one side of the board or on both.
     """
 
     bandwidth_gb_s: tuple[float, float]
@@ -68,8 +68,8 @@ _WHOLE_POWERS = {
 """How many times the dense rate of float16 a unit reaches in another format."""
 
 _MEMORY_SIZE = re.compile(r"-\d+gb$")
-_SIBLING_FACTOR = 1.5
-"""One name was sold with a part of its units: the M3 Max with 36 GB has three quarters of the larger ones' rate and bandwidth."""
+_SIBLING_FACTOR = 1.7
+"""One name was sold with a part of its units: the Jetson AGX Orin with 64 GB has 1.61 times the float32 rate of that with 32."""
 
 
 def memory(facts: Facts) -> Iterator[Fault]:
@@ -178,10 +178,10 @@ def siblings(facts: Facts) -> Iterator[Fault]:
 
 def _far_from_siblings(found: list[tuple[str, str, float | None]], unit: str) -> Iterator[Fault]:
     known = [(file, path, figure) for file, path, figure in found if figure]
-    usual = median(figure for _, _, figure in known) if known else 0.0
     for file, path, figure in known:
-        if not usual / _SIBLING_FACTOR <= figure <= usual * _SIBLING_FACTOR:
-            message = f"{figure:g} {unit}, while the median with every memory size is {usual:g}: look it up"
+        others = [other for _, place, other in known if place != path]
+        if others and not 1 / _SIBLING_FACTOR <= figure / median(others) <= _SIBLING_FACTOR:
+            message = f"{figure:g} {unit}, while the same device with other memory has {median(others):g}: look it up"
             yield Fault(file, path, message)
 
 

@@ -9,18 +9,13 @@ from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmkit.catalog import convert
+from fmkit.catalog.checks.fits import as_written
 from fmkit.catalog.checks.scores import SHARES
 from fmkit.catalog.faults import Fault
-from fmkit.selection.capability import (
-    abilities_in_modes,
-    answering,
-    basis_of,
-    from_logit,
-    full_marks,
-    logit,
-    observations,
-    predictive,
-)
+from fmkit.selection.abilities import abilities_in_modes
+from fmkit.selection.covariates import answering
+from fmkit.selection.estimated_scores import basis_of, predictive
+from fmkit.selection.logits import from_logit, full_marks, logit, observations
 from fmkit.selection.score_items import mode_of, set_up
 
 if TYPE_CHECKING:
@@ -28,8 +23,9 @@ if TYPE_CHECKING:
 
     from fmkit.catalog.checks.facts import Facts
     from fmkit.catalog.schema import ScoreRow
-    from fmkit.selection.capability import Ability, CapabilityFit, Item, Observation
+    from fmkit.selection.capability import Ability, CapabilityFit, Item
     from fmkit.selection.facts import Candidate, Score
+    from fmkit.selection.logits import Observation
 
 _FARTHEST_SD = 6.0
 """No score as printed by its source is this many standard deviations from what the others say: SmolLM2 1.7B on HumanEval is 5.4."""
@@ -48,6 +44,8 @@ class Expected(NamedTuple):
 def estimates(facts: Facts) -> Iterator[Fault]:
     """A score far from what is to be expected: a digit lost, a fraction for a percentage, the figure of another model or mode."""
     fit = facts.sources.capability
+    if not as_written(facts):
+        return  # constants changed by hand say nothing of scores
     candidates = _candidates(facts)
     members = {member.key: member for each in candidates.values() for member in answering(each)}
     able = abilities_in_modes(members.values(), fit)

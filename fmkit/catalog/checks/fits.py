@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fmkit.catalog.capability import constants_digest, scores_digest
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.speed import measurements_digest
+from fmkit.selection.capability import NO_FIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,15 +34,20 @@ def capability(facts: Facts) -> Iterator[Fault]:
     sources, fit = facts.sources, facts.sources.capability
     for name in sorted({item.benchmark for item in fit.items} - set(sources.scores)):
         yield Fault("capability/items.csv", "$", f"no scores of {name!r}; {_FIT_AGAIN}", names=name)
-    if not fit.scores_digest or sources.own_folder is not None:
+    if fit is NO_FIT or sources.own_folder is not None:
         return
     if any(fault.file.startswith("scores/") for fault in sources.faults):
         return  # rows that could not be read are missing: that is the fault
     if fit.scores_digest != scores_digest(sources.scores):
         yield Fault("capability/fit.yaml", "$.scores_digest", f"the scores have changed since the fit; {_FIT_AGAIN}")
-    if fit.constants_digest != constants_digest(sources.folder):
+    if not as_written(facts):
         message = f"the constants beside it are not those that the script wrote; {_FIT_AGAIN}"
         yield Fault("capability/fit.yaml", "$.constants_digest", message)
+
+
+def as_written(facts: Facts) -> bool:
+    """Whether the constants of the capability model are those that were fitted."""
+    return facts.sources.capability.constants_digest == constants_digest(facts.sources.folder)
 
 
 def losses(facts: Facts) -> Iterator[Fault]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fmkit.catalog.schema import DeviceEntry
     from fmkit.catalog.sources import Sources
 
+_LATER = "lies after the catalog's date"
+_MANY = 20
+"""More dates than this that lie after the catalog's own mean that its own is the wrong one."""
+
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 # Wider than anything on sale; what lies outside is a mistake in the unit.
@@ -41,6 +45,21 @@ def plausible(facts: Facts) -> Iterator[Fault]:
     except ValueError:
         yield Fault("VERSION", "$", f"{day!r} is no date of the form YYYY-MM-DD")
         return
+    later: list[Fault] = []
+    for fault in _all(sources, day):
+        if _LATER in fault.message:
+            later.append(fault)
+        else:
+            yield fault
+    if len(later) > _MANY:
+        first = min(later)
+        message = f"{len(later):,} dates lie after it, the first in {first.file}: set the day the catalog was last looked over"
+        yield Fault("VERSION", "$", message)
+    else:
+        yield from later
+
+
+def _all(sources: Sources, day: str) -> Iterator[Fault]:
     yield from _devices(sources, day)
     yield from _open_models(sources, day)
     yield from _api_models(sources, day)
@@ -123,7 +142,7 @@ def _dated(value: str | None, day: str, file: str, path: str) -> Iterator[Fault]
     if not _DATE.fullmatch(value):
         yield Fault(file, path, f"{value!r} is no date: YYYY-MM-DD, YYYY-MM or YYYY")
     elif value > day[: len(value)]:
-        yield Fault(file, path, f"{value} lies after the catalog's date, {day}")
+        yield Fault(file, path, f"{value} {_LATER}, {day}")
 
 
 RULES = (plausible,)

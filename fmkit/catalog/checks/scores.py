@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.catalog.checks.dates import day_of
 from fmkit.catalog.faults import Fault
-from fmkit.selection.capability import full_marks
+from fmkit.selection.logits import full_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

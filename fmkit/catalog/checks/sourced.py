@@ -24,6 +24,8 @@ def models(facts: Facts) -> Iterator[Fault]:
             "released": entry.released,
             "training_tokens": entry.training_tokens,
             "context_tokens": entry.context_tokens,
+            "native_context_tokens": entry.native_context_tokens,
+            "extended_context_tokens": entry.extended_context_tokens,
             "quantised": entry.quantised or None,
         }
         file, path = model.place(model_id, "")

@@ -42,7 +42,7 @@ def text_model(config: ConfigReader, tensors: Tensors) -> TextModel:
     heads = read_heads(config, hidden, heads=32, kv_heads=4)
     bias = config.flag("attention_bias", default=False)
     mixture, dense = _feed_forwards(config)
-    sparse = _sparse_layers(config, layers)
+    sparse = sparse_layers(config, layers)
     tensors.embedding("embed_tokens", vocab, hidden)
     layer = tensors.at("layers.*", count=layers)
     attention_tensors(layer, hidden, heads, bias=bias, output_bias=bias)
@@ -73,7 +73,7 @@ def _feed_forwards(config: ConfigReader) -> tuple[Mlp, Mlp]:
     return mixture, Mlp(ffn_dim=config.core("intermediate_size", class_default=6144), gated=True)
 
 
-def _sparse_layers(config: ConfigReader, layers: int) -> list[bool]:
+def sparse_layers(config: ConfigReader, layers: int) -> list[bool]:
     """Which layers have experts: every `decoder_sparse_step`-th, except `mlp_only_layers`."""
     step = config.size("decoder_sparse_step", default=1)
     dense = set(config.sizes("mlp_only_layers") or ())

@@ -5,7 +5,7 @@ micro-batch. On an accelerator the token embedding stays in the host's memory; o
 second time repacked.
 
 Options (`--engine-option`): `cache_type_k`, `cache_type_v`, `ubatch`, `swa_full`, `kv_unified`, `gpu_layers` (a number,
-all, auto), `flash_attention` (on, off), `outputs` (last, all), `imatrix`, `repack`. Names and defaults are those of
+all, auto), `n_cpu_moe` (a number, all, auto), `flash_attention` (on, off), `outputs` (last, all), `imatrix`, `repack`. Names and defaults are those of
 llama-server.
 """
 
@@ -20,9 +20,9 @@ from fmkit.model.gguf_tensors import lineage_of
 from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers, LlamaCppCache, device_layers, micro_batch
 from fmkit.sizing.engines.llama_cpp_compute import PIPELINE_COPIES, ComputeBuffer, mask_rows
 from fmkit.sizing.engines.llama_cpp_options import AUTO, Settings, settings_from
-from fmkit.sizing.engines.llama_cpp_weights import brought_in_lines, repacked_lines, weight_lines
+from fmkit.sizing.engines.llama_cpp_weights import HostWeights, brought_in_lines, repacked_lines, weight_lines
 from fmkit.sizing.engines.plan import Plan, is_cpu, is_one_memory, total
-from fmkit.sizing.estimate import MemoryLine
+from fmkit.sizing.estimate import EXPERTS_WITH_HOST, MemoryLine
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -79,7 +79,7 @@ class LlamaCppWeights:
         self.spec = model.spec
         self.layout = layout
         self._tensors: dict[bool, tuple[MixedTensor, ...]] = {}
-        self._lines: dict[tuple[bool, Layers, bool], tuple[tuple[MemoryLine, ...], int]] = {}
+        self._lines: dict[tuple[bool, Layers, int, bool], tuple[tuple[MemoryLine, ...], HostWeights]] = {}
 
     @property
     def beside(self) -> tuple[object, ...]:
@@ -118,8 +118,9 @@ class LlamaCppWeights:
             devices = machine.count if machine is not None else 1
         compute = model.compute_on_cpu if on_cpu else model.compute
         decode = compute.lines(kept, workload, settings, devices=devices)
-        if layers.first and not shared:
-            decode = (*decode, *brought_in_lines(self.tensors(imatrix=settings.imatrix), layers))
+        if (layers.first or settings.n_cpu_moe) and not shared:
+            tensors = self.tensors(imatrix=settings.imatrix)
+            decode = (*decode, *brought_in_lines(tensors, layers, settings.n_cpu_moe))
         host = () if shared else self._host_lines(kept, workload, settings, host_weights, host_cache, devices=devices)
         return Plan(
             cache_dtype=_cache_type(settings),
@@ -133,14 +134,17 @@ class LlamaCppWeights:
             droppable_bytes=total(repacked),
         )
 
-    def _weight_lines(self, settings: Settings, layers: Layers, *, shared: bool) -> tuple[tuple[MemoryLine, ...], int]:
+    def _weight_lines(
+        self, settings: Settings, layers: Layers, *, shared: bool
+    ) -> tuple[tuple[MemoryLine, ...], HostWeights]:
         """The lines of the weights on those layers' device, and the bytes that stay with the host."""
-        key = settings.imatrix, layers, shared
+        key = settings.imatrix, layers, settings.n_cpu_moe, shared
         found = self._lines.get(key)
         if found is None:
             found = self._lines[key] = weight_lines(
                 self.tensors(imatrix=settings.imatrix),
                 layers,
+                cpu_experts=settings.n_cpu_moe,
                 shared=shared,
                 from_file=self.layout.file_type == STORED,
                 causal=self.model.lineage.causal,
@@ -148,7 +152,14 @@ class LlamaCppWeights:
         return found
 
     def _host_lines(
-        self, kept: list[Kept], workload: Workload, settings: Settings, weights: int, cache: int, *, devices: int
+        self,
+        kept: list[Kept],
+        workload: Workload,
+        settings: Settings,
+        weights: HostWeights,
+        cache: int,
+        *,
+        devices: int,
     ) -> tuple[MemoryLine, ...]:
         """What stays in main memory: weights and cache that are not on a device, the inputs of each step, the logits.
 
@@ -163,8 +174,10 @@ class LlamaCppWeights:
         inputs = 4 * ubatch * (width + copies * rows)
         outputs = workload.sequences * vocab * 4
         found = (
-            ("weights: left with the host", weights, "the token embedding, which is looked up there, and layers that are not on a device",
-             "llama.cpp src/llama-model.cpp: the input layer is always on the CPU", f"{weights:,} B of the file"),
+            ("weights: left with the host", weights.layers, "the token embedding, which is looked up there, and layers that are not on a device",
+             "llama.cpp src/llama-model.cpp: the input layer is always on the CPU", f"{weights.layers:,} B of the file"),
+            (EXPERTS_WITH_HOST, weights.experts, "experts of the first layers, as n_cpu_moe asks; all else of these layers is on the device",
+             "llama.cpp common/arg.cpp: --n-cpu-moe overrides the place of tensors named ffn_*_exps", f"{weights.experts:,} B of the file"),
             ("cache: left with the host", cache, "the cache of layers that are not on a device lies with their weights", SOURCE, f"{cache:,} B"),
             ("activations: inputs", inputs, "embeddings and masks of a micro-batch, written by the host",
              "host compute buffers of published logs: 9.01, 15.01, 24.01 and 72.02 MiB",

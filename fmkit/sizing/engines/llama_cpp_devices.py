@@ -1,4 +1,7 @@
-"""llama.cpp over devices and host: `gpu_layers` of the model on the devices, the rest in main memory, each layer's cache with it."""
+"""llama.cpp over devices and host: `gpu_layers` of the model on the devices, the rest in main memory, each layer's cache with it.
+
+Of a mixture the experts alone of `n_cpu_moe` layers can stay in main memory: most of the bytes, few of which a token reads.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from fmkit.units import GIB
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
+    from fmkit.model.spec import ModelSpec
     from fmkit.sizing.engines.llama_cpp import LlamaCppWeights
     from fmkit.sizing.estimate import Workload
 
@@ -31,6 +35,8 @@ def place(whole: LlamaCppWeights, workload: Workload, machine: Machine | None) -
         alone = with_mmproj(whole.plan(workload, machine, devices=1), whole.spec, workload)
         return Placement(devices=(DevicePlan(plan=alone),))
     devices = workload.pipeline_parallel if workload.pipeline_parallel > 1 else machine.count if machine else 1
+    if settings.n_cpu_moe == AUTO:
+        workload = keeping_experts(workload, fewest_cpu_experts(whole, workload, machine, devices))
     wanted = settings.gpu_layers
     if wanted == AUTO or (wanted is None and workload.offload is not None):
         wanted = most_layers(whole, workload, machine, devices)
@@ -67,6 +73,25 @@ def most_layers(whole: LlamaCppWeights, workload: Workload, machine: Machine | N
     return None if found == layers + 2 else max(0, (found or 1) - 1)
 
 
+def fewest_cpu_experts(whole: LlamaCppWeights, workload: Workload, machine: Machine | None, devices: int) -> int:
+    """The fewest layers whose experts have to stay in main memory for all else to leave a GiB free on each device; all if none are enough."""
+    if machine is None or not whole.spec.is_mixture:
+        return 0
+    layers = whole.model.layers
+
+    def fits(on_device: int) -> bool:
+        kept = keeping_experts(workload, layers + 1 - on_device)
+        placement = _placed(whole, kept, machine, devices, None)
+        return all(_bytes(each) + MARGIN_BYTES <= machine.usable_bytes for each in placement.devices)
+
+    return layers + 1 - (largest(fits, layers + 1) or 1)
+
+
+def keeping_experts(workload: Workload, layers: int) -> Workload:
+    """The workload with the experts of so many layers in main memory."""
+    return msgspec.structs.replace(workload, options={**workload.options, "n_cpu_moe": str(layers)})
+
+
 def _bytes(device: DevicePlan) -> int:
     return total((*device.plan.weights, *device.plan.cache, *device.plan.decode))
 
@@ -83,7 +108,7 @@ def _placed(
     return Placement(
         devices=tuple(DevicePlan(plan=each, holds=_holds(layers)) for each, layers in zip(alone, runs, strict=True)),
         pipeline_parallel=len(runs),
-        warnings=_warnings(runs[0], devices, mixture=whole.spec.is_mixture),
+        warnings=_warnings(runs[0], devices, whole.spec, settings_from(workload.options).n_cpu_moe),
     )
 
 
@@ -96,11 +121,16 @@ def _holds(layers: Layers) -> str:
     return ", ".join(names) or "no layers"
 
 
-def _warnings(first: Layers, devices: int, *, mixture: bool) -> tuple[str, ...]:
+def _warnings(first: Layers, devices: int, spec: ModelSpec, cpu_experts: int) -> tuple[str, ...]:
+    experts = min(cpu_experts, first.total)
     if not first.first and (first.has_output or devices > 1):
-        return ()
+        if not experts or not spec.is_mixture:
+            return ()
+        return (
+            f"the experts of {experts} of {first.total} layers stay in main memory (n_cpu_moe={experts}) and are computed there",
+        )
     wanted = first.total - first.first + int(first.first < first.total)
     text = f"{first.first} of {first.total} layers stay in main memory (gpu_layers={wanted}): they decode at the host's speed"
-    if mixture:
-        text += "; llama-server's --n-cpu-moe, which leaves only experts there, is faster and is not sized here"
+    if spec.is_mixture and not experts:
+        text += "; with n_cpu_moe=auto only experts do, which is faster"
     return (text,)

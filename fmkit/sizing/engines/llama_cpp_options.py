@@ -8,7 +8,7 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, GgmlType
-from fmkit.sizing.engines.options import choice, flag, refuse_unknown, whole
+from fmkit.sizing.engines.options import MOST, choice, flag, refuse_unknown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,15 +17,22 @@ CACHE_TYPES = ("f16", "f32", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "
 """What keys and values may be stored in, the default first."""
 
 OPTIONS = (
-    "cache_type_k", "cache_type_v", "flash_attention", "gpu_layers", "imatrix", "kv_unified", "outputs", "repack", "swa_full", "ubatch",
+    "cache_type_k", "cache_type_v", "flash_attention", "gpu_layers", "imatrix", "kv_unified", "n_cpu_moe", "outputs", "repack", "swa_full",
+    "ubatch",
 )  # fmt: skip
 
 AUTO = -1
-"""`gpu_layers` for as many layers as the device has room for. Name and number are llama-server's."""
+"""`gpu_layers` for as many layers as the device has room for, `n_cpu_moe` for as few as it has none for. Name and number are llama-server's."""
+
+EVERY_LAYER = MOST
+"""`n_cpu_moe` for the experts of all layers."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included; AUTO as many as fit."""
+    """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included; AUTO as many as fit.
+
+    The experts of the first `n_cpu_moe` layers stay in main memory while all else of those layers is on the device.
+    """
 
     key_type: GgmlType
     value_type: GgmlType
@@ -33,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     swa_full: bool = False
     kv_unified: bool = False
     gpu_layers: int | None = None
+    n_cpu_moe: int = 0
     flash_attention: bool = True
     all_outputs: bool = False
     imatrix: bool = False
@@ -54,6 +62,7 @@ def settings_from(options: Mapping[str, str]) -> Settings:
         swa_full=flag(options, "swa_full", default=False),
         kv_unified=flag(options, "kv_unified", default=False),
         gpu_layers=_gpu_layers(options),
+        n_cpu_moe=_n_cpu_moe(options),
         flash_attention=flag(options, "flash_attention", default=True),
         all_outputs=choice(options, "outputs", ("last", "all")) == "all",
         imatrix=flag(options, "imatrix", default=False),
@@ -70,6 +79,14 @@ def _gpu_layers(options: Mapping[str, str]) -> int | None:
     if value in ("auto", "-1"):
         return AUTO
     return None if value in ("all", "-2") else whole(options, "gpu_layers", 0, least=0)
+
+
+def _n_cpu_moe(options: Mapping[str, str]) -> int:
+    """A number of layers counted from the first, `auto` for as few as are enough, `all` (llama-server's --cpu-moe)."""
+    value = options.get("n_cpu_moe", "0").casefold()
+    if value == "auto":
+        return AUTO
+    return EVERY_LAYER if value == "all" else whole(options, "n_cpu_moe", 0, least=0)
 
 
 def _cache_type(options: Mapping[str, str], name: str) -> GgmlType:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers
 from fmkit.sizing.estimate import MemoryLine
@@ -21,20 +23,39 @@ REPACKED_TYPES = frozenset(("Q4_0", "Q4_K", "IQ4_NL"))
 b11549 on an AVX2 machine for 11 file types; other processors repack others."""
 
 
+EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
+"""Tensors of routed experts, biases among them, by name. Source: llama.cpp common/common.h, the pattern of --n-cpu-moe; shared experts are none."""
+
+
+class HostWeights(NamedTuple):
+    """Bytes of weights in main memory: of the embedding and whole layers, and of experts alone, whose layers are on a device."""
+
+    layers: int
+    experts: int
+
+
 def weight_lines(
-    tensors: tuple[MixedTensor, ...], layers: Layers, *, shared: bool, from_file: bool, causal: bool
-) -> tuple[tuple[MemoryLine, ...], int]:
+    tensors: tuple[MixedTensor, ...],
+    layers: Layers,
+    *,
+    cpu_experts: int,
+    shared: bool,
+    from_file: bool,
+    causal: bool,
+) -> tuple[tuple[MemoryLine, ...], HostWeights]:
     """A line per part of the model for what lies on the device, and the bytes that stay with the host.
 
-    `shared` is where host and device have one memory: then nothing is left out. `causal`: an encoder has no output
-    matrix.
+    The experts of the first `cpu_experts` layers stay there too. `shared` is where host and device have one memory: then nothing is left
+    out. `causal`: an encoder has no output matrix.
     """
     by_part: dict[Part, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    host_bytes = 0
+    host_bytes = expert_bytes = 0
     for entry in tensors:
         each = entry.bytes // entry.tensor.count
+        if not shared:
+            expert_bytes += each * _experts_kept(entry, layers.first, cpu_experts)
         host_bytes += each * _count_on_host(entry, layers)
-        counted = entry.bytes if shared else each * _count_on_device(entry, layers)
+        counted = entry.bytes if shared else each * _count_on_device(entry, layers, cpu_experts)
         if counted:
             by_part[entry.tensor.part][entry.kind.name] += counted
     tied = _tied_embedding(tensors) if causal else None
@@ -45,7 +66,7 @@ def weight_lines(
         for part in PART_NAMES
         if part in by_part
     )
-    return lines, host_bytes
+    return lines, HostWeights(host_bytes, expert_bytes)
 
 
 def _count_on_host(entry: MixedTensor, layers: Layers) -> int:
@@ -58,13 +79,20 @@ def _count_on_host(entry: MixedTensor, layers: Layers) -> int:
     return layers.count_before(tensor.layers)
 
 
-def _count_on_device(entry: MixedTensor, layers: Layers) -> int:
+def _count_on_device(entry: MixedTensor, layers: Layers, cpu_experts: int) -> int:
     tensor = entry.tensor
     if tensor.is_input:
         return 0
     if not tensor.layers:
         return int(layers.has_output)
-    return layers.count_of(tensor.layers)
+    return layers.count_of(tensor.layers) - _experts_kept(entry, layers.first, min(cpu_experts, layers.end))
+
+
+def _experts_kept(entry: MixedTensor, first: int, end: int) -> int:
+    """How many of the tensors are experts of the layers `first` up to, but without, `end`, which `n_cpu_moe` keeps with the host."""
+    if not EXPERTS.search(entry.tensor.name):
+        return 0
+    return max(0, bisect_left(entry.tensor.layers, end) - bisect_left(entry.tensor.layers, first))
 
 
 def _tied_embedding(tensors: tuple[MixedTensor, ...]) -> MixedTensor | None:
@@ -97,13 +125,15 @@ def _part_line(part: Part, by_type: Mapping[str, int], *, tied: bool, from_file:
     )
 
 
-def brought_in_lines(tensors: tuple[MixedTensor, ...], layers: Layers) -> list[MemoryLine]:
-    """Prompts are computed on the device also for layers of the host, whose matrices are copied over one at a time."""
+def brought_in_lines(tensors: tuple[MixedTensor, ...], layers: Layers, cpu_experts: int) -> list[MemoryLine]:
+    """Prompts are computed on the device also for layers and experts of the host, whose matrices are copied over one at a time."""
     largest = max(
         (
             entry.bytes // entry.tensor.count
             for entry in tensors
-            if _count_on_host(entry, layers) and not entry.tensor.is_input and len(entry.tensor.dims) > 1
+            if not entry.tensor.is_input
+            and len(entry.tensor.dims) > 1
+            and (_count_on_host(entry, layers) or _experts_kept(entry, layers.first, min(cpu_experts, layers.end)))
         ),
         default=0,
     )
