@@ -22,6 +22,7 @@ from fmkit.speed.measured_here import Matrices, Measured, matrices_of
 from fmkit.speed.operations import TowerPass
 from fmkit.speed.rates import CallPoint, MachineRates, ModelPoint, RatePoint, TorchRates
 from fmkit.speed.roofline import estimate
+from fmkit.speed.timing import HERE_ON_CPU
 
 SpecOf = Callable[[str], ModelSpec]
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
@@ -112,6 +113,17 @@ def test_three_of_four_figures_lie_in_their_range(quantity: str, h100: MachineRa
             found = getattr(speed, quantity)
             inside.append(found.low <= measured["mean"] <= found.high)
     assert sum(inside) >= 0.75 * len(inside)
+
+
+def test_a_processor_is_as_fast_as_its_timed_calls_say() -> None:
+    """Eight architectures on two cores, 32 to 512 tokens, one and four sequences, two types: half within 12 %, four of five in the range."""
+    cells = json.loads((RESULTS / "speed_cpu.json").read_text())["cells"]
+    assert len({cell["model"] for cell in cells}) >= 8
+    for measured, quantity in (("ttft_s", "prefill"), ("step_s", "decode")):
+        rates = [cell[f"predicted_{measured}"] / cell[measured] for cell in cells]
+        low, high = HERE_ON_CPU[cast("Any", quantity)]
+        assert sorted(abs(rate - 1) for rate in rates)[len(rates) // 2] < 0.12
+        assert 0.75 <= sum(low <= rate <= high for rate in rates) / len(rates) <= 0.9
 
 
 def test_matrices_are_told_apart_by_shape_and_place(spec_of: SpecOf) -> None:
