@@ -103,6 +103,7 @@ def share_over_stages(tokens: int, setting: Setting) -> float:
     The steps of a long prompt follow each other through the stages: n steps over k stages take n + k - 1 turns instead of n * k.
 
     >>> from fmkit.machine import Device
+    >>> from fmkit.speed.setting import Setting
     >>> card = Device(id="x", name="X", vendor="nvidia", device_class="consumer", memory_bytes=None, bandwidth_bytes_per_s=None)
     >>> four_cards = Setting(engine="llama.cpp", device=card, kernel="q4", mixture=False, stages=4)
     >>> [round(share_over_stages(tokens, four_cards), 3) for tokens in (1, 512, 1024, 4096)]
