@@ -35,7 +35,7 @@ the first token) and 0.84 to 1.10 (decoding) of the prediction (benchmarks/resul
 set on them: a little more is stated."""
 
 HERE_ON_CPU: dict[Quantity, tuple[float, float]] = {"prefill": (0.8, 1.2), "decode": (0.82, 1.28)}
-"""The same on a processor: 80 % of 85 figures of eight models on two cores of a shared host lay at 0.83 to 1.18 and 0.85 to 1.26
+"""The same on a processor: 80 % of 85 figures of seven models and one of an eighth on two cores of a shared host lay at 0.83 to 1.18 and 0.85 to 1.26
 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 78 and 75 %."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -116,9 +117,9 @@ def test_three_of_four_figures_lie_in_their_range(quantity: str, h100: MachineRa
 
 
 def test_a_processor_is_as_fast_as_its_timed_calls_say() -> None:
-    """Eight architectures on two cores, 32 to 512 tokens, one and four sequences, two types: half within 12 %, four of five in the range."""
+    """Seven architectures on two cores, 32 to 512 tokens, one and four sequences, two types: half within 12 %, three of four in the range."""
     cells = json.loads((RESULTS / "speed_cpu.json").read_text())["cells"]
-    assert len({cell["model"] for cell in cells}) >= 8
+    assert sum(count == 12 for count in Counter(cell["model"] for cell in cells).values()) >= 7
     for measured, quantity in (("ttft_s", "prefill"), ("step_s", "decode")):
         rates = [cell[f"predicted_{measured}"] / cell[measured] for cell in cells]
         low, high = HERE_ON_CPU[cast("Any", quantity)]
