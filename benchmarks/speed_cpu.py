@@ -34,6 +34,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from benchmarks.speed.errors import errors
 from fmkit.api.measure import measure_hardware
 from fmkit.api.sizing import rated
 from fmkit.catalog.load import Catalog, load_catalog
@@ -255,16 +256,6 @@ def summary(cells: list[Cell]) -> dict[str, dict[str, float]]:
     drifts = [drift for cell in cells for drift in (cell.drift.prefill, cell.drift.decode)]
     found["cells with a drift above 15 %"] = {"share": share(abs(drift - 1) > LARGE_DRIFT for drift in drifts)}
     return found
-
-
-def errors(ratios: list[float]) -> dict[str, float]:
-    """Median and 90th percentile of the distance from 1, and on which side the middle lies."""
-    ordered = sorted(abs(ratio - 1) for ratio in ratios)
-    return {
-        "median": round(median(ordered), 4),
-        "p90": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 4),
-        "bias": round(median(ratios) - 1, 4),
-    }
 
 
 def share(flags: Iterator[bool]) -> float:

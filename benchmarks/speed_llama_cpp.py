@@ -24,6 +24,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' writer of GGUF headers
 
+from benchmarks.speed.errors import errors
 from fmkit.api.measure import measure_hardware
 from fmkit.api.sizing import layout_for, rated
 from fmkit.catalog.load import Catalog, load_catalog
@@ -183,16 +184,6 @@ def summary(cells: list[Cell]) -> dict[str, dict[str, float]]:
         "decode": errors(decode),
         "decode without drift": errors([ratio / drift for ratio, drift in zip(decode, drifts, strict=True)]),
         "drift": errors(drifts),
-    }
-
-
-def errors(ratios: list[float]) -> dict[str, float]:
-    """Median and 90th percentile of the distance from 1, and on which side the middle lies."""
-    ordered = sorted(abs(ratio - 1) for ratio in ratios)
-    return {
-        "median": round(median(ordered), 4),
-        "p90": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 4),
-        "bias": round(median(ratios) - 1, 4),
     }
 
 

@@ -7,6 +7,7 @@ prompt is normed, rotated and gated, its last token goes through the head, and a
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -75,7 +76,7 @@ def _head_weights(spec: ModelSpec) -> int:
     return max((group.elements for group in spec.tensors if group.part in parts), default=0)
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The rates of one device for one type; `dtype` is what weights are stored and multiplied in.
 
     `launch` is what launching a layer of the model takes, as a multiple of the layer that was timed. `matrices` of a tower by its role;
@@ -90,11 +91,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     def knows(self) -> bool:
         """Whether this type was timed."""
-        return bool(self._points()) and self.rates.attention_macs_per_s(self.dtype, 1) is not None
+        return bool(self._points) and self.rates.attention_macs_per_s(self.dtype, 1) is not None
 
     def weight_s(self, tokens: float) -> float:
         """Seconds per weight of a linear layer over `tokens` tokens at once, between the timed numbers of tokens."""
-        points = self._points()
+        points = self._points
         most, seconds = points[-1]
         return seconds * tokens / most if tokens > most else between_logarithms(points, tokens)
 
@@ -120,11 +121,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     def launch_s(self, layers: int) -> float:
         """Seconds to launch the operations of so many layers: as in the small Llama, where that was timed."""
-        llama = self._llama()
+        llama = self._llama
         if llama:
             return layers * llama[0].beside_s * self.launch / LLAMA_LAUNCH
         return layers * self.rates.layer_s * self.launch
 
+    @cached_property
     def _llama(self) -> list[ModelPoint]:
         """The points of the small Llama in this type, in ascending order of tokens."""
         return sorted((one for one in self.rates.in_model if one.dtype == self.dtype), key=lambda one: one.tokens)
@@ -134,10 +136,15 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
         Threads have to be woken and instructions fetched for each call: that costs a small matrix as much as a large one.
         """
-        points = [(point.tokens, max(0.0, self._call_s(point))) for point in self._llama()]
+        points = self._calls_s
         if not points or tokens > points[-1][0]:
             return calls * (points[-1][1] * tokens / points[-1][0] if points else 0.0)
         return calls * between_lines(points, tokens)
+
+    @cached_property
+    def _calls_s(self) -> list[tuple[int, float]]:
+        """Tokens at once, and seconds that each matrix of the small Llama took beyond what it takes alone."""
+        return [(point.tokens, max(0.0, self._call_s(point))) for point in self._llama]
 
     def _call_s(self, point: ModelPoint) -> float:
         alone_s = self._mixed_s(point.tokens, Matrices(narrowing=point.narrowing))
@@ -154,7 +161,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     def _over_widening(self, call: Call, tokens: float) -> float:
         """Seconds per weight of a kind of matrix over those of a widening one; 1 where it was not timed."""
-        timed = min(tokens, self._points()[-1][0])
+        timed = min(tokens, self._points[-1][0])
         rate = self.rates.call_per_s(call, self.dtype, timed)
         return 1.0 if rate is None else 1 / (rate * self.weight_s(timed))
 
@@ -167,7 +174,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def _beside_s(self, tower: TowerPass) -> float:
         """Seconds of what a prompt's layers do beside multiplying and attending."""
         elements = tower.tokens * tower.layers * tower.hidden_dim
-        llama = self._llama()
+        llama = self._llama
         if llama:
             most = llama[-1]
             return max(0.0, most.beside_s - llama[0].beside_s) / (most.tokens * most.hidden_dim) * elements
@@ -182,6 +189,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         """Weights that each token is multiplied with."""
         return (tower.operations - tower.attention_operations) / 2 / max(1, tower.tokens)
 
+    @cached_property
     def _points(self) -> list[tuple[int, float]]:
         """Tokens at once and seconds per weight, in ascending order."""
         element_bytes = DTYPE_BYTES[self.dtype]

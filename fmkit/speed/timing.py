@@ -34,9 +34,14 @@ HERE: dict[Quantity, tuple[float, float]] = {"prefill": (0.55, 1.2), "decode": (
 the first token) and 0.84 to 1.10 (decoding) of the prediction (benchmarks/results/gpu-trials-h100.json), three of whose constants were
 set on them: a little more is stated."""
 
-HERE_ON_CPU: dict[Quantity, tuple[float, float]] = {"prefill": (0.8, 1.2), "decode": (0.82, 1.28)}
-"""The same on a processor: 80 % of 85 figures of seven models and one of an eighth on two cores of a shared host lay at 0.83 to 1.18 and 0.85 to 1.26
-(benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 78 and 75 %."""
+HERE_ON_CPU: dict[str, dict[Quantity, tuple[float, float]]] = {
+    "transformers": {"prefill": (0.8, 1.2), "decode": (0.82, 1.28)},
+    "llama.cpp": {"prefill": (0.72, 1.0), "decode": (0.95, 1.45)},
+}
+"""The same on a processor, by engine, on two cores of a shared host. transformers: 80 % of 85 figures of seven models and one of an eighth
+lay at 0.83 to 1.18 and 0.85 to 1.26 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 78 and 75 %.
+llama.cpp: 80 % of 36 figures of three models lay at 0.73 to 0.97 and 0.97 to 1.44 (benchmarks/results/speed_llama_cpp.json); of each
+model's, with the range of the others, 72 and 67 %."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +104,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         basis = self.basis(quantity)
         if basis == "measured-here":
             on_cpu = self.setting.device.device_class == "cpu"
-            low, high = (HERE_ON_CPU if on_cpu else HERE)[quantity]
+            low, high = (HERE_ON_CPU[self.setting.engine] if on_cpu else HERE)[quantity]
         elif self.host_step_s:
             low, high = OFFLOADED
         else:

@@ -167,3 +167,11 @@ def test_a_model_must_be_named(model: Any) -> None:
 def test_an_unknown_model_is_refused_with_the_nearest() -> None:
     with pytest.raises(FmkitError, match=r"llama-3\.1-8b"):
         vram("lama-3.1-8b")
+
+
+def test_a_model_without_experts_says_that_n_cpu_moe_keeps_nothing() -> None:
+    asked = {"engine": "llama.cpp", "gpu": "rtx-4090", "context": "4k", "precision": "int4"}
+    plain = vram("llama-3.1-8b", **asked)  # type: ignore[arg-type]
+    found = vram("llama-3.1-8b", **asked, engine_option="n_cpu_moe=4")  # type: ignore[arg-type]
+    assert found.estimates[0].peak_bytes == plain.estimates[0].peak_bytes
+    assert "n_cpu_moe keeps nothing" in " ".join(found.estimates[0].warnings)

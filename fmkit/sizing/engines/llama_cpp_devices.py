@@ -123,8 +123,10 @@ def _holds(layers: Layers) -> str:
 
 def _warnings(first: Layers, devices: int, spec: ModelSpec, cpu_experts: int) -> tuple[str, ...]:
     experts = min(cpu_experts, first.total)
+    if experts and not spec.is_mixture:
+        return ("n_cpu_moe keeps nothing in main memory here: the model has no experts",)
     if not first.first and (first.has_output or devices > 1):
-        if not experts or not spec.is_mixture:
+        if not experts:
             return ()
         return (
             f"the experts of {experts} of {first.total} layers stay in main memory (n_cpu_moe={experts}) and are computed there",
