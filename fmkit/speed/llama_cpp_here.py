@@ -12,7 +12,7 @@ import msgspec
 
 from fmkit.model.gguf_mix import STORED, mixed
 from fmkit.model.gguf_tensors import GGUF_PREFIX
-from fmkit.speed.rates import LlamaCppRates, between, between_logarithms
+from fmkit.speed.rates import LlamaCppRates, between, proportional_beyond
 
 if TYPE_CHECKING:
     from fmkit.model.precision import Layout
@@ -42,26 +42,29 @@ class MeasuredLlamaCpp(msgspec.Struct, frozen=True, kw_only=True):
         macs = between(self.rates.attention_macs, "F16", length) or 1.0
         head_s = sum(count * self._weight_s(kind, self.sequences) for kind, count in self.head_weights.items())
         return (
-            sum(self._layers_s(tokens) for tokens in steps)
-            + len(steps) * (self.launch_s(tower.layers) + self.rates.token_s)
-            + tower.tokens * tower.layers * tower.hidden_dim * self.rates.beside_s
+            sum(
+                self._matrices_s(tokens) + self._beside_s(tower.layers, tokens) + self.rates.token_s for tokens in steps
+            )
             + tower.attention_operations / 2 / macs
             + head_s
             + self.sequences * self.vocabulary * self.rates.vocabulary_s
         )
 
     def launch_s(self, layers: int) -> float:
-        """Seconds of what layers take whatever their width."""
-        return layers * self.rates.layer_s
+        """Seconds of what layers take beside their matrices, over one token."""
+        return self._beside_s(layers, 1)
 
-    def _layers_s(self, tokens: int) -> float:
+    def _beside_s(self, layers: int, tokens: int) -> float:
+        return layers * proportional_beyond([(point.tokens, point.seconds) for point in self.rates.layers], tokens)
+
+    def _matrices_s(self, tokens: int) -> float:
         return sum(count * self._weight_s(kind, tokens) for kind, count in self.layer_weights.items())
 
     def _weight_s(self, kind: str, tokens: int) -> float:
-        """Seconds per weight of a type over so many tokens at once: in proportion to them beyond what was timed."""
-        points = sorted((point.tokens, 1 / point.per_s) for point in self.rates.weights if point.dtype == kind)
-        most, seconds = points[-1]
-        return seconds * tokens / most if tokens > most else between_logarithms(points, tokens)
+        """Seconds per weight of a type over so many tokens at once."""
+        return proportional_beyond(
+            [(point.tokens, 1 / point.per_s) for point in self.rates.weights if point.dtype == kind], tokens
+        )
 
 
 def llama_cpp_here(spec: ModelSpec, layout: Layout, rates: LlamaCppRates, sequences: int) -> MeasuredLlamaCpp | None:

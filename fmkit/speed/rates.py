@@ -90,21 +90,27 @@ class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
         return between(self.attention_macs, dtype, tokens)
 
 
-class LlamaCppRates(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates of llama.cpp on the processor, from small Llamas in GGUF files written to be timed, one for each type.
+class LayerPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of a layer beside its matrices, over so many tokens at once."""
 
-    `weights` are weights per second of all matrices of a model over so many tokens at once, `dtype` being ggml's name of their type; `beside_s` seconds per
-    token and unit of width of what a layer does beside them. `layer_s` is the time of a layer too narrow for its weights to cost anything, `token_s` what a step takes beside its layers,
-    `vocabulary_s` that of choosing from one more entry of the vocabulary. `attention_macs` are multiply-adds per second of attention with 1
-    query token over a cache, or with a prompt's.
+    tokens: int
+    seconds: float
+
+
+class LlamaCppRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates of llama.cpp on the processor, from small Llamas in GGUF files written to be timed.
+
+    `weights` are weights per second of all matrices of a model over so many tokens at once, `dtype` being ggml's name of their type;
+    `layers` what a layer takes beside them, whatever its width. `token_s` is what a step takes beside its layers, `vocabulary_s` that of
+    choosing from one more entry of the vocabulary. `attention_macs` are multiply-adds per second of attention with 1 query token over a
+    cache, or with a prompt's.
     """
 
     version: str
     threads: int
-    layer_s: float
+    layers: tuple[LayerPoint, ...]
     token_s: float
     vocabulary_s: float
-    beside_s: float
     weights: tuple[RatePoint, ...]
     attention_macs: tuple[RatePoint, ...]
 
@@ -158,6 +164,16 @@ def between_logarithms(points: Sequence[tuple[int, float]], tokens: float) -> fl
         return low_s
     share = log(tokens / low) / log(high / low)
     return exp(log(low_s) + share * (log(high_s) - log(low_s)))
+
+
+def proportional_beyond(points: Sequence[tuple[int, float]], tokens: float) -> float:
+    """The same between the measured points, and in proportion to the tokens beyond the most of them.
+
+    >>> [proportional_beyond([(1, 1.0), (4, 4.0)], tokens) for tokens in (1, 2, 64)]
+    [1.0, 2.0, 64.0]
+    """
+    most, seconds = points[-1]
+    return seconds * tokens / most if tokens > most else between_logarithms(points, tokens)
 
 
 def between_lines(points: Sequence[tuple[int, float]], tokens: float) -> float:

@@ -1,13 +1,14 @@
 """What llama.cpp reaches on this processor: `python -m fmkit.trial.llama_cpp_rates` prints LlamaCppRates as JSON.
 
-The kernels are llama.cpp's own, over Llamas with random weights that are written for it to a temporary folder: for each type of ggml one of
-three layers, whose weights no cache holds; a narrow one of many layers, for what a layer takes whatever its width, and for attention.
+The kernels are llama.cpp's own, over Llamas with random weights that are written for it to a temporary folder: for each type of ggml one
+whose weights no cache holds, and slim ones for what a layer, a step and the choice of a token take beside their weights.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from fmkit.speed.rates import LlamaCppRates, RatePoint
+from fmkit.speed.rates import LayerPoint, LlamaCppRates, RatePoint, proportional_beyond
 from fmkit.subprocesses import die_with_parent
 from fmkit.trial.engines.llama_cpp import LlamaCppEngine
 from fmkit.trial.request import TrialRequest
@@ -24,18 +25,29 @@ from fmkit.trial.synthetic_gguf import LlamaShape, write_llama
 KINDS = ("F16", "Q8_0", "Q4_0", "Q5_0", "Q4_K", "Q5_K", "Q6_K")
 """Types of the tensors of nearly all files that people run; of others nothing is said."""
 
-WIDE = LlamaShape(layers=3, hidden=2048, inner=5632, heads=32, kv_heads=8)
-NARROW = LlamaShape(layers=16, hidden=256, inner=256, heads=4, kv_heads=4)
-MANY_WORDS = msgspec.structs.replace(NARROW, vocabulary=65536)
+WIDE = LlamaShape(layers=8, hidden=2048, inner=5632, heads=32, kv_heads=8)
+"""Of fewer layers a prompt is read up to a third faster per weight than in whole models."""
+
+SLIM = LlamaShape(layers=16, hidden=512, inner=1536, heads=8, kv_heads=2)
+"""Not narrower: layers whose threads have next to nothing to do take longer than these."""
+
+SHALLOW = msgspec.structs.replace(SLIM, layers=2)
+MANY_WORDS = msgspec.structs.replace(SHALLOW, vocabulary=131072)
 BROAD_ATTENTION = LlamaShape(layers=8, hidden=1024, inner=256, heads=16, kv_heads=4)
 
-TOKENS = (1, 2, 4, 16, 64, 128)
-"""Tokens of a prompt; of more the time is in proportion."""
+TOKENS = (1, 2, 4, 16, 64)
+"""Tokens at once: one is a step, more are a prompt; of more the time of weights is in proportion."""
 
+MANY_TOKENS = (256,)
+"""As many of them as the rest of a layer is timed with beside: it grows with other parts of it."""
+
+FEW_TOKENS, SHORT_TOKENS, DEEP_TOKENS = 8, 256, 1024
+CONTEXT_TOKENS = 1536
 STEPS = 8
 REPEATS = 3
-DEEP_TOKENS = 1024
-CONTEXT_TOKENS = 1536
+
+LEAST_LAYER_S = 1e-6
+"""What a difference of two times comes to at least."""
 
 
 def main() -> int:
@@ -48,31 +60,25 @@ def main() -> int:
 
 
 def measure(folder: Path) -> LlamaCppRates:
-    """All rates; one file at a time lies in the folder."""
-    narrow = Timed(folder, NARROW, "F16")
-    shallow = Timed(folder, msgspec.structs.replace(NARROW, layers=2), "F16")
-    many_words = Timed(folder, MANY_WORDS, "F16")
-    step_s = narrow.step_s(8)
-    layer_s = max(0.0, (step_s - shallow.step_s(8)) / (NARROW.layers - 2))
-    token_s = max(0.0, step_s - NARROW.layers * layer_s)
-    beside_s = 0.0
-    weights: list[RatePoint] = []
-    for kind in KINDS:
-        timed = Timed(folder, WIDE, kind)
-        beside_s = beside_s or beside_seconds(narrow, timed, layer_s, token_s)
-        weights += _weights(timed, kind, layer_s, token_s, beside_s)
-    first_s = 1 / weights[0].per_s
-    words = MANY_WORDS.vocabulary - NARROW.vocabulary
-    vocabulary_s = max(0.0, (many_words.step_s(8) - step_s) / words - NARROW.hidden * first_s)
+    """All rates; each file leaves the folder as soon as it is loaded."""
+    first, *others = KINDS
+    slim, shallow, many_words = (Timed(folder, shape, first) for shape in (SLIM, SHALLOW, MANY_WORDS))
+    steps = [passes[1] for passes in in_turn((slim, shallow, many_words), (1,))]
+    token_s = max(0.0, steps[1] - SHALLOW.layers * (steps[0] - steps[1]) / (SLIM.layers - SHALLOW.layers))
+    words_s = (steps[2] - steps[1]) / (MANY_WORDS.vocabulary - SHALLOW.vocabulary)
+    slim_s, wide_s = in_turn((slim, Timed(folder, WIDE, first)), TOKENS)
+    layers = beside_weights({**slim_s, **in_turn((slim,), MANY_TOKENS)[0]}, wide_s, token_s)
+    weights = _weights(first, wide_s, layers, token_s)
+    for kind in others:
+        weights += _weights(kind, in_turn((Timed(folder, WIDE, kind),), TOKENS)[0], layers, token_s)
     return LlamaCppRates(
         version=version("xllamacpp"),
-        threads=narrow.threads,
-        layer_s=layer_s,
+        threads=slim.threads,
+        layers=layers,
         token_s=token_s,
-        vocabulary_s=vocabulary_s,
-        beside_s=beside_s,
+        vocabulary_s=max(0.0, words_s - SHALLOW.hidden / weights[0].per_s),
         weights=tuple(weights),
-        attention_macs=tuple(_attention(Timed(folder, BROAD_ATTENTION, "F16"))),
+        attention_macs=tuple(_attention(Timed(folder, BROAD_ATTENTION, first))),
     )
 
 
@@ -98,58 +104,67 @@ class Timed:
         said = [word for word in self._engine.device.split() if word.isdigit()]
         return int(said[0]) if said else 0
 
+    def pass_s(self, tokens: int) -> float:
+        """Seconds of one pass over so many tokens at once: one is a step with next to nothing in the cache, more are a prompt."""
+        return self.step_s(FEW_TOKENS) if tokens == 1 else self.prompt_s(tokens)
+
     def prompt_s(self, tokens: int) -> float:
-        """Median seconds to read so many tokens."""
-        found = [float(self._asked(tokens, 1)["prompt_ms"]) for _ in range(REPEATS)]
-        return median(found) / 1000
+        """Seconds to read so many tokens."""
+        return float(self._asked(tokens, 1)["prompt_ms"]) / 1000
 
     def step_s(self, context_tokens: int) -> float:
-        """Median seconds of a step, with so many tokens in the cache."""
-        found = [self._asked(context_tokens, STEPS + 1) for _ in range(REPEATS)]
-        return median(float(each["predicted_ms"]) / (int(each["predicted_n"]) - 1) for each in found) / 1000
+        """Seconds of a step, of several in a row, with so many tokens in the cache."""
+        found = self._asked(context_tokens, STEPS + 1)
+        return float(found["predicted_ms"]) / (int(found["predicted_n"]) - 1) / 1000
 
     def _asked(self, tokens: int, new_tokens: int) -> Any:  # noqa: ANN401  JSON
         return self._engine.timings(tokens, new_tokens)
 
 
-def _weights(timed: Timed, kind: str, layer_s: float, token_s: float, beside_s: float) -> list[RatePoint]:
-    """Weights per second over each number of tokens: one is a step, more are a prompt."""
-    shape = timed.shape
-    matrices = shape.layers * shape.layer_weights
-    found = []
-    for tokens in TOKENS:
-        seconds = timed.step_s(8) if tokens == 1 else timed.prompt_s(tokens)
-        others_s = shape.layers * (layer_s + beside_s * tokens * shape.hidden) + token_s
-        found.append(RatePoint(dtype=kind, tokens=tokens, per_s=matrices / max(seconds / 2, seconds - others_s)))
-    return found
+def in_turn(models: Sequence[Timed], tokens: Sequence[int]) -> list[dict[int, float]]:
+    """Median seconds of each model's passes, by tokens at once. The models take turns: a slow moment of the machine is one of them all."""
+    rounds = [[{count: timed.pass_s(count) for count in tokens} for timed in models] for _ in range(REPEATS)]
+    return [{count: median(turn[at][count] for turn in rounds) for count in tokens} for at in range(len(models))]
 
 
-def beside_seconds(narrow: Timed, wide: Timed, layer_s: float, token_s: float) -> float:
-    """Seconds per token and unit of width of what a layer does beside its matrices, from two models of one type.
+def beside_weights(slim_s: dict[int, float], wide_s: dict[int, float], token_s: float) -> tuple[LayerPoint, ...]:
+    """Seconds that a layer takes beside its weights, whatever its width, from passes through two models that differ in width.
 
-    Both read the same prompt. Weights take w seconds each and elements b: W w + E b is the time of each model, and W / E differs.
+    A layer of w weights takes a w + b. Beyond the tokens that the wide model was timed with, a is in proportion to them.
     """
-    tokens = TOKENS[-1]
-    times, weights, elements = [], [], []
-    for timed in (narrow, wide):
-        shape = timed.shape
-        times.append(timed.prompt_s(tokens) - shape.layers * layer_s - token_s)
-        weights.append(shape.layers * shape.layer_weights)
-        elements.append(tokens * shape.layers * shape.hidden)
-    found = (times[0] * weights[1] - times[1] * weights[0]) / (elements[0] * weights[1] - elements[1] * weights[0])
-    return max(0.0, found)
+    slim, wide = SLIM.layer_weights, WIDE.layer_weights
+    wide_points = [(tokens, (seconds - token_s) / WIDE.layers) for tokens, seconds in wide_s.items()]
+    found = []
+    for tokens, seconds in slim_s.items():
+        slim_layer_s, wide_layer_s = (seconds - token_s) / SLIM.layers, proportional_beyond(wide_points, tokens)
+        beside_s = (slim_layer_s * wide - wide_layer_s * slim) / (wide - slim)
+        found.append(LayerPoint(tokens=tokens, seconds=max(LEAST_LAYER_S, beside_s)))
+    return tuple(found)
+
+
+def _weights(kind: str, wide_s: dict[int, float], layers: tuple[LayerPoint, ...], token_s: float) -> list[RatePoint]:
+    """Weights per second over each number of tokens."""
+    matrices = WIDE.layers * WIDE.layer_weights
+    beside_s = {point.tokens: WIDE.layers * point.seconds + token_s for point in layers}
+    return [
+        RatePoint(dtype=kind, tokens=tokens, per_s=matrices / max(seconds / 2, seconds - beside_s[tokens]))
+        for tokens, seconds in wide_s.items()
+    ]
 
 
 def _attention(timed: Timed) -> list[RatePoint]:
     """Multiply-adds per second, from what more tokens in the cache add to a step, and to a prompt beyond its length."""
     shape = timed.shape
     width = 2 * shape.heads * shape.head_dim * shape.layers
-    step_s = max(1e-9, timed.step_s(DEEP_TOKENS) - timed.step_s(8))
-    short, long = 256, DEEP_TOKENS
-    more_s = max(1e-9, timed.prompt_s(long) - timed.prompt_s(short) * long / short)
+    few, short, long = FEW_TOKENS, SHORT_TOKENS, DEEP_TOKENS
+    rounds = [
+        (timed.step_s(long) - timed.step_s(few), timed.prompt_s(long) - timed.prompt_s(short) * long / short)
+        for _ in range(REPEATS)
+    ]
+    step_s, more_s = (max(LEAST_LAYER_S, median(found)) for found in zip(*rounds, strict=True))
     pairs = (long * long - short * long) / 2
     return [
-        RatePoint(dtype="F16", tokens=1, per_s=width * (DEEP_TOKENS - 8) / step_s),
+        RatePoint(dtype="F16", tokens=1, per_s=width * (long - few) / step_s),
         RatePoint(dtype="F16", tokens=long, per_s=width * pairs / more_s),
     ]
 

@@ -11,7 +11,7 @@ from fmkit.catalog.load import Catalog
 from fmkit.model.spec import ModelSpec
 from fmkit.speed.llama_cpp_here import llama_cpp_here
 from fmkit.speed.operations import TowerPass
-from fmkit.speed.rates import LlamaCppRates, RatePoint
+from fmkit.speed.rates import LayerPoint, LlamaCppRates, RatePoint
 
 SpecOf = Callable[[str], ModelSpec]
 
@@ -19,7 +19,7 @@ SpecOf = Callable[[str], ModelSpec]
 def rates(*kinds: str) -> LlamaCppRates:
     """A processor that multiplies 1e9 weights a second over one token, and takes a hundred times as long over 128."""
     return LlamaCppRates(
-        version="0", threads=2, layer_s=0.0, token_s=0.001, vocabulary_s=0.0, beside_s=0.0,
+        version="0", threads=2, layers=(LayerPoint(tokens=1, seconds=1e-6), LayerPoint(tokens=128, seconds=1e-4)), token_s=0.001, vocabulary_s=0.0,
         weights=tuple(
             RatePoint(dtype=kind, tokens=tokens, per_s=per_s) for kind in kinds for tokens, per_s in ((1, 1e9), (128, 1e7))
         ),
@@ -40,10 +40,10 @@ def test_a_step_multiplies_every_weight_and_a_prompt_the_head_once(spec_of: Spec
         tower = TowerPass(role="decoder", layers=30, operations=0.0, weight_bytes=0, tokens=tokens)
         return found.pass_s(tower, decoding=decoding)
 
-    assert pass_s(1, decoding=True) == pytest.approx(every / 1e9 + 0.001)
-    assert pass_s(128, decoding=False) == pytest.approx((every - head) / 1e7 + head / 1e9 + 0.001)
+    assert pass_s(1, decoding=True) == pytest.approx(every / 1e9 + 0.001 + 30e-6)
+    assert pass_s(128, decoding=False) == pytest.approx((every - head) / 1e7 + head / 1e9 + 0.001 + 30e-4)
     # two steps of 512 tokens; beyond what was timed the time is in proportion
-    assert pass_s(1024, decoding=False) == pytest.approx((every - head) * 8 / 1e7 + head / 1e9 + 0.002)
+    assert pass_s(1024, decoding=False) == pytest.approx((every - head) * 8 / 1e7 + head / 1e9 + 0.002 + 240e-4)
 
 
 def test_a_type_that_was_not_timed_is_left_to_the_fit(spec_of: SpecOf, catalog: Catalog) -> None:

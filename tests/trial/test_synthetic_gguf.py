@@ -8,7 +8,7 @@ from typing import Any, cast
 import gguf
 import pytest
 
-from fmkit.trial.llama_cpp_rates import KINDS, NARROW, WIDE, Timed, beside_seconds
+from fmkit.trial.llama_cpp_rates import KINDS, SLIM, WIDE, Timed, beside_weights, in_turn
 from fmkit.trial.synthetic_gguf import LlamaShape, write_llama
 
 SMALL = LlamaShape(layers=2, hidden=256, inner=512, heads=4, kv_heads=2)
@@ -30,16 +30,32 @@ def test_llama_cpp_runs_it(tmp_path: Path) -> None:
     assert not (tmp_path / "model.gguf").exists()
 
 
-class Scripted:
-    """A model that takes 2 ps a weight and token and 3 ns a token and unit of width, and 1 ms a layer."""
+def test_what_a_layer_takes_beside_its_weights_is_told_from_two_models() -> None:
+    """Of models that take 2 ps a weight and token, 1 ms a layer and 3 us a layer and token, and half a millisecond a step."""
 
-    def __init__(self, shape: LlamaShape) -> None:
-        self.shape = shape
+    def pass_s(shape: LlamaShape, tokens: int) -> float:
+        return shape.layers * (tokens * (2e-12 * shape.layer_weights + 3e-6) + 1e-3) + 5e-4
 
-    def prompt_s(self, tokens: int) -> float:
-        return self.shape.layers * (tokens * (2e-12 * self.shape.layer_weights + 3e-9 * self.shape.hidden) + 1e-3)
+    slim = {tokens: pass_s(SLIM, tokens) for tokens in (1, 64, 256)}
+    wide = {tokens: pass_s(WIDE, tokens) for tokens in (1, 64)}
+    found = {point.tokens: point.seconds for point in beside_weights(slim, wide, token_s=5e-4)}
+    assert found[1] == pytest.approx(1e-3 + 3e-6)
+    assert found[64] == pytest.approx(1e-3 + 64 * 3e-6)
+    assert found[256] == pytest.approx(1e-3 + 256 * 3e-6, rel=0.15)  # the wide one's rest counts as weights beyond 64
 
 
-def test_what_a_layer_does_beside_its_matrices_is_told_from_two_models() -> None:
-    found = beside_seconds(cast("Any", Scripted(NARROW)), cast("Any", Scripted(WIDE)), layer_s=1e-3, token_s=0.0)
-    assert found == pytest.approx(3e-9)
+def test_models_take_turns() -> None:
+    """A moment at which everything takes nine times as long is a part of every model's rounds."""
+    seen: list[str] = []
+
+    class Scripted:
+        def __init__(self, name: str, seconds: float) -> None:
+            self.name, self.seconds = name, seconds
+
+        def pass_s(self, tokens: int) -> float:
+            seen.append(self.name)
+            return self.seconds * tokens * (9 if len(seen) <= 4 else 1)
+
+    models = cast("Any", (Scripted("slim", 1.0), Scripted("wide", 2.0)))
+    assert in_turn(models, (1, 4)) == [{1: 1.0, 4: 4.0}, {1: 2.0, 4: 8.0}]
+    assert seen[:4] == ["slim", "slim", "wide", "wide"]
