@@ -182,7 +182,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _scan_s(self, tower: TowerPass, found: Matrices) -> float:
         """Seconds of selective scans, one token after the other."""
-        rate = self.rates.call_per_s("scan", self.dtype, 1)
+        rate = self.rates.call_per_s("scan", self.dtype, tower.tokens)
         return 0.0 if rate is None else tower.tokens * found.scanned / rate
 
     def _multiplied(self, tower: TowerPass) -> float:

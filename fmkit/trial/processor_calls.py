@@ -43,15 +43,16 @@ class ProcessorCalls:
         with torch.inference_mode(mode=False):
             head = torch.nn.Parameter(self._full(VOCABULARY, hidden))
         yield "last-token", 1, float(head.numel()), partial(_last_token, self._full(1, PROMPT_TOKENS, hidden), head)
-        yield "scan", 1, float(PROMPT_TOKENS * hidden * STATE_DIM), self._scan()
+        for tokens in dict.fromkeys((PROMPT_TOKENS, self.shapes.many_tokens[-1])):
+            yield "scan", tokens, float(tokens * hidden * STATE_DIM), self._scan(tokens)
 
-    def _scan(self) -> Callable[[], object]:
-        """The selective scan of Mamba over a short prompt."""
+    def _scan(self, tokens: int) -> Callable[[], object]:
+        """The selective scan of Mamba over a prompt: the longer it is, the more memory is taken anew for it, page by page."""
         inner = self.shapes.hidden
-        prompt = self._full(1, inner, PROMPT_TOKENS)
-        step = torch.full((1, inner, PROMPT_TOKENS), 0.01)
+        prompt = self._full(1, inner, tokens)
+        step = torch.full((1, inner, tokens), 0.01)
         state = torch.full((inner, STATE_DIM), -0.01)
-        into, out = self._full(1, PROMPT_TOKENS, STATE_DIM), self._full(1, PROMPT_TOKENS, STATE_DIM)
+        into, out = self._full(1, tokens, STATE_DIM), self._full(1, tokens, STATE_DIM)
         return partial(_selective_scan, prompt, step, state, into, out)
 
     def _full(self, *shape: int) -> Tensor:

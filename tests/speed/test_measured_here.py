@@ -174,7 +174,7 @@ def test_the_head_sees_the_last_token_of_each_prompt_and_a_scan_every_token() ->
     """The head at 1e8 weights a second takes 10 s for 1e9 weights over one prompt; 1e6 elements of state a second are scanned."""
     calls = (
         CallPoint(call="last-token", dtype="bfloat16", tokens=1, per_s=1e8),
-        CallPoint(call="scan", dtype="bfloat16", tokens=1, per_s=1e6),
+        CallPoint(call="scan", dtype="bfloat16", tokens=64, per_s=1e6),
     )
     tower = TowerPass(
         role="decoder", layers=0, operations=0.0, weight_bytes=2 * 1_000_000_000, hidden_dim=0, tokens=128
