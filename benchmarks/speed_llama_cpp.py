@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -38,7 +38,7 @@ from fmkit.sizing.memory import estimate as estimate_memory
 from fmkit.speed.rates import LlamaCppRates, MachineRates
 from fmkit.speed.roofline import estimate as estimate_speed
 from fmkit.trial.engines.llama_cpp import LlamaCppEngine
-from fmkit.trial.llama_cpp_rates import WIDE, Timed, in_turn
+from fmkit.trial.llama_cpp_rates import WIDE, Timed
 from fmkit.trial.request import TrialRequest
 from fmkit.trial.synthetic_gguf import data_bytes, write_data
 from tests.gguf_file import write_model
@@ -53,7 +53,9 @@ STEPS = 16
 MANY = 64
 """Tokens of the prompt that the drift is told from."""
 
-REPEATS = 3
+REPEATS, MORE_REPEATS = 3, 7
+LONG_S = 0.5
+"""A prompt that takes longer is read `REPEATS` times, a shorter one more often."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,18 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     predicted_decode_per_s: float
     prefill_drift: float
     decode_drift: float
+
+
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: seconds of the prompt, tokens per second, and the drift before and after, by tokens at once."""
+
+    prefill_s: float
+    prefill_per_s: float
+    decode_per_s: float
+    drift: dict[int, float]
+
+
+Clock = Callable[[], dict[int, float]]
 
 
 def main() -> None:
@@ -112,21 +126,9 @@ def measured(
             path = written(folder / "benchmark.gguf", spec, file_type)
             clock = partial(drift, clocks[FIRST_TYPES[precision]], timed, FIRST_TYPES[precision])
             for sequences, prompt in product(SEQUENCES, PROMPTS):
-                before = clock()
                 predicted = predict(catalog, rates, spec, precision, prompt, sequences)
-                found = run(path, spec, file_type, prompt, sequences)
-                after = clock()
-                yield Cell(
-                    model=model,
-                    file_type=file_type,
-                    prompt_tokens=prompt,
-                    sequences=sequences,
-                    prefill_per_s=found[0],
-                    predicted_prefill_per_s=predicted[0],
-                    decode_per_s=found[1],
-                    predicted_decode_per_s=predicted[1],
-                    prefill_drift=(before[MANY] + after[MANY]) / 2,
-                    decode_drift=(before[1] + after[1]) / 2,
+                yield one_cell(
+                    model, file_type, run(path, spec, file_type, prompt, sequences, clock), prompt, sequences, predicted
                 )
             path.unlink()
 
@@ -149,8 +151,26 @@ def drift(clock: Timed, timed: LlamaCppRates, kind: str) -> dict[int, float]:
     """Seconds of passes of the timed file in this type, over those when the machine was measured, by tokens at once."""
     before = {point.tokens: point.per_s for point in timed.weights if point.dtype == kind}
     beside_s = {point.tokens: WIDE.layers * point.seconds + timed.token_s for point in timed.layers}
-    now = in_turn((clock,), (1, MANY))[0]
+    now = {count: clock.pass_s(count) for count in (1, MANY)}
     return {count: now[count] / (WIDE.layers * WIDE.layer_weights / before[count] + beside_s[count]) for count in now}
+
+
+def one_cell(
+    model: str, file_type: str, repeats: list[Repeat], prompt: int, sequences: int, predicted: tuple[float, float]
+) -> Cell:
+    """The medians of what was measured, beside the prediction."""
+    return Cell(
+        model=model,
+        file_type=file_type,
+        prompt_tokens=prompt,
+        sequences=sequences,
+        prefill_per_s=median(one.prefill_per_s for one in repeats),
+        predicted_prefill_per_s=predicted[0],
+        decode_per_s=median(one.decode_per_s for one in repeats),
+        predicted_decode_per_s=predicted[1],
+        prefill_drift=median(one.drift[MANY] for one in repeats),
+        decode_drift=median(one.drift[1] for one in repeats),
+    )
 
 
 def predict(
@@ -169,17 +189,30 @@ def predict(
     return found.prefill_tokens_per_s.median, found.decode_tokens_per_s.median
 
 
-def run(path: Path, spec: ModelSpec, file_type: str, prompt: int, sequences: int) -> tuple[float, float]:
-    """The same, measured as `fmkit try` does."""
+def run(path: Path, spec: ModelSpec, file_type: str, prompt: int, sequences: int, clock: Clock) -> list[Repeat]:
+    """The same, measured as `fmkit try` does, each repeat between two looks at the drift."""
     request = TrialRequest(
         model=path.name, kind="decoder", config={"vocab_size": spec.vocab_size}, dtype=file_type, engine="llama.cpp",
-        folder=str(path), context_tokens=prompt + STEPS, sequences=sequences, decode_steps=STEPS, repeat=REPEATS,
+        folder=str(path), context_tokens=prompt + STEPS, sequences=sequences, decode_steps=STEPS, repeat=1,
     )  # fmt: skip
     engine = LlamaCppEngine(request)
     engine.load()
     engine.prefill_memory()  # touches all pages
-    timing = engine.timing()
-    return median(timing.prefill_tokens_per_s), median(timing.decode_tokens_per_s)
+    found: list[Repeat] = []
+    before = clock()
+    while len(found) < (REPEATS if not found or found[0].prefill_s > LONG_S else MORE_REPEATS):
+        timing = engine.timing()
+        after = clock()
+        found.append(
+            Repeat(
+                prefill_s=max(timing.ttft_s),
+                prefill_per_s=timing.prefill_tokens_per_s[0],
+                decode_per_s=timing.decode_tokens_per_s[0],
+                drift={tokens: (before[tokens] + after[tokens]) / 2 for tokens in before},
+            )
+        )
+        before = after
+    return found
 
 
 def summary(cells: list[Cell]) -> dict[str, dict[str, float]]:

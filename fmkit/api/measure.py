@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from fmkit.errors import FmkitError, UsageError
 from fmkit.results.hardware import MeasureResult
 from fmkit.speed.rates import LlamaCppRates, MachineRates
 from fmkit.trial.paths import data_folder
+from fmkit.units import GIB, format_bytes
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
@@ -34,6 +37,9 @@ LARGE_DRIFT = 0.15
 
 MOST_LLAMA_CPP_S = 180.0
 
+LLAMA_CPP_BYTES = 3 * GIB
+"""What the files that llama.cpp's kernels are timed over take together, on the disk of temporary files and in memory."""
+
 Say = Callable[[str], None]
 
 
@@ -42,7 +48,7 @@ def measure_hardware(
 ) -> MeasureResult:
     """Measure this machine in about 20 seconds per device, and keep the rates for later estimates.
 
-    Where xllamacpp is installed, llama.cpp's own kernels are timed on the processor too (about 15 seconds). Without torch, or with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
+    Where xllamacpp is installed, llama.cpp's own kernels are timed on the processor too (about 30 seconds on two cores). Without torch, or with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
     to the accelerator (`cuda`, `mps`, `xpu`). `say` hears what is going on.
     """
     from fmkit.hardware import detect  # noqa: PLC0415  looks at the machine only when it is asked to
@@ -138,6 +144,15 @@ def _drift_warnings(machine: Machine, torch: tuple[TorchRates, ...]) -> list[str
 def _llama_cpp_rates(say: Say, warnings: list[str]) -> LlamaCppRates | None:
     """Rates of llama.cpp's kernels on the processor, timed in a process of their own; None without xllamacpp, or where that fails."""
     if find_spec("xllamacpp") is None:
+        return None
+    from fmkit.hardware.cpu import probe  # noqa: PLC0415  looks at the machine
+
+    free = min(shutil.disk_usage(tempfile.gettempdir()).free, probe().free_bytes or LLAMA_CPP_BYTES)
+    if free < LLAMA_CPP_BYTES:
+        warnings.append(
+            f"llama.cpp's kernels were not timed: that takes {format_bytes(LLAMA_CPP_BYTES)} of free memory and disk ({tempfile.gettempdir()}), "
+            f"and {format_bytes(free)} are free; its speed is estimated from published measurements"
+        )
         return None
     say("llama.cpp's kernels on the processor")
     from fmkit.trial.interruption import interruptible  # noqa: PLC0415  only where a process is started

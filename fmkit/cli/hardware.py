@@ -71,7 +71,7 @@ def measure_command(
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure what this machine reaches, about 20 seconds per device; later estimates for it use the result."""
+    """Measure what this machine reaches, in 20 seconds to a minute per device; later estimates for it use the result."""
     del offline
     result = measure_hardware(
         light=light, device=device, keep=keep, say=lambda text: note(f"measuring: {text} ...", quiet=quiet)

@@ -61,6 +61,11 @@ def _print_torch(torch: TorchRates, console: Console) -> None:
 
 def _print_llama_cpp(rates: LlamaCppRates, console: Console) -> None:
     say(console, f"llama.cpp on the processor (xllamacpp {rates.version}), {rates.threads} threads", style="bold")
+    beside = [
+        [f"a layer beside its weights, {point.tokens:,} at once", f"{point.seconds * 1e6:,.0f} us"]
+        for point in rates.layers
+    ]
+    print_table(console, ["", ""], beside, indent=2)
     table = [
         *_rows("weights", rates.weights, "/s"),
         *_rows("multiply-adds of attention", rates.attention_macs, "MAC/s"),

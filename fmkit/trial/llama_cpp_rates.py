@@ -61,16 +61,18 @@ def main() -> int:
 
 def measure(folder: Path) -> LlamaCppRates:
     """All rates; each file leaves the folder as soon as it is loaded."""
-    first, *others = KINDS
+    first = KINDS[0]
     slim, shallow, many_words = (Timed(folder, shape, first) for shape in (SLIM, SHALLOW, MANY_WORDS))
-    steps = [passes[1] for passes in in_turn((slim, shallow, many_words), (1,))]
-    token_s = max(0.0, steps[1] - SHALLOW.layers * (steps[0] - steps[1]) / (SLIM.layers - SHALLOW.layers))
-    words_s = (steps[2] - steps[1]) / (MANY_WORDS.vocabulary - SHALLOW.vocabulary)
-    slim_s, wide_s = in_turn((slim, Timed(folder, WIDE, first)), TOKENS)
-    layers = beside_weights({**slim_s, **in_turn((slim,), MANY_TOKENS)[0]}, wide_s, token_s)
-    weights = _weights(first, wide_s, layers, token_s)
-    for kind in others:
-        weights += _weights(kind, in_turn((Timed(folder, WIDE, kind),), TOKENS)[0], layers, token_s)
+    steps = in_turn((slim, shallow, many_words), (1,))
+    slim_step_s, shallow_step_s, words_step_s = (steps[timed][1] for timed in (slim, shallow, many_words))
+    token_s = max(
+        0.0, shallow_step_s - SHALLOW.layers * (slim_step_s - shallow_step_s) / (SLIM.layers - SHALLOW.layers)
+    )
+    words_s = (words_step_s - shallow_step_s) / (MANY_WORDS.vocabulary - SHALLOW.vocabulary)
+    wide = {kind: Timed(folder, WIDE, kind) for kind in KINDS}
+    passes = in_turn([timed for each in wide.values() for timed in (slim, each)], TOKENS)
+    layers = beside_weights(passes[slim] | in_turn((slim,), MANY_TOKENS)[slim], passes[wide[first]], token_s)
+    weights = [point for kind, timed in wide.items() for point in _weights(kind, passes[timed], layers, token_s)]
     return LlamaCppRates(
         version=version("xllamacpp"),
         threads=slim.threads,
@@ -121,10 +123,15 @@ class Timed:
         return self._engine.timings(tokens, new_tokens)
 
 
-def in_turn(models: Sequence[Timed], tokens: Sequence[int]) -> list[dict[int, float]]:
-    """Median seconds of each model's passes, by tokens at once. The models take turns: a slow moment of the machine is one of them all."""
-    rounds = [[{count: timed.pass_s(count) for count in tokens} for timed in models] for _ in range(REPEATS)]
-    return [{count: median(turn[at][count] for turn in rounds) for count in tokens} for at in range(len(models))]
+def in_turn(models: Sequence[Timed], tokens: Sequence[int]) -> dict[Timed, dict[int, float]]:
+    """Median seconds of each model's passes, by tokens at once.
+
+    The models take turns, one that stands there several times as often: a slow moment of the machine is no more than a part of the rounds.
+    """
+    rounds: dict[Timed, list[dict[int, float]]] = {}
+    for timed in [*models] * REPEATS:
+        rounds.setdefault(timed, []).append({count: timed.pass_s(count) for count in tokens})
+    return {timed: {count: median(one[count] for one in found) for count in tokens} for timed, found in rounds.items()}
 
 
 def beside_weights(slim_s: dict[int, float], wide_s: dict[int, float], token_s: float) -> tuple[LayerPoint, ...]:

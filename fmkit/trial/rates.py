@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -25,8 +26,8 @@ from fmkit.trial.processor_calls import ProcessorCalls
 DeviceName = Literal["cpu", "cuda", "mps", "xpu"]
 
 LEAST_ROUNDS = 3
-TOO_SLOW_S = 1.0
-"""A round that takes longer is not repeated, and no larger number of tokens is tried in its type."""
+TOO_SLOW_S = 0.5
+"""A round that takes longer is not repeated, and no larger number of tokens is tried in its type where it would."""
 
 PROCESSOR_DTYPES = ("float32", "bfloat16")
 """Types that models run in on a processor; float16 is a hundredth as fast there."""
@@ -162,14 +163,16 @@ class Bench:
         """Operations per second of linear layers over each number of tokens; fewer points where the type is too slow."""
         kind, shapes = getattr(torch, dtype), self.shapes
         weights = [self._full(kind, shapes.inner, shapes.hidden) for _ in range(shapes.weights)]
-        for tokens in (*shapes.few_tokens, *shapes.many_tokens):
+        counts = (*shapes.few_tokens, *shapes.many_tokens)
+        for tokens, following in pairwise((*counts, 0)):
             used = weights if tokens in shapes.few_tokens or self.device != "cpu" else weights[:2]
             rounds = self._tried(partial(_linear_layers, self._full(kind, 1, tokens, shapes.hidden), used))
             if not rounds:
                 return
             operations = 2.0 * tokens * shapes.hidden * shapes.inner * len(used)
             yield _point(dtype, tokens, operations, rounds)
-            if rounds[0] > TOO_SLOW_S:
+            slower = following / tokens if tokens in shapes.many_tokens else 1.0
+            if rounds[0] * slower > TOO_SLOW_S:
                 return
 
     def attention(self, dtype: str) -> Iterator[RatePoint]:

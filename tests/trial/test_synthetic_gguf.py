@@ -8,7 +8,7 @@ from typing import Any, cast
 import gguf
 import pytest
 
-from fmkit.trial.llama_cpp_rates import KINDS, SLIM, WIDE, Timed, beside_weights, in_turn
+from fmkit.trial.llama_cpp_rates import KINDS, REPEATS, SLIM, WIDE, Timed, beside_weights, in_turn
 from fmkit.trial.synthetic_gguf import LlamaShape, write_llama
 
 SMALL = LlamaShape(layers=2, hidden=256, inner=512, heads=4, kv_heads=2)
@@ -56,6 +56,11 @@ def test_models_take_turns() -> None:
             seen.append(self.name)
             return self.seconds * tokens * (9 if len(seen) <= 4 else 1)
 
-    models = cast("Any", (Scripted("slim", 1.0), Scripted("wide", 2.0)))
-    assert in_turn(models, (1, 4)) == [{1: 1.0, 4: 4.0}, {1: 2.0, 4: 8.0}]
-    assert seen[:4] == ["slim", "slim", "wide", "wide"]
+    slim, wide, broad = models = cast("Any", (Scripted("slim", 1.0), Scripted("wide", 2.0), Scripted("broad", 3.0)))
+    assert in_turn((slim, wide, slim, broad), (1, 4)) == {
+        slim: {1: 1.0, 4: 4.0},
+        wide: {1: 2.0, 4: 8.0},
+        broad: {1: 3.0, 4: 12.0},
+    }
+    assert seen[:8] == ["slim", "slim", "wide", "wide", "slim", "slim", "broad", "broad"]
+    assert len(seen) == 2 * REPEATS * (len(models) + 1)
