@@ -4,8 +4,9 @@
     python benchmarks/catalog_facts.py --write    also writes benchmarks/results/catalog_facts.json
 
 Three witnesses: the count of the model that transformers instantiates and the publisher's total (both in catalog/configs/INDEX.csv), the
-limit that stands in config.json, and the table in catalog/published. Nobody who agrees is trusted twice, and each difference has
-a reason: arithmetic that comes out equal, the catalog's own source, or what is known to be wrong in the table.
+limit that stands in config.json, and the table in catalog/published. A fact that the catalog took from the table is counted apart: that
+it agrees is no evidence. Each difference has a reason of a named class with its evidence: arithmetic that comes out equal, a publisher's
+text that writes the figure, a file of another model, or what is known to be wrong in the table. Any other is open, and fails a test.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that `python benchmarks/catalog_facts.py` finds its parts
 
 from benchmarks.proofs.differences import NOT_EXPLAINED, Facts, explanation, noted_differences
+from benchmarks.proofs.lengths import FROM_TABLE, Lengths, why_another
 from benchmarks.proofs.witnesses import TABLE, UNKNOWN_CONTEXT, Case, witnessed
 from fmkit.catalog.load import load_catalog
 from fmkit.model.architectures.embedder import embedder_config
@@ -42,9 +44,14 @@ LIMIT_KEYS = (
     "max_target_positions",
 )  # fmt: skip
 TEXT_PARTS = ("text_config", "llm_config", "language_config")
-PADDING_OFFSET = 2
 MOST_FREQUENCIES = 256
 """More numbers per layer than this are no rotary frequencies."""
+
+TABLE_IN_INDEX = "llmfit"
+"""What INDEX.csv says of a configuration that was assembled with the help of the table."""
+
+CUT_SHORT = "TRIMMED"
+"""What it says of a copy that lacks keys of the published file."""
 
 SAYS_NOTHING = frozenset(("", "other", "unknown"))
 
@@ -87,7 +94,13 @@ def _count(model: CatalogModel, witness: str, count: int) -> Case:
     ours = model.candidate.params
     reason = "" if ours == count else _why_counts_differ(model, count)
     return Case(
-        model=model.candidate.id, fact="parameters", witness=witness, catalog=ours, witnessed=count, reason=reason
+        model=model.candidate.id,
+        fact="parameters",
+        witness=witness,
+        catalog=ours,
+        witnessed=count,
+        reason=reason,
+        taken=witness == TABLE and TABLE_IN_INDEX in index()[str(model.config_file)]["source"],
     )
 
 
@@ -140,58 +153,62 @@ def _context(model: CatalogModel) -> Iterator[Case]:
 
 
 def _length(model: CatalogModel, witness: str, tokens: int) -> Case:
-    ours, reason = model.candidate.context_tokens, ""
-    if ours != tokens:
-        reason = _table_at_fault(model, tokens) if witness != "config.json" else _file_scaled(model, tokens)
-        reason = reason or _why_lengths_differ(model, tokens)
+    ours = model.candidate.context_tokens
     return Case(
-        model=model.candidate.id, fact="context", witness=witness, catalog=ours, witnessed=tokens, reason=reason
+        model=model.candidate.id,
+        fact="context",
+        witness=witness,
+        catalog=ours,
+        witnessed=tokens,
+        reason="" if ours == tokens else _why_lengths_differ(model, tokens, of_table=witness == TABLE),
+        taken=witness == TABLE and _is_taken(model, "context_tokens"),
     )
 
 
-def _table_at_fault(model: CatalogModel, tokens: int) -> str:
+def _why_lengths_differ(model: CatalogModel, tokens: int, *, of_table: bool) -> str:
     doubt = doubtful().get((str(model.candidate.hub_id), "context_tokens"))
-    limit, factor = _file_limit(model), _rope_factor(model)
-    if doubt is not None:
-        return f"doubtful: {doubt}"
-    if tokens == UNKNOWN_CONTEXT:
-        return "doubtful: 4096 stands for unknown in the table"
-    if limit is not None and factor is not None and tokens == round(limit * factor):
-        return f"the table multiplies the file's {limit:,} by a RoPE factor of {factor:g}"
-    return ""
+    if of_table and (doubt is not None or tokens == UNKNOWN_CONTEXT):
+        return f"doubtful: {doubt or '4096 stands for unknown in the table'}"
+    ours = model.candidate.context_tokens
+    return NOT_EXPLAINED if ours is None else why_another(_lengths(model, ours), tokens, of_table=of_table)
 
 
-def _file_scaled(model: CatalogModel, tokens: int) -> str:
-    factor = _rope_factor(model)
-    scaled = factor is not None and model.candidate.context_tokens == round(tokens * factor)
-    return f"RoPE scaling by {factor:g}" if scaled else ""
+def _lengths(model: CatalogModel, tokens: int) -> Lengths:
+    factor, original = _rope(model)
+    row, table = index()[str(model.config_file)], published(model.candidate.id).get("context_tokens")
+    return Lengths(
+        hub_id=str(model.candidate.hub_id),
+        catalog_tokens=tokens,
+        source=model.candidate.sources.get("context_tokens", ""),
+        file_tokens=_file_limit(model),
+        file_of=row["hub_id"],
+        incomplete=row["confidence"] == "derived" or CUT_SHORT in row["notes"],
+        rope_factor=factor,
+        rope_original=original,
+        table_tokens=int(table) if table else None,
+    )
 
 
-def _why_lengths_differ(model: CatalogModel, tokens: int) -> str:
-    stated = model.candidate.sources.get("context_tokens")
-    if tokens == (model.candidate.context_tokens or 0) + PADDING_OFFSET:
-        return "two positions are padding's"
-    if stated is None or stated.startswith(("configs/", "config.json")):
-        return NOT_EXPLAINED
-    return f"the catalog follows its source: {stated}"
+def _is_taken(model: CatalogModel, key: str) -> bool:
+    """Whether the catalog has a fact from the table: that the two agree is no evidence then."""
+    return FROM_TABLE in model.candidate.sources.get(key, "")
 
 
 def _licence(model: CatalogModel, tag: str) -> Case:
+    """A tag is the licence's id, its alias, or a name of it in tags.csv; any other is open, whatever source the catalog names."""
     ours = model.candidate.licence
-    known = load_catalog().licences
-    same = tag in {ours, *known[ours].aliases} or (tag, ours) in tags()
+    same = tag in {ours, *load_catalog().licences[ours].aliases} or (tag, ours) in tags()
     doubt = doubtful().get((str(model.candidate.hub_id), "licence"))
-    stated = model.candidate.sources.get("licence")
-    reason = (
-        ""
-        if same
-        else f"doubtful: {doubt}"
-        if doubt
-        else f"the catalog follows its source: {stated}"
-        if stated
-        else NOT_EXPLAINED
+    reason = "" if same else f"doubtful: {doubt}" if doubt else NOT_EXPLAINED
+    return Case(
+        model=model.candidate.id,
+        fact="licence",
+        witness=TABLE,
+        catalog=ours,
+        witnessed=tag,
+        reason=reason,
+        taken=_is_taken(model, "licence"),
     )
-    return Case(model=model.candidate.id, fact="licence", witness=TABLE, catalog=ours, witnessed=tag, reason=reason)
 
 
 def _config(model: CatalogModel) -> dict[str, Any]:
@@ -209,11 +226,14 @@ def _file_limit(model: CatalogModel) -> int | None:
     return next((text[key] for key in LIMIT_KEYS if isinstance(text.get(key), int)), None)
 
 
-def _rope_factor(model: CatalogModel) -> float | None:
+def _rope(model: CatalogModel) -> tuple[float | None, int | None]:
+    """The factor of RoPE scaling in a file, and the positions before it."""
     text = _text_part(model)
     scaling = text.get("rope_scaling") or text.get("rope_parameters") or {}
-    factor = scaling.get("factor") if isinstance(scaling, dict) else None
-    return float(factor) if isinstance(factor, int | float) else None
+    if not isinstance(scaling, dict) or not isinstance(scaling.get("factor"), int | float):
+        return None, None
+    original = scaling.get("original_max_position_embeddings")
+    return float(scaling["factor"]), original if isinstance(original, int) else None
 
 
 @cache
@@ -258,14 +278,22 @@ def main() -> int:
     """Print the table; 1 where a difference has no reason."""
     found = list(cases())
     counts = Counter((case.fact, case.witness, case.state) for case in found)
-    print(f"{'fact':12}{'held against':34}{'models':>8}{'equal':>8}{'explained':>11}{'doubtful':>10}{'open':>6}")
+    print(
+        f"{'fact':12}{'held against':34}{'models':>8}{'equal':>8}{'taken':>8}{'explained':>11}{'doubtful':>10}{'open':>6}"
+    )
     for fact, witness in dict.fromkeys((case.fact, case.witness) for case in found):
-        states = [counts[fact, witness, state] for state in ("equal", "explained", "doubtful", "open")]
-        print(f"{fact:12}{witness:34}{sum(states):8}{states[0]:8}{states[1]:11}{states[2]:10}{states[3]:6}")
-    print(f"\n{'published table':14}{'agrees':>8}{'differs, explained':>20}{'table at fault':>16}{'no witness':>12}")
+        states = [counts[fact, witness, state] for state in ("equal", "taken", "explained", "doubtful", "open")]
+        print(
+            f"{fact:12}{witness:34}{sum(states):8}{states[0]:8}{states[1]:8}{states[2]:11}{states[3]:10}{states[4]:6}"
+        )
+    print(
+        f"\n{'published table':14}{'agrees':>8}{'taken from it':>15}{'differs, explained':>20}{'table at fault':>16}{'no witness':>12}"
+    )
     held = witnessed(found, open_models())
     for one in held:
-        print(f"{one.fact:14}{one.agrees:8}{one.differs_explained:20}{one.doubtful:16}{len(one.without):12}")
+        print(
+            f"{one.fact:14}{one.agrees:8}{one.taken:15}{one.differs_explained:20}{one.doubtful:16}{len(one.without):12}"
+        )
     for one in held:
         print(f"no witness of {one.fact} in the table: {', '.join(one.without)}")
     for case in found:

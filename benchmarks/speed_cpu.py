@@ -10,8 +10,8 @@ A machine's speed drifts, most on shared hosts. The small Llama that `hardware m
 (`fmkit/trial/drift.py`; it knows nothing of the model), and two errors are stated: of the prediction as it was made from one measurement, and
 of the prediction times the drift of the calls beside it. Measure on an idle machine all the same.
 
-`--write` keeps the result in benchmarks/results/speed_cpu.json; `--quick` does one prompt and one sequence. Cells that no longer fit in the
-minutes given are left out, and counted.
+`--write` keeps the result in benchmarks/results/speed_cpu.json; with `--models`, cells of other models stay there, each run with the rates that
+were measured for it. `--quick` does one prompt and one sequence. Cells that no longer fit in the minutes given are left out, and counted.
 """
 
 from __future__ import annotations
@@ -63,6 +63,15 @@ LONG_S = 4.0
 LARGE_DRIFT = 0.15
 
 
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement of the machine, and the models that were predicted from it."""
+
+    date: str
+    transformers: str
+    models: tuple[str, ...]
+    rates: MachineRates
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One model, type, prompt and number of sequences: seconds to the first token and per step, predicted and measured.
 
@@ -98,33 +107,40 @@ def main() -> None:
     for warning in rates.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     end = time.monotonic() + 60 * chosen.minutes
-    cells, left_out = [], 0
+    cells = []
     for cell in measured(catalog, rates, chosen.models.split(","), quick=chosen.quick, end=end):
-        if cell is None:
-            left_out += 1
-            continue
         print(msgspec.json.encode(cell).decode(), file=sys.stderr, flush=True)
         cells.append(cell)
-    found = summary(cells)
-    print(f"{len(cells)} cells, {left_out} left out, load {os.getloadavg()[0]:.1f}")
-    for name, figures in found.items():
+    run = Run(
+        date=datetime.now(UTC).date().isoformat(),
+        transformers=transformers.__version__,
+        models=tuple(dict.fromkeys(cell.model for cell in cells)),
+        rates=rates,
+    )
+    found = beside_others(cells, run)
+    print(f"{len(found.cells)} cells, {found.left_out} left out, load {os.getloadavg()[0]:.1f}")
+    for name, figures in found.summary.items():
         print(f"{name:40s} " + "  ".join(f"{key} {value:.1%}" for key, value in figures.items()))
     if chosen.write:
-        answer = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "transformers": transformers.__version__,
-            "rates": msgspec.to_builtins(rates),
-            "left_out": left_out,
-            "summary": found,
-            "cells": msgspec.to_builtins(cells),
-        }
-        RESULT.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+        RESULT.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
 
 
-def measured(
-    catalog: Catalog, rates: MachineRates, models: list[str], *, quick: bool, end: float
-) -> Iterator[Cell | None]:
-    """Every cell, one model in memory at a time; None for one that there is no time for."""
+def beside_others(cells: list[Cell], run: Run) -> Result:
+    """The cells with those of other models that the file holds, and the runs that any of them is of."""
+    kept = msgspec.json.decode(RESULT.read_bytes(), type=Result)
+    others = [cell for cell in kept.cells if cell.model not in run.models]
+    runs = [
+        msgspec.structs.replace(one, models=models)
+        for one in kept.runs
+        if (models := tuple(name for name in one.models if name not in run.models))
+    ]
+    every = sorted([*others, *cells], key=lambda cell: MODELS.index(cell.model))
+    missing = len(MODELS) * len(PRECISIONS) * len(PROMPTS) * len(SEQUENCES) - len(every)
+    return Result(runs=(*runs, run), left_out=missing, summary=summary(every), cells=tuple(every))
+
+
+def measured(catalog: Catalog, rates: MachineRates, models: list[str], *, quick: bool, end: float) -> Iterator[Cell]:
+    """Every cell that there is time for, one model in memory at a time."""
     prompts, counts = (PROMPTS[:1], SEQUENCES[:1]) if quick else (PROMPTS, SEQUENCES)
     for model in models:
         for precision, dtype in PRECISIONS.items():
@@ -132,8 +148,7 @@ def measured(
             for prompt in prompts:
                 for sequences in counts:
                     if time.monotonic() > end:
-                        yield None
-                        continue
+                        return
                     built = built or build(catalog, model, dtype)
                     yield one_cell(catalog, rates, model, precision, prompt, sequences, built)
 
@@ -191,6 +206,15 @@ def one_cell(
 def clock(rates: TorchRates, dtype: str) -> Clock:
     """The calls that tell the drift in one type, built once."""
     return Clock(rates, dtype)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file holds. `left_out` counts cells of all that the module names that there was no time for."""
+
+    runs: tuple[Run, ...]
+    left_out: int
+    summary: dict[str, dict[str, float]]
+    cells: tuple[Cell, ...]
 
 
 class Repeat(msgspec.Struct, frozen=True, kw_only=True):

@@ -103,6 +103,13 @@ class OldCatalogWarning(UserWarning):
     """The catalog is old: models, prices and scores of the last months are not in it."""
 
 
+class UnreadRatesWarning(UserWarning):
+    """The rates measured on this computer can't be read, and an estimate goes without them."""
+
+    def __init__(self, message: str, file: str | None, next_command: str | None) -> None:
+        super().__init__(f"{message}; estimates go without them ({file}). Next: {next_command}")
+
+
 class UnreadTrialsWarning(UserWarning):
     """The trials kept on this computer can't be read, and an estimate goes without them."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.units import GIB, MIB, format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DeviceClassName = Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
 
@@ -16,7 +19,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One accelerator, or one CPU class, as its vendor states it.
 
     `flops_per_s` holds dense peak rates by number format (`float16`, `bfloat16`, `float8`, `int8`, `float4`, `float32`);
-    a format that is absent is unknown, not slow.
+    a format that is absent is unknown, not slow. `link_devices` of them are joined by a link of their own (NVLink, Infinity Fabric, Xe Link);
+    1: they reach each other over PCIe.
     """
 
     id: str
@@ -30,8 +34,23 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unified_memory: bool = False
     power_w: float | None = None
     release_year: int | None = None
+    link_devices: int = 1
     sources: dict[str, str] = {}
     verified: bool = True
+
+
+def recalled_figures(sources: Mapping[str, str]) -> tuple[str, ...]:
+    """Which of a device's figures were recalled, not read, by what their sources say: memory, bandwidth, link, all rates or one format's.
+
+    >>> recalled_figures({"memory": "data sheet", "tflops": "recalled, data sheet", "tflops.float32": "a table", "bus_bits": "recalled"})
+    ('tflops',)
+    """
+    figures = (
+        key
+        for key in sources
+        if key in {"memory", "bandwidth_gb_s", "link_devices", "tflops"} or key.startswith("tflops.")
+    )
+    return tuple(key for key in figures if "recalled" in sources[key])
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

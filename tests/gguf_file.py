@@ -90,6 +90,7 @@ def _model_keys(spec: ModelSpec) -> Mapping[str, Value]:
     bytes_of_vocabulary = [f"<0x{number:02X}>" for number in range(256)]
     rest = spec.vocab_size - 259
     window = {f"{name}.attention.sliding_window": getattr(mixer, "window_tokens", 0)}
+    experts = {f"{name}.expert_count": mlp.experts, f"{name}.expert_used_count": mlp.experts_per_token}
     return {
         "general.architecture": name,
         f"{name}.context_length": spec.max_context_tokens or 4096,
@@ -103,6 +104,7 @@ def _model_keys(spec: ModelSpec) -> Mapping[str, Value]:
         f"{name}.attention.layer_norm_rms_epsilon": 1e-5,
         f"{name}.rope.dimension_count": mixer.key_dim,
         **(window if lineage_of(spec).windowed else {}),
+        **(experts if mlp.experts else {}),
         **_other_keys(name, kinds),
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", *bytes_of_vocabulary, *(f"t{n}" for n in range(rest))],

@@ -2,12 +2,12 @@
 
 The E-step is exact: the abilities of one family are jointly normal. Priors keep what few scores say near what many say:
 loadings near the mean loading of the first factor, errors near the common error, coefficients near 0.
+Models, families, items and cells are rows of arrays, so that a fit of the shipped catalog takes a third of a second.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,13 @@ import numpy.typing as npt
 from fmkit.selection.capability import Item, Prior
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
-    from benchmarks.abilities.cells import Cell, ItemKey, Table
+    from benchmarks.abilities.cells import Cell, Table
     from fmkit.selection.covariates import Key
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 ROUNDS = 60
 LOADING_PRIOR = 6.0
@@ -28,44 +29,69 @@ LOADING_PRIOR = 6.0
 ERROR_PRIOR = 6.0
 """The same for its error and the common one."""
 RIDGE = 2.0
-"""What holds coefficients of covariates near 0: 4 and 1 predicted models whose kin were held out worse, or their classes less evenly."""
+"""What holds coefficients of covariates near 0. Chosen on the held-out scores that are reported; 1 and 4 move the medians of their errors, in either
+direction, by at most 0.15 points."""
 LEAST_SD = 0.05
+
+
+class Groups:
+    """Rows that belong to `count` groups, some perhaps empty: a sum over each group."""
+
+    def __init__(self, group_of: Ints, count: int) -> None:
+        self._order = np.argsort(group_of, kind="stable")
+        self._count = count
+        self.present, self._starts = np.unique(group_of[self._order], return_index=True)
+
+    def sums(self, rows: Floats) -> Floats:
+        """Sums over the rows of each group; 0 of an empty one."""
+        total = np.zeros((self._count, *rows.shape[1:]))
+        total[self.present] = np.add.reduceat(rows[self._order], self._starts, axis=0)
+        return total
+
+
+class Posterior(NamedTuple):
+    """What scores say of abilities, under the constants of a round: of each model, its own part, and its family's."""
+
+    mean: Floats
+    covariance: Floats
+    own_mean: Floats
+    own_covariance: Floats
+    family_mean: Floats
+    family_covariance: Floats
 
 
 class Fit:
     """The fitted constants of one area, and what they were fitted to."""
 
     def __init__(self, table: Table, factors: int, cells: Sequence[Cell]) -> None:
-        self.table = table
-        self.factors = factors
-        self._cells = cells
-        self._item_index = {item: n for n, item in enumerate(table.items)}
-        self._models = sorted({cell.member for cell in cells}, key=str)
-        self._names, self._centres, self._sds, self._design = _design(table, self._models)
-        self._missing = [tuple(name not in table.covariates[m] for name in self._names) for m in self._models]
-        self._by_family = _by_family(table, cells)
-        self.scores = np.bincount([self._item_index[c.item] for c in cells], minlength=len(table.items))
-        self._rows = {
-            model: (
-                np.array([self._item_index[cell.item] for cell in rows]),
-                np.array([cell.value for cell in rows]),
-                np.array([cell.extra_sd**2 for cell in rows]),
-            )
-            for members in self._by_family.values()
-            for model, rows in members.items()
-        }
-        self._columns = _by_item(cells, self._item_index)
+        self._table = table
+        self._factors = factors
+        models = sorted({cell.member for cell in cells}, key=str)
+        families = sorted({table.candidates[model].family for model, _ in models})
+        model_place, item_place, family_place = _places(models), _places(table.items), _places(families)
+        self._model = np.array([model_place[cell.member] for cell in cells])
+        self._item = np.array([item_place[cell.item] for cell in cells])
+        self._family = np.array([family_place[table.candidates[model].family] for model, _ in models])
+        self._value = np.array([cell.value for cell in cells])
+        self._extra = np.array([cell.extra_sd**2 for cell in cells])
+        self._of_model = Groups(self._model, len(models))
+        self._of_item = Groups(self._item, len(table.items))
+        self._of_family = Groups(self._family, len(families))
+        self._scores = np.bincount(self._item, minlength=len(table.items))
+        self._family_size = np.bincount(self._family, minlength=len(families))
+        self._names, self._centres, self._sds, self._design = _design(table, models)
+        self._missing = np.array([[name not in table.covariates[m] for name in self._names] for m in models], float)
         self._start()
         for _ in range(ROUNDS):
-            self._round()
+            posterior = self._expect()
+            self._maximise_prior(posterior)
+            self._maximise_items(posterior)
 
     def _start(self) -> None:
-        count, k = len(self.table.items), self.factors
-        values: dict[ItemKey, list[float]] = defaultdict(list)
-        for cell in self._cells:
-            values[cell.item].append(cell.value)
-        every = [cell.value for cell in self._cells]
-        self.mean = np.array([np.mean(values.get(item) or every) for item in self.table.items])
+        count, k = len(self._table.items), self._factors
+        self.mean = np.full(count, self._value.mean())
+        present = self._of_item.present
+        self.mean[present] = self._of_item.sums(self._value)[present] / self._scores[present]
         random = np.random.default_rng(7)
         self.loadings = random.normal(0.0, 0.1, (count, k))
         self.loadings[:, 0] = 0.8
@@ -74,101 +100,78 @@ class Fit:
         self.family = np.eye(k) * 0.5
         self.own = np.eye(k) * 0.5
 
-    def _round(self) -> None:
-        means, covariances, families = self._expect()
-        self._maximise_prior(means, families)
-        self._maximise_items(means, covariances)
-
-    def _expect(self) -> tuple[dict[Key, Floats], dict[Key, Floats], list[tuple[Floats, Floats, list[Key]]]]:
-        """Posterior mean and covariance of every ability, and by family of (shared, own...) deviations."""
-        k = self.factors
-        means, covariances, families = {}, {}, []
-        shared_inverse = np.linalg.inv(self.family)
-        own_inverses = {pattern: np.linalg.inv(self.own + self._not_known(pattern)) for pattern in set(self._missing)}
+    def _expect(self) -> Posterior:
+        """Each model tells its family's share what its scores say of it, its own part integrated out; then hears what all told."""
         expected = self._design @ self.coefficients
-        place = {model: n for n, model in enumerate(self._models)}
-        for members in self._by_family.values():
-            names = list(members)
-            size = k * (len(names) + 1)
-            precision, pull = np.zeros((size, size)), np.zeros(size)
-            precision[:k, :k] = shared_inverse
-            for n, name in enumerate(names, start=1):
-                rows, values, extra = self._rows[name]
-                loadings = self.loadings[rows]
-                weight = 1 / (self.variance[rows] + extra)
-                gap = values - self.mean[rows] - loadings @ expected[place[name]]
-                evidence, push = (loadings.T * weight) @ loadings, (loadings.T * weight) @ gap
-                own_inverse = own_inverses[self._missing[place[name]]]
-                own = slice(k * n, k * n + k)
-                precision[:k, :k] += evidence
-                precision[:k, own] += evidence
-                precision[own, :k] += evidence
-                precision[own, own] += evidence + own_inverse
-                pull[:k] += push
-                pull[own] += push
-            covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
-            deviation = covariance @ pull
-            families.append((deviation, covariance, names))
-            for n, name in enumerate(names, start=1):
-                own = slice(k * n, k * n + k)
-                means[name] = expected[place[name]] + deviation[:k] + deviation[own]
-                cross = covariance[:k, own]
-                covariances[name] = covariance[:k, :k] + covariance[own, own] + cross + cross.T
-        return means, covariances, families
+        loadings = self.loadings[self._item]
+        weight = 1 / (self.variance[self._item] + self._extra)
+        gap = self._value - self.mean[self._item] - np.sum(loadings * expected[self._model], axis=1)
+        precision = self._of_model.sums(_outer(loadings, loadings) * weight[:, None, None])
+        pull = self._of_model.sums(loadings * (weight * gap)[:, None])
+        own = _inverse(_inverse(self.own + self._not_known()) + precision)
+        told = precision - precision @ own @ precision
+        told_pull = pull - _applied(precision @ own, pull)
+        family_covariance = _inverse(_inverse(self.family) + self._of_family.sums(told))
+        family_mean = _applied(family_covariance, self._of_family.sums(told_pull))
+        shared, shared_mean = family_covariance[self._family], family_mean[self._family]
+        cross = -shared @ precision @ own
+        own_mean = _applied(own, pull - _applied(precision, shared_mean))
+        own_covariance = own - own @ precision @ cross
+        return Posterior(
+            mean=expected + shared_mean + own_mean,
+            covariance=shared + own_covariance + cross + _turned(cross),
+            own_mean=own_mean,
+            own_covariance=own_covariance,
+            family_mean=family_mean,
+            family_covariance=family_covariance,
+        )
 
-    def _not_known(self, missing: tuple[bool, ...]) -> Floats:
+    def _not_known(self) -> Floats:
         """What covariates that are not known of a model add to the covariance of its own part."""
-        rows = self.coefficients[list(missing)] * self._sds[list(missing)][:, None]
-        found: Floats = rows.T @ rows
+        rows = self.coefficients * self._sds[:, None]
+        found: Floats = np.einsum("mn,nkl->mkl", self._missing, _outer(rows, rows))
         return found
 
-    def _maximise_prior(self, means: dict[Key, Floats], families: list[tuple[Floats, Floats, list[Key]]]) -> None:
-        k = self.factors
-        shared, own = np.eye(k) * 0.2, np.eye(k) * 0.2
-        place = {model: n for n, model in enumerate(self._models)}
-        gains = {p: self.own @ np.linalg.inv(self.own + self._not_known(p)) for p in set(self._missing)}
-        for deviation, covariance, names in families:
-            shared += np.outer(deviation[:k], deviation[:k]) + covariance[:k, :k]
-            for n in range(1, len(names) + 1):
-                part = slice(k * n, k * n + k)
-                # of the deviation, what is the model's own and not its unknown covariates'
-                gain = gains[self._missing[place[names[n - 1]]]]
-                second = np.outer(deviation[part], deviation[part]) + covariance[part, part]
-                own += gain @ second @ gain.T + self.own - gain @ self.own
-        self.family = shared / (len(families) + 1)
-        self.own = own / (len(self._models) + 1)
+    def _maximise_prior(self, found: Posterior) -> None:
+        k, models = self._factors, len(self._family)
+        shared = _outer(found.family_mean, found.family_mean) + found.family_covariance
+        # of a model's deviation, what is its own and not its unknown covariates'
+        gain = self.own @ _inverse(self.own + self._not_known())
+        second = _outer(found.own_mean, found.own_mean) + found.own_covariance
+        own = gain @ second @ _turned(gain) + self.own - gain @ self.own
+        self.family = (np.eye(k) * 0.2 + shared.sum(axis=0)) / (len(shared) + 1)
+        self.own = (np.eye(k) * 0.2 + own.sum(axis=0)) / (models + 1)
         # generalised least squares with one family one block: deviations of kin are no independent evidence
-        width = self._design.shape[1]
-        left, right = np.eye(width) * RIDGE / len(self._models), np.zeros((width, k))
         ratio = float(np.trace(self.family) / np.trace(self.own))
-        for _, _, names in families:
-            rows = [place[name] for name in names]
-            design = self._design[rows]
-            block = np.eye(len(rows)) - np.full((len(rows), len(rows)), ratio / (1 + ratio * len(rows)))
-            target = np.array([means[name] for name in names])
-            left += design.T @ block @ design / len(self._models)
-            right += design.T @ block @ target / len(self._models)
+        less = (ratio / (1 + ratio * self._family_size))[:, None]
+        design, target = self._of_family.sums(self._design), self._of_family.sums(found.mean)
+        ridge = np.eye(self._design.shape[1]) * RIDGE
+        left = self._design.T @ self._design - design.T @ (design * less) + ridge
+        right = self._design.T @ found.mean - design.T @ (target * less)
         self.coefficients = np.asarray(np.linalg.solve(left, right), dtype=np.float64)
 
-    def _maximise_items(self, means: dict[Key, Floats], covariances: dict[Key, Floats]) -> None:
-        k = self.factors
-        usual = np.zeros(k)
-        usual[0] = np.average(self.loadings[:, 0], weights=self.scores + 1e-9)
-        common = float(np.average(self.variance, weights=self.scores + 1e-9))
-        for item, (models, values, extra) in self._columns.items():
-            weight = self.variance[item] / (self.variance[item] + extra)
-            one = np.column_stack([np.ones(len(models)), [means[model] for model in models]])
-            uncertain = np.array([covariances[model] for model in models])
-            second = (one.T * weight) @ one
-            second[1:, 1:] += np.tensordot(weight, uncertain, axes=1)
-            pull = (one.T * weight) @ values
-            keep = np.diag([0.0, *[LOADING_PRIOR] * k]) * self.variance[item]
-            solution = np.linalg.solve(second + keep, pull + keep @ np.array([0.0, *usual]))
-            self.mean[item], self.loadings[item] = solution[0], solution[1:]
-            gaps = values - one @ solution
-            spread = np.einsum("i,nij,j->n", solution[1:], uncertain, solution[1:])
-            total = float(np.sum(weight * (gaps**2 + spread)))
-            self.variance[item] = max((total + ERROR_PRIOR * common) / (len(models) + ERROR_PRIOR), LEAST_SD**2)
+    def _maximise_items(self, found: Posterior) -> None:
+        k, present = self._factors, self._of_item.present
+        usual = np.zeros(k + 1)
+        usual[1] = np.average(self.loadings[:, 0], weights=self._scores + 1e-9)
+        common = float(np.average(self.variance, weights=self._scores + 1e-9))
+        weight = self.variance[self._item] / (self.variance[self._item] + self._extra)
+        one = np.column_stack([np.ones(len(self._item)), found.mean[self._model]])
+        uncertain = found.covariance[self._model]
+        second = self._of_item.sums(_outer(one, one) * weight[:, None, None])
+        second[:, 1:, 1:] += self._of_item.sums(uncertain * weight[:, None, None])
+        pull = self._of_item.sums(one * (weight * self._value)[:, None])
+        keep = np.diag([0.0, *[LOADING_PRIOR] * k]) * self.variance[:, None, None]
+        solution = np.zeros((len(self.mean), k + 1))
+        right = pull + keep @ usual
+        solution[present] = np.linalg.solve((second + keep)[present], right[present][:, :, None])[:, :, 0]
+        self.mean[present], self.loadings[present] = solution[present, 0], solution[present, 1:]
+        loadings = solution[self._item, 1:]
+        gaps = self._value - np.sum(one * solution[self._item], axis=1)
+        spread = np.einsum("ni,nij,nj->n", loadings, uncertain, loadings)
+        total = self._of_item.sums(weight * (gaps**2 + spread))[present]
+        error = (total + ERROR_PRIOR * common) / (self._scores[present] + ERROR_PRIOR)
+        self.variance[present] = np.maximum(error, LEAST_SD**2)
 
     def prior(self) -> Prior:
         """What is expected of a model before its scores, as shipped."""
@@ -184,17 +187,39 @@ class Fit:
         """The items that had a score in the fit, as shipped."""
         return tuple(
             Item(
-                area=self.table.area,
+                area=self._table.area,
                 benchmark=item[0],
                 variant=item[1],
                 mean=round(float(self.mean[n]), 4),
                 sd=round(float(np.sqrt(self.variance[n])), 4),
-                scores=int(self.scores[n]),
+                scores=int(self._scores[n]),
                 loadings=_rounded(self.loadings[n]),
             )
-            for n, item in enumerate(self.table.items)
-            if self.scores[n]
+            for n, item in enumerate(self._table.items)
+            if self._scores[n]
         )
+
+
+def _places(names: Sequence[Hashable]) -> dict[Hashable, int]:
+    return {name: n for n, name in enumerate(names)}
+
+
+def _outer(one: Floats, other: Floats) -> Floats:
+    """Row by row."""
+    return one[:, :, None] * other[:, None, :]
+
+
+def _applied(matrices: Floats, vectors: Floats) -> Floats:
+    found: Floats = (matrices @ vectors[:, :, None])[:, :, 0]
+    return found
+
+
+def _inverse(matrices: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(matrices), dtype=np.float64)
+
+
+def _turned(matrices: Floats) -> Floats:
+    return np.swapaxes(matrices, 1, 2)
 
 
 def _rounded(row: Floats) -> tuple[float, ...]:
@@ -210,21 +235,3 @@ def _design(table: Table, models: Sequence[Key]) -> tuple[list[str], dict[str, f
     centres = {name: round(float(np.mean(known(name))), 4) for name in names}
     rows = [[table.covariates[m].get(name, centres[name]) - centres[name] for name in names] for m in models]
     return names, centres, np.array([np.std(known(name)) for name in names]), np.array(rows)
-
-
-def _by_family(table: Table, cells: Sequence[Cell]) -> dict[str, dict[Key, list[Cell]]]:
-    found: dict[str, dict[Key, list[Cell]]] = defaultdict(lambda: defaultdict(list))
-    for cell in cells:
-        found[table.candidates[cell.model].family][cell.member].append(cell)
-    return found
-
-
-def _by_item(cells: Sequence[Cell], index: dict[ItemKey, int]) -> dict[int, tuple[list[Key], Floats, Floats]]:
-    """Models, values and variances of reports by item."""
-    found: dict[int, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        found[index[cell.item]].append(cell)
-    return {
-        item: ([c.member for c in rows], np.array([c.value for c in rows]), np.array([c.extra_sd**2 for c in rows]))
-        for item, rows in found.items()
-    }

@@ -1,6 +1,7 @@
 """Benchmarks that the capability model has never seen: what can be said of them, and how wrong it is.
 
-The whole benchmark is hidden from the fit, with its other set-ups and whatever asks the same questions. Then its scores are predicted in two regimes:
+The whole benchmark is hidden from the fit, with its other set-ups and whatever asks or shares the same questions. Then its scores are
+predicted in two regimes:
 
 no anchors   Nothing of it is known but its kind (benchmarks.csv): its level and loadings are those of the other benchmarks of the kind.
 k anchors    The scores of k models drawn at random are known as well; level and loadings are learnt from them, starting from the kind.
@@ -8,6 +9,7 @@ k anchors    The scores of k models drawn at random are known as well; level and
 
 The peers know the same. Mean of the family: of the anchors in the family, of all anchors where none is; without anchors, of the family's
 scores on other benchmarks of the kind. Line over log parameters: its slope is that of the kind's benchmarks, its level the anchors'.
+Where no other benchmark of the kind is known, all stand in. MTEB's mean can't be hidden: nothing of embedders is left without its parts.
 """
 
 from __future__ import annotations
@@ -19,23 +21,20 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
-from benchmarks.abilities.benchmark_facts import kind, questions
-from benchmarks.abilities.validation import fit_of, spread_of
-from fmkit.selection.abilities import abilities_in_modes
+from benchmarks.abilities.benchmark_facts import hidden_with, kind, questions
+from benchmarks.abilities.hiding import left
+from benchmarks.abilities.predictions import Prediction
+from benchmarks.abilities.widths import spread_of
 from fmkit.selection.capability import INTERVAL_Z
-from fmkit.selection.covariates import answering
-from fmkit.selection.logits import from_logit, logit
-from fmkit.selection.score_items import item_of
+from fmkit.selection.logits import from_logit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from benchmarks.abilities.cells import Cell, ItemKey, Table
-    from fmkit.selection.capability import Ability, CapabilityFit, Item, VendorOffset
-    from fmkit.selection.covariates import Answering, Key
-    from fmkit.selection.facts import Candidate
+    from fmkit.selection.capability import Ability, CapabilityFit, Item
+    from fmkit.selection.covariates import Key
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,33 +43,18 @@ DRAWS = 10
 LEAST_MODELS = 25
 """A benchmark with fewer models has too few to learn from and to predict."""
 KIND_PRIOR = 0.25
-"""The level and loadings of a kind start as if a quarter of a benchmark of it had been as all benchmarks are: best for embedders.
+"""The level and loadings of a kind start as if a quarter of a benchmark of it had been as all benchmarks are.
 
-Much more draws a kind of one benchmark away from it; much less leaves nothing for the scatter within kinds.
+Chosen on the hidden benchmarks that are reported, as the best for embedders, so that these figures are a little too good. Much more draws
+a kind of one benchmark away from it; much less leaves nothing for the scatter within kinds.
 """
 
 
-class Guess(NamedTuple):
-    """One score of a hidden benchmark in points of 100, and what was predicted; `centre` and `sd` are on the logit scale."""
+class Guess(Prediction, frozen=True, kw_only=True):
+    """One score of a hidden benchmark, and what was predicted from the scores of `anchors` models on it."""
 
     anchors: int
     questions: str
-    item: ItemKey
-    actual: float
-    centre: float
-    sd: float
-    family_mean: float
-    log_parameters: float
-
-    @property
-    def value(self) -> float:
-        """The prediction in points."""
-        return 100 * from_logit(self.centre)
-
-    @property
-    def z(self) -> float:
-        """The error in predicted standard deviations."""
-        return (logit(self.actual / 100) - self.centre) / self.sd
 
 
 class Hidden(NamedTuple):
@@ -83,26 +67,24 @@ class Hidden(NamedTuple):
     fit: CapabilityFit
 
 
-def hidden(table: Table, offsets: dict[str, VendorOffset]) -> Iterator[Hidden]:
+def hidden(table: Table) -> Iterator[Hidden]:
     """Each benchmark that LEAST_MODELS models with other scores were tried on."""
     models: dict[str, set[str]] = defaultdict(set)
     for cell in table.cells:
         models[questions(cell.item[0])].add(cell.model)
     for name in sorted(name for name, found in models.items() if len(found) >= LEAST_MODELS):
-        known = tuple(cell for cell in table.cells if questions(cell.item[0]) != name)
-        fit = fit_of(table, known, offsets)
-        able = abilities_in_modes([m for c in table.candidates.values() for m in _without(c, name)], fit)
+        rest = left(table, _asks(name))
+        if rest is None:
+            continue
         for item in (item for item in table.items if questions(item[0]) == name):
-            cells = tuple(c for c in table.cells if c.item == item and able[c.member].scores)
+            cells = tuple(c for c in rest.hidden if c.item == item and rest.abilities[c.member].scores)
             if len(cells) >= LEAST_MODELS:
-                yield Hidden(item, cells, known, able, fit)
+                yield Hidden(item, cells, rest.known, rest.abilities, rest.fit)
 
 
-def _without(candidate: Candidate, name: str) -> list[Answering]:
-    return [
-        replace(m, scores=tuple(s for s in m.scores if (item := item_of(s)) is None or questions(item[0]) != name))
-        for m in answering(candidate)
-    ]
+def _asks(name: str) -> Callable[[str, str], bool]:
+    gone = hidden_with(name)
+    return lambda _, benchmark: questions(benchmark) in gone
 
 
 def guesses(found: Hidden, table: Table) -> list[Guess]:
@@ -157,14 +139,15 @@ class Unseen(NamedTuple):
 
     @classmethod
     def of_kind(cls, items: Sequence[Item], name: str) -> Unseen:
-        """The mean over the benchmarks of a kind, drawn towards the mean over all; the scatter is that within kinds."""
+        """The mean over the benchmarks of a kind, drawn towards the mean over all, with the scatter within kinds; of an unknown kind those of all."""
         every = np.array([(item.mean, *item.loadings) for item in items])
         middle = every.mean(axis=0)
         of = np.array([kind(item.benchmark) for item in items])
         means = {
             one: (every[of == one].sum(axis=0) + KIND_PRIOR * middle) / ((of == one).sum() + KIND_PRIOR) for one in of
         }
-        gaps = every - np.array([means[one] for one in of])
+        # a kind that nothing is known of scatters about the middle as all benchmarks do
+        gaps = every - (np.array([means[one] for one in of]) if name in means else middle)
         scatter = gaps.T @ gaps / (len(every) - 1) + np.eye(every.shape[1]) * 1e-3
         return cls(means.get(name, middle), scatter, float(np.sqrt(np.mean([item.sd**2 for item in items]))))
 
@@ -233,7 +216,9 @@ def _points(cell: Cell) -> float:
 def within(rows: Sequence[Guess]) -> list[bool]:
     """Whether each score lay in its 80 % interval, whose width was learnt from the other benchmarks in the same regime."""
     spreads = {
-        (name, count): spread_of([row.z for row in rows if row.questions != name and row.anchors == count])
+        (name, count): spread_of(
+            [row.z for row in rows if row.questions not in hidden_with(name) and row.anchors == count]
+        )
         for name in {row.questions for row in rows}
         for count in ANCHORS
     }

@@ -1,115 +1,77 @@
-"""Scores held out and predicted, by the code that ships, from constants that know nothing of them.
+"""Scores held out and predicted, by the code that ships, from constants that know nothing of them: vendors' offsets among those.
 
 kin        all scores of a model, and of all its kin (its family, and families joined to it by base models)
 model      all scores of a model; its siblings' are known
-benchmark  one benchmark of a model, and those that ask the same questions; its other scores are known
+benchmark  one benchmark of a model, with those that ask the same questions or share some of them; its other scores are known
+
+The same predictions teach the widths of intervals that ship and judge them (widths.py).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
 import numpy as np
-from msgspec.structs import replace
 
-from benchmarks.abilities.benchmark_facts import questions
-from benchmarks.abilities.factors import Fit
-from fmkit.selection.abilities import abilities_in_modes
-from fmkit.selection.capability import INTERVAL_Z, NO_FIT, CapabilityFit, VendorOffset
-from fmkit.selection.covariates import Answering, answering
-from fmkit.selection.estimated_scores import BASES, basis_of, predictive
-from fmkit.selection.logits import from_logit, logit
-from fmkit.selection.score_items import item_of
+from benchmarks.abilities.benchmark_facts import hidden_with, questions
+from benchmarks.abilities.hiding import left
+from benchmarks.abilities.predictions import Prediction
+from fmkit.selection.capability import Basis
+from fmkit.selection.estimated_scores import predictive
+from fmkit.selection.logits import from_logit
+from fmkit.selection.score_items import Area
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.abilities.cells import Cell, ItemKey, Table
-
-_Class = TypeVar("_Class")
 
 Scheme = Literal["kin", "model", "benchmark"]
 SCHEMES: tuple[Scheme, ...] = ("kin", "model", "benchmark")
 FOLDS = 10
-FACTORS = {"language": 3, "embedding": 1}
-"""Factors of each area: more predicted held-out benchmarks no better."""
 LEAST_REGRESSED = 6
 """A line through fewer models than this is no regression: the mean of the item stands in."""
-WIDTH_PRIOR, PUBLISHER_PRIOR = 10, 10
-"""The width of an item and of a publisher start as if this many scores had asked for 1."""
-LEAST_SPREAD = 30
-"""A width learnt from fewer held-out scores would be chance: the area's own over all bases stands in."""
 
 
-class Held(NamedTuple):
-    """One held-out score in points of 100, and what was predicted without it; `centre` and `sd` are on the logit scale."""
+class Held(Prediction, frozen=True, kw_only=True):
+    """One held-out score, and what was predicted without it. `folds` are those it is in by scheme, whichever it was held out in."""
 
-    area: str
+    area: Area
     scheme: Scheme
-    fold: int
+    folds: dict[Scheme, int]
     model: str
     publisher: str
-    item: ItemKey
-    basis: str
-    actual: float
-    centre: float
-    sd: float
-    family_mean: float
-    log_parameters: float
-
-    @property
-    def value(self) -> float:
-        """The prediction in points."""
-        return 100 * from_logit(self.centre)
-
-    @property
-    def z(self) -> float:
-        """The error in predicted standard deviations."""
-        return (logit(self.actual / 100) - self.centre) / self.sd
+    basis: Basis
 
 
-def fit_of(
-    table: Table, cells: Sequence[Cell], offsets: dict[str, VendorOffset], factors: int | None = None
-) -> CapabilityFit:
-    """The constants of one area from `cells`, without widths of intervals."""
-    fit = Fit(table, factors or FACTORS[table.area], cells)
-    return replace(
-        NO_FIT,
-        scores=len(cells),
-        models=len({cell.model for cell in cells}),
-        items=fit.items(),
-        priors={table.area: fit.prior()},
-        offsets=offsets,
-    )
-
-
-def held_out(table: Table, scheme: Scheme, offsets: dict[str, VendorOffset], factors: int | None = None) -> list[Held]:
+def held_out(table: Table, scheme: Scheme) -> list[Held]:
     """Every score of the table, predicted once."""
-    fold_of = _folds(table, scheme)
+    fold_of = {one: _folds(table, one) for one in SCHEMES}
     found: list[Held] = []
     for fold in range(FOLDS):
-        test = [cell for cell in table.cells if fold_of(cell) == fold]
-        train = [cell for cell in table.cells if fold_of(cell) != fold]
-        fit = fit_of(table, train, offsets, factors)
-        items = {(item.benchmark, item.variant): item for item in fit.items}
-        able = abilities_in_modes(_without(table, test), fit)
-        simple = SimplePredictions(table, train)
-        for cell in test:
-            if cell.item not in items:
+        test = {(c.member, c.item) for c in table.cells if fold_of[scheme](c) == fold}
+        rest = left(table, _hides(test, scheme))
+        if rest is None:
+            continue
+        items = {(item.benchmark, item.variant): item for item in rest.fit.items}
+        simple = SimplePredictions(table, rest.known)
+        for cell in rest.hidden:
+            if (cell.member, cell.item) not in test or cell.item not in items:
                 continue
-            centre, sd = predictive(able[cell.member], items[cell.item])
+            ability = rest.abilities[cell.member]
+            centre, sd = predictive(ability, items[cell.item])
             found.append(
                 Held(
                     area=table.area,
                     scheme=scheme,
-                    fold=fold,
+                    folds={one: of(cell) for one, of in fold_of.items()},
                     model=cell.model,
-                    publisher=table.candidates[cell.model].publisher,
+                    publisher=ability.publisher,
                     item=cell.item,
-                    basis=basis_of(able[cell.member].scores),
+                    basis=ability.basis,
                     actual=100 * from_logit(cell.value),
                     centre=centre,
                     sd=sd,
@@ -136,14 +98,14 @@ def _folds(table: Table, scheme: Scheme) -> Callable[[Cell], int]:
     return lambda cell: fold[group[cell.model]]
 
 
-def _without(table: Table, test: Iterable[Cell]) -> list[Answering]:
-    """The models without the scores that are held out."""
-    hidden = {(*cell.member, cell.item) for cell in test}
-    return [
-        replace(m, scores=tuple(score for score in m.scores if (*m.key, item_of(score)) not in hidden))
-        for candidate in table.candidates.values()
-        for m in answering(candidate)
-    ]
+def _hides(test: set[tuple[tuple[str, bool | None], ItemKey]], scheme: Scheme) -> Callable[[str, str], bool]:
+    """Which scores go with those of a fold, by model and benchmark: all of a model, or those that share questions."""
+    gone: Mapping[str, set[str]] = defaultdict(set)
+    for (model, _), (benchmark, _) in test:
+        gone[model].update(hidden_with(questions(benchmark)))
+    if scheme == "benchmark":
+        return lambda model, benchmark: model in gone and questions(benchmark) in gone[model]
+    return lambda model, _: model in gone
 
 
 class SimplePredictions:
@@ -177,66 +139,3 @@ class SimplePredictions:
             return fmean(self._items[cell.item])
         slope, start = np.polyfit([row[0] for row in rows], [row[1] for row in rows], 1)
         return float(min(max(slope * size + start, 0.0), 100.0))
-
-
-def spreads(held: Sequence[Held]) -> dict[str, float]:
-    """By area and basis: what 80 % intervals have to be multiplied by, so that four of five held-out scores lie within."""
-    found = {}
-    for area in sorted({row.area for row in held}):
-        rows = [row for row in held if row.area == area]
-        every = spread_of([row.z for row in rows])
-        for basis in BASES:
-            own = [row.z for row in rows if row.basis == basis]
-            found[f"{area} {basis}"] = spread_of(own) if len(own) >= LEAST_SPREAD else every
-    return found
-
-
-def spread_of(errors: Sequence[float]) -> float:
-    """What 80 % intervals of errors in predicted standard deviations have to be multiplied by.
-
-    >>> spread_of([-2.5632, 2.5632])
-    2.0
-    """
-    return round(float(np.quantile(np.abs(errors), 0.8)) / INTERVAL_Z, 3)
-
-
-class Widths(NamedTuple):
-    """What intervals are multiplied by beside what all of their area and basis are: by item, and by area and publisher."""
-
-    items: dict[ItemKey, float]
-    publishers: dict[str, float]
-
-    @classmethod
-    def of(cls, held: Sequence[Held]) -> Widths:
-        """Learnt one after the other: what is left of the first is the second's."""
-        common = spreads(held)
-        left = [abs(row.z) / common[f"{row.area} {row.basis}"] for row in held]
-        items = _widths(zip((row.item for row in held), left, strict=True), WIDTH_PRIOR)
-        left = [z / items[row.item] for row, z in zip(held, left, strict=True)]
-        return cls(
-            items, _widths(zip((f"{row.area} {row.publisher}" for row in held), left, strict=True), PUBLISHER_PRIOR)
-        )
-
-    def width(self, row: Held) -> float:
-        """What the interval of one score is multiplied by."""
-        return self.items.get(row.item, 1.0) * self.publishers.get(f"{row.area} {row.publisher}", 1.0)
-
-
-def _widths(errors: Iterable[tuple[_Class, float]], prior: int) -> dict[_Class, float]:
-    """Spreads by class, drawn towards 1 as if `prior` more had said so."""
-    found: dict[_Class, list[float]] = defaultdict(list)
-    for name, error in errors:
-        found[name].append(error)
-    return {name: round((len(zs) * spread_of(zs) + prior) / (len(zs) + prior), 3) for name, zs in found.items()}
-
-
-def covered(held: Sequence[Held]) -> dict[int, bool]:
-    """Whether each score (by place in `held`) lay in its interval, whose width was learnt from the other folds."""
-    found: dict[int, bool] = {}
-    for fold in range(FOLDS):
-        others = [row for row in held if row.fold != fold]
-        common, widths = spreads(others), Widths.of(others)
-        for place, row in enumerate(held):
-            if row.fold == fold:
-                found[place] = abs(row.z) <= INTERVAL_Z * common[f"{row.area} {row.basis}"] * widths.width(row)
-    return found

@@ -19,7 +19,10 @@ UNKNOWN_CONTEXT = 4096
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One fact of one model beside a witness; `reason` says why they differ, and is empty where they agree."""
+    """One fact of one model beside a witness; `reason` says why they differ, and is empty where they agree.
+
+    `taken` is for a fact that the catalog has from this witness.
+    """
 
     model: str
     fact: str
@@ -27,24 +30,26 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     catalog: int | str | None
     witnessed: int | str | None
     reason: str = ""
+    taken: bool = False
 
     @property
     def state(self) -> str:
-        """equal, explained, doubtful (the witness is at fault) or open."""
+        """equal, taken (equal, for it is from there), explained, doubtful (the witness is at fault) or open."""
         if not self.reason:
-            return "equal"
+            return "taken" if self.taken else "equal"
         return "open" if NOT_EXPLAINED in self.reason else "doubtful" if "doubtful" in self.reason else "explained"
 
 
 class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
     """What the published table, the one witness that knows no file of ours, says of one fact of all models with open weights.
 
-    `doubtful` are figures in which the table is at fault; `without` names the models that it says nothing of, a context of 4096 being
-    what it writes where it knows none.
+    `taken` agree because the catalog has them from there; `doubtful` are figures in which the table is at fault; `without` names the models
+    that it says nothing of, a context of 4096 being what it writes where it knows none.
     """
 
     fact: str
     agrees: int
+    taken: int
     differs_explained: int
     doubtful: int
     without: tuple[str, ...]
@@ -64,6 +69,7 @@ def _witnessed(fact: str, of_table: Sequence[Case], models: Sequence[str]) -> Wi
     return Witnessed(
         fact=fact,
         agrees=states["equal"],
+        taken=states["taken"],
         differs_explained=states["explained"],
         doubtful=states["doubtful"],
         without=tuple(model for model in models if model not in known),

@@ -38,7 +38,7 @@ WHICHLLM_VENDORS = {"nvidia": 1.0, "amd": 0.78, "apple": 0.82, "intel": 0.65}
 
 def comparable(case: Case) -> bool:
     """Decoding of one sequence on one device."""
-    return case.rate == "decode" and case.sequences == 1 and case.setting.ranks == 1
+    return case.rate == "decode" and case.sequences == 1 and case.setting.ranks == case.setting.stages == 1
 
 
 def size_bytes(case: Case) -> float:

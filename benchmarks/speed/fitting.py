@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speed.cases import Case
+from benchmarks.speed.priors import centre, width
 from fmkit.speed.operations import TowerPass
 from fmkit.speed.parts import OVERLAP_POWER, PARTS, Part, Phase, nominal
 from fmkit.speed.scopes import scopes
@@ -21,15 +22,6 @@ from fmkit.speed.setting import Setting, launch_overlaps
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Key = tuple[Phase, Part, str]
-
-CENTRE: dict[Part, float] = {
-    "launch": 0.5, "weights": 0.25, "cache": 0.5, "linear": 0.8, "attention": 1.0, "exchange": 0.3, "sequence": 0.0,
-    "experts": 0.0,
-}  # fmt: skip
-"""Where the effect of `all` is expected before any measurement: a launch of 16 us a layer, 78 % of the bandwidth, 45 % of the peak."""
-
-WIDTHS = {"all": 1.0, "engine": 0.4, "one fact": 0.3, "device": 0.2, "several facts": 0.2, "backend": 0.3}
-"""Standard deviation expected of the effects of a scope, by how narrow it is."""
 
 NOISE = 0.12
 """Scale of the errors (in the logarithm of seconds) that the Student-t likelihood of 4 degrees of freedom has."""
@@ -41,35 +33,6 @@ MOST_STEPS = 20
 MOST_REACHED = 0.05
 """No device reaches more than exp(-0.05) = 95 % of its nominal rates; a fit beyond that is pulled back with a width of `BEYOND`."""
 BEYOND = 0.02
-
-
-DECODE_ATTENTION_CENTRE = -1.0
-"""Decoding: query heads that share keys and values read them mostly from a cache of the chip."""
-
-
-def _centre(phase: Phase, part: Part) -> float:
-    return DECODE_ATTENTION_CENTRE if (phase, part) == ("decode", "attention") else CENTRE[part]
-
-
-def width(scope: str) -> float:
-    """How large the effect of a scope is expected to be."""
-    if ", backend " in scope:
-        return WIDTHS["backend"]
-    facts = scope.count(",") + scope.count(" on ")
-    if facts == 0:
-        return WIDTHS["all" if scope == "all" else "engine"]
-    if " on " in scope:
-        return WIDTHS["device"] * (0.75 if facts > 1 and scope.count(",") == 1 else 1.0)
-    return _shared_width(scope, facts)
-
-
-def _shared_width(scope: str, facts: int) -> float:
-    """The same for a scope of an engine on several devices."""
-    if scope.endswith(("mixture", "dense")):
-        return WIDTHS["engine"]
-    if scope.endswith("stages"):
-        return 0.5
-    return WIDTHS["one fact" if facts == 1 else "several facts"]
 
 
 class Problem:
@@ -114,7 +77,7 @@ class Problem:
             self.reached[line, list(together)] = 1.0
         self.target = np.log([case.seconds for case in cases])
         self.host_s = np.array([case.host_s for case in cases])
-        self.centre = np.array([_centre(phase, part) if scope == "all" else 0.0 for phase, part, scope in self.keys])
+        self.centre = np.array([centre(phase, part) if scope == "all" else 0.0 for phase, part, scope in self.keys])
         self.width = np.array([width(scope) for _, _, scope in self.keys])
         replicates = Counter(_replicate(case) for case in cases)
         self.weight = np.array([min(1.0, 2 / replicates[_replicate(case)] ** 0.5) for case in cases])

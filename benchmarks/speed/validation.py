@@ -48,10 +48,13 @@ BASES = ("measured-device", "class", "extrapolated", "new-vendor")
 """What the program's predictions rest on, from the narrowest to the widest."""
 
 UNSEEN_ENGINE = "unseen engine"
-"""What a prediction of an engine without any measurement rests on: the program makes none, and its ranges don't count their errors."""
+"""What a prediction of an engine without any measurement would rest on: the program makes none, and its ranges don't count their errors."""
 
 NO_PREDICTION = ""
-"""The basis where the program predicts nothing: on a processor, by an engine that nobody measured on one."""
+"""The basis where nothing could be predicted: on a processor, by an engine that nobody measured on one."""
+
+REFUSED = (UNSEEN_ENGINE, NO_PREDICTION)
+"""Bases on which the program prints no speed (`fmkit.speed.timing.timing_on`)."""
 
 
 class HeldOut(NamedTuple):
@@ -68,8 +71,12 @@ class HeldOut(NamedTuple):
     fold: NDArray[np.intp]
 
     def predicted(self) -> NDArray[np.bool_]:
-        """Which cases the program would have predicted at all."""
+        """Which cases have a prediction and a range, those of an engine without any measurement among them."""
         return np.array([found["decode"] != NO_PREDICTION for found in self.bases])
+
+    def printed(self) -> NDArray[np.bool_]:
+        """Which cases the program would have predicted."""
+        return np.array([found["decode"] not in REFUSED for found in self.bases])
 
 
 def held_out(problem: Problem, scheme: str, start: Floats) -> HeldOut:
@@ -118,3 +125,17 @@ def range_of(one: HeldOut, place: int, known: dict[Quantity, Widths]) -> tuple[f
     share = {"prefill": 1.0, "decode": 0.0, "throughput": float(one.reading[place])}[case.rate]
     read, step = (known[phase].spread(bases[phase], case.setting) for phase in PHASES)
     return 1 / (share / read.low + (1 - share) / step.low), 1 / (share / read.high + (1 - share) / step.high)
+
+
+def covered(one: HeldOut, found: Sequence[HeldOut]) -> NDArray[np.bool_]:
+    """Whether each measured speed lies in its range, by spreads learnt from the cases of all other folds, in every scheme."""
+    inside = np.zeros(len(one.cases), dtype=np.bool_)
+    predicted = one.predicted()
+    for number in sorted(set(one.fold.tolist())):
+        judged = np.flatnonzero((one.fold == number) & predicted)
+        own = {id(one.cases[place]) for place in judged.tolist()}
+        known = widths_of(found, lambda case, own=own: id(case) not in own)  # type: ignore[misc]  # bound in the loop
+        for place in judged.tolist():
+            low, high = range_of(one, place, known)
+            inside[place] = np.log(low) <= one.error[place] <= np.log(high)
+    return inside

@@ -92,6 +92,7 @@ def _read(facts: EngineFile, machine: Machine, key: str, catalog: Catalog) -> He
         return Here(facts)
     rates = kept_here(machine)
     memory, no_memory = memory_trials(mine)
-    timed, no_rate = rate_trials(mine, catalog.date, rates.date if rates is not None else "")
+    since = "" if rates is None else rates.timed_on(facts.id, cpu=vendor_of(machine) == "cpu")
+    timed, no_rate = rate_trials(mine, catalog.date, since)
     engine = calibrated(facts, vendor_of(machine), memory, when=mine[0].date[:10], left_out=listed(others + no_memory))
     return Here(engine, timed, listed(others + no_rate))

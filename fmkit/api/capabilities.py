@@ -55,5 +55,5 @@ def estimated_evidence(judged: Judgement) -> Iterable[EstimatedEvidence]:
     """The estimates of a judgement, as results show them."""
     for benchmark, one in judged.estimated.items():
         yield EstimatedEvidence(
-            benchmark=benchmark, score=one.value, low=one.low, high=one.high, from_scores=one.scores
+            benchmark=benchmark, score=one.value, low=one.low, high=one.high, from_scores=one.scores, basis=one.basis
         )

@@ -102,8 +102,8 @@ def _tuning(candidate: Candidate) -> str:
 
 
 def _stands_under(bound: BoundLicence, allowed: str) -> bool:
-    """Whether the licence that binds most is the one, or of the class, that was asked for."""
-    return allowed in (bound.binding.id, bound.binding.licence_class)
+    """Whether one of the licences that bind it was asked for, or the class of the one that binds most."""
+    return allowed == bound.binding.licence_class or any(allowed == one.id for one in bound.licences)
 
 
 def list_local() -> LocalModelsResult:
@@ -186,6 +186,7 @@ def check_catalog() -> CatalogCheckResult:
     return CatalogCheckResult(
         fmkit=__version__,
         catalog=catalog.date,
+        age=catalog.age,
         models=len(catalog.model_ids()),
         devices=len(catalog.devices),
         licences=len(catalog.licences),

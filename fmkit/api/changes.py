@@ -28,6 +28,7 @@ def changes(*, since: str) -> ChangesResult:
     return ChangesResult(
         fmkit=__version__,
         catalog=catalog.date,
+        age=catalog.age,
         since=since,
         released=tuple(sorted(_released(candidates, since), key=lambda row: row.released, reverse=True)),
         priced=tuple(sorted(_priced(candidates, since), key=lambda row: row.price_date, reverse=True)),

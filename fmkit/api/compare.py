@@ -66,6 +66,7 @@ def compare(
     return CompareResult(
         fmkit=__version__,
         catalog=catalog.date,
+        age=catalog.age,
         machine=next((found.machine for found in sized.values() if found.machine is not None), None),
         engine=engine,
         models=tuple(

@@ -6,8 +6,10 @@ from fmkit import __version__
 from fmkit.api.kept_rates import kept_here
 from fmkit.api.resolve import resolve_device, this_machine
 from fmkit.catalog.load import load_catalog
-from fmkit.machine import Device, device_reserve
-from fmkit.results.hardware import DeviceRow, DevicesResult, HardwareResult
+from fmkit.errors import UsageError
+from fmkit.machine import Device, device_reserve, recalled_figures
+from fmkit.results.hardware import DeviceRow, DevicesResult, HardwareResult, MeasuredRate
+from fmkit.speed.rates import MachineRates
 
 DETECTED_ID = "this-machine"
 """The id that detection gives; anything else was found in the catalog."""
@@ -37,17 +39,52 @@ def show_hardware() -> HardwareResult:
         numa_nodes=machine.numa_nodes,
         disk=machine.disk,
         measured_on=rates.date if rates is not None else None,
-        bandwidth_bytes_per_s=device.bandwidth_bytes_per_s if device is not None else None,
+        measured=_measured(rates) if rates is not None else (),
+        warnings=rates.warnings if rates is not None else (),
+        bandwidth_bytes_per_s=_bandwidth(device, rates),
         flops_per_s=device.flops_per_s if device is not None else {},
         age=catalog.age,
         next=("fmkit", "fmkit hardware list"),
     )
 
 
+def _bandwidth(device: Device | None, rates: MachineRates | None) -> int | None:
+    """The catalog's figure; of a processor that it doesn't have, what was measured."""
+    if device is None:
+        return None
+    if device.bandwidth_bytes_per_s is None and device.device_class == "cpu" and rates is not None:
+        return round(rates.copy_bytes_per_s)
+    return device.bandwidth_bytes_per_s
+
+
+def _measured(rates: MachineRates) -> tuple[MeasuredRate, ...]:
+    """What was measured, in the order of `fmkit hardware measure`."""
+    found: list[tuple[str, float | None, str]] = [
+        ("main memory, read", rates.read_bytes_per_s, rates.date),
+        ("main memory, copy (read + written)", rates.copy_bytes_per_s, rates.date),
+    ]
+    if rates.disk_read_bytes_per_s is not None:
+        found.append(("disk of the models, read", rates.disk_read_bytes_per_s, rates.date))
+    for torch in rates.torch:
+        date = torch.date or rates.date
+        found.append((f"torch {torch.version} on {torch.device}, copy inside its memory", torch.copy_bytes_per_s, date))
+        if torch.host_to_device_bytes_per_s is not None:
+            found.append((f"copy from main memory to {torch.device}", torch.host_to_device_bytes_per_s, date))
+    if rates.llama_cpp is not None:
+        found.append(
+            (f"kernels of llama.cpp (xllamacpp {rates.llama_cpp.version})", None, rates.llama_cpp.date or rates.date)
+        )
+    return tuple(MeasuredRate(name=name, bytes_per_s=rate, date=date) for name, rate, date in found)
+
+
 def list_devices(vendor: str | None = None) -> DevicesResult:
-    """The catalog's devices, of one vendor or of all, smallest memory first."""
+    """The catalog's devices, of one vendor or of all, smallest memory first; UsageError for a vendor that none is of."""
     catalog = load_catalog()
-    chosen = [device for device in catalog.devices.values() if vendor is None or device.vendor == vendor.casefold()]
+    wanted = vendor.strip().casefold() if vendor is not None else None
+    vendors = sorted({device.vendor for device in catalog.devices.values()})
+    if vendor is not None and wanted not in vendors:
+        raise UsageError.unknown("vendor", vendor, vendors, where="--vendor", next_command="fmkit hardware list")
+    chosen = [device for device in catalog.devices.values() if wanted in (None, device.vendor)]
     ordered = sorted(chosen, key=lambda device: (device.vendor, device.memory_bytes or 0, device.id))
     return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=tuple(map(_row, ordered)), age=catalog.age)
 
@@ -55,7 +92,7 @@ def list_devices(vendor: str | None = None) -> DevicesResult:
 def show_device(name: str) -> DevicesResult:
     """One device of the catalog, by id or alias; UsageError with the nearest where there is none."""
     catalog = load_catalog()
-    row = _row(resolve_device(name, catalog))
+    row = _row(resolve_device(name, catalog, where="DEVICE"))
     return DevicesResult(fmkit=__version__, catalog=catalog.date, devices=(row,), age=catalog.age)
 
 
@@ -72,6 +109,8 @@ def _row(device: Device) -> DeviceRow:
         reserve_reason="" if reserve is None else reserve.reason,
         bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
         flops_per_s=device.flops_per_s,
+        link_devices=device.link_devices,
         verified=device.verified,
         sources=device.sources,
+        recalled=recalled_figures(device.sources),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmkit.errors import FmkitError
+from fmkit.errors import FmkitError, UnreadRatesWarning
 from fmkit.trial.paths import data_folder
 
 if TYPE_CHECKING:
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
 
 
 def kept_here(machine: Machine) -> MachineRates | None:
-    """What was measured on this machine and kept; None for another machine, or where nothing (readable) is kept."""
+    """What was measured on this machine and kept; None for another machine, or where nothing (readable) is kept.
+
+    A file that can't be read costs accuracy, no answer: an UnreadRatesWarning says so, once.
+    """
     if machine.origin != "detected":
         return None
     try:
-        return _read_once(data_folder(), machine)
-    except (FmkitError, RuntimeError):  # a damaged file costs accuracy, no answer; no home, nothing kept
+        folder = data_folder()
+    except RuntimeError:  # no home, nothing kept
         return None
+    return _read_once(folder, machine)
 
 
 _READ: dict[tuple[Path, str, int], MachineRates | None] = {}
@@ -32,7 +37,11 @@ def _read_once(folder: Path, machine: Machine) -> MachineRates | None:
 
     place = (folder, machine.name, machine.count)
     if place not in _READ:
-        _READ[place] = kept_rates(folder, machine)
+        _READ[place] = None
+        try:
+            _READ[place] = kept_rates(folder, machine)
+        except FmkitError as error:
+            warnings.warn(UnreadRatesWarning(error.message, error.where, error.next_command), stacklevel=2)
     return _READ[place]
 
 

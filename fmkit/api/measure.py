@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit import __version__
-from fmkit.api.kept_rates import forget_read, kept_here
-from fmkit.errors import FmkitError, UsageError
+from fmkit.api.kept_rates import forget_read
+from fmkit.api.measure_doubts import drift_warning, slower_than_kept, spread_warning
+from fmkit.errors import FmkitError, MissingExtraError, UsageError
 from fmkit.results.hardware import MeasureResult
 from fmkit.speed.rates import LlamaCppRates, MachineRates
 from fmkit.trial.paths import data_folder
@@ -25,15 +27,12 @@ from fmkit.units import GIB, format_bytes
 if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.speed.rates import TorchRates
+    from fmkit.trial.rates import DeviceName
 
 TORCH_BUDGET_S = 5.0
 """Seconds of timed calls per device; imports, allocations and first calls come on top."""
 
-DOUBTFUL_SPREAD = 0.25
-"""Middle half of a rate's repeats, over its median, above which the rate is doubtful: an idle machine stays below 0.1 (assumed)."""
-
-LARGE_DRIFT = 0.15
-"""Change of the speed of the same call that is told."""
+TORCH_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 MOST_LLAMA_CPP_S = 180.0
 
@@ -44,49 +43,122 @@ Say = Callable[[str], None]
 
 
 def measure_hardware(
-    *, light: bool = False, device: str | None = None, keep: bool = True, say: Say | None = None
+    *, light: bool = False, device: str | None = None, keep: bool | None = None, say: Say | None = None
 ) -> MeasureResult:
     """Measure this machine in about 20 seconds per device, and keep the rates for later estimates.
 
-    Where xllamacpp is installed, llama.cpp's own kernels are timed on the processor too (about 30 seconds on two cores). Without torch, or with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
-    to the accelerator (`cuda`, `mps`, `xpu`). `say` hears what is going on.
+    Where xllamacpp is installed, llama.cpp's own kernels are timed on the processor too (about 30 seconds on two cores). Without torch, or
+    with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
+    to the accelerator (`cuda`, `mps`, `xpu`). What is not measured again stays as it was kept. By default the rates of a machine that is
+    busy, or slower than it was, are not kept; `keep` says so in either case. `say` hears what is going on.
     """
     from fmkit.hardware import detect  # noqa: PLC0415  looks at the machine only when it is asked to
     from fmkit.hardware.disk import models_folder  # noqa: PLC0415
     from fmkit.hardware.disk import read_bytes_per_s as disk_read_bytes_per_s  # noqa: PLC0415
-    from fmkit.hardware.light import busy_warning, copy_bytes_per_s, read_bytes_per_s  # noqa: PLC0415
+    from fmkit.hardware.light import busy_warning  # noqa: PLC0415
 
-    tell = say or _nothing
+    tell, warnings = say or _nothing, list[str]()
+    devices = _asked_devices(device, light, tell, warnings)
     machine = detect()
-    warnings = [found] if (found := busy_warning(machine)) is not None else []
+    if keep is not False:
+        _refuse_a_damaged_file(machine)
+    busy = busy_warning(machine)
     started = time.perf_counter()
-    threads = machine.cpu_cores or 1
-    tell(f"memory bandwidth of the processor, {threads} threads")
-    read, copied = read_bytes_per_s(threads), copy_bytes_per_s(threads)
+    read, copied = _bandwidths(machine, tell, warnings)
     tell("the disk that models are kept on")
     disk = disk_read_bytes_per_s(models_folder())
-    torch = () if light else _torch_rates(device, tell, warnings)
-    warnings += [warning for rates in torch if (warning := _spread_warning(rates)) is not None]
-    warnings += _drift_warnings(machine, torch)
+    if disk is None:
+        warnings.append(
+            f"the disk of the models was not measured: no file of {models_folder()} could be read past the system's cache"
+        )
+    today = datetime.now(UTC).date().isoformat()
+    torch = _torch_rates(devices, tell, today)
+    warnings += [warning for rates in torch if (warning := spread_warning(rates)) is not None]
+    drift = drift_warning(torch)
+    warnings += [drift] if drift is not None else []
     llama_cpp = None if light or device not in (None, "cpu") else _llama_cpp_rates(tell, warnings)
+    doubts = [doubt for doubt in (busy, slower_than_kept(machine, torch)) if doubt is not None]
     rates = MachineRates(
         machine=machine.name,
-        date=datetime.now(UTC).date().isoformat(),
+        date=today,
         seconds=round(time.perf_counter() - started, 1),
         cores=machine.cpu_cores,
         read_bytes_per_s=read,
         copy_bytes_per_s=copied,
         torch=torch,
-        warnings=tuple(warnings),
+        warnings=(*doubts, *warnings),
         disk_read_bytes_per_s=disk,
-        llama_cpp=llama_cpp,
+        llama_cpp=None if llama_cpp is None else msgspec.structs.replace(llama_cpp, date=today),
+        doubt=doubts[0] if doubts else None,
     )
+    if keep is None and doubts:
+        again = f"fmkit hardware measure{' --light' if light else ''}{f' --device {device}' if device else ''}"
+        return MeasureResult(
+            fmkit=__version__, rates=rates, kept_in=None, not_kept=doubts[0], next=(again, f"{again} --keep")
+        )
     return MeasureResult(
         fmkit=__version__,
         rates=rates,
-        kept_in=_kept(machine, rates) if keep else None,
+        kept_in=None if keep is False else _kept(machine, rates),
         next=("fmkit vram llama-3.2-1b-instruct", "fmkit try"),
     )
+
+
+def _asked_devices(device: str | None, light: bool, say: Say, warnings: list[str]) -> tuple[DeviceName, ...]:
+    """What torch is to be timed on, nothing without torch; refuses what can't be measured, before anything is."""
+    if device is not None and device not in TORCH_DEVICES:
+        raise UsageError.unknown(
+            "device of torch", device, TORCH_DEVICES, where="--device", next_command="fmkit hardware measure"
+        )
+    if light:
+        if device is not None:
+            raise UsageError(
+                "--light measures without torch, and --device names a device of torch: leave out one of them",
+                where="--device",
+                next_command="fmkit hardware measure --light",
+            )
+        return ()
+    if find_spec("torch") is None:
+        if device not in (None, "cpu"):
+            raise MissingExtraError.for_extra("try", f"measuring {device}", "torch")
+        warnings.append(
+            "torch is not installed: matrix rates were not measured; pip install 'fmkit[try]' and measure again"
+        )
+        return ()
+    say("importing torch")
+    from fmkit.trial.rates import torch_devices  # noqa: PLC0415  imports torch
+
+    here = torch_devices()
+    if device is not None and device not in here:
+        raise UsageError(
+            f"torch has no {device} in this machine, but {' and '.join(here)}",
+            where="--device",
+            next_command=f"fmkit hardware measure --device {here[0]}",
+        )
+    return tuple(one for one in here if device in (None, one))
+
+
+def _refuse_a_damaged_file(machine: Machine) -> None:
+    """Raise what is wrong with the file of rates, for nothing could be kept in it; one of another version begins anew."""
+    from fmkit.hardware.kept import OtherVersionError, kept_rates  # noqa: PLC0415
+
+    with suppress(OtherVersionError):
+        kept_rates(data_folder(), machine)
+
+
+def _bandwidths(machine: Machine, say: Say, warnings: list[str]) -> tuple[float, float]:
+    """Bytes per second that all cores read, and that they copy (read plus written), of main memory."""
+    from fmkit.hardware.cpu import probe  # noqa: PLC0415  looks at the machine
+    from fmkit.hardware.light import buffers_within, copy_bytes_per_s, read_bytes_per_s  # noqa: PLC0415
+
+    threads = machine.cpu_cores or 1
+    buffers = buffers_within(threads, probe().free_bytes)
+    if buffers.threads < threads:
+        warnings.append(
+            f"little memory is free: its bandwidth was measured with {buffers.threads} of {threads} threads, and may be higher"
+        )
+    say(f"memory bandwidth of the processor, {buffers.threads} threads")
+    return read_bytes_per_s(buffers), copy_bytes_per_s(buffers)
 
 
 def _kept(machine: Machine, rates: MachineRates) -> str:
@@ -99,46 +171,13 @@ def _kept(machine: Machine, rates: MachineRates) -> str:
         raise FmkitError(f"can't keep the rates: {error.strerror}", where=str(data_folder())) from error
 
 
-def _torch_rates(device: str | None, say: Say, warnings: list[str]) -> tuple[TorchRates, ...]:
-    """Rates of torch on each device it can use, or on the one asked for; none without torch, which is said."""
-    if find_spec("torch") is None:
-        warnings.append(
-            "torch is not installed: matrix rates were not measured; pip install 'fmkit[try]' and measure again"
-        )
+def _torch_rates(devices: tuple[DeviceName, ...], say: Say, today: str) -> tuple[TorchRates, ...]:
+    """Rates of torch on each of the devices."""
+    if not devices:
         return ()
-    say("importing torch")
-    from fmkit.trial.rates import measure_torch, torch_devices  # noqa: PLC0415  imports torch
+    from fmkit.trial.rates import measure_torch  # noqa: PLC0415  imports torch
 
-    devices = torch_devices()
-    if device is not None and device not in devices:
-        raise UsageError.unknown("device of torch", device, devices, where="--device")
-    return tuple(measure_torch(one, TORCH_BUDGET_S, say) for one in devices if device in (None, one))
-
-
-def _drift_warnings(machine: Machine, torch: tuple[TorchRates, ...]) -> list[str]:
-    """Whether the processor's speed changed while it was measured, and whether it is far from what is kept from before."""
-    now = next((rates for rates in torch if rates.device == "cpu" and rates.in_model), None)
-    if now is None:
-        return []
-    from fmkit.trial.drift import Clock  # noqa: PLC0415  imports torch
-
-    found = []
-    change = Clock(now, "float32").drift()
-    if abs(change.decode - 1) > LARGE_DRIFT or abs(change.prefill - 1) > LARGE_DRIFT:
-        found.append(
-            f"the processor's speed changed while it was measured: calls now take {change.decode:.2f} (memory) and {change.prefill:.2f} "
-            "(matrices) times as long; on a shared machine estimates are off by as much"
-        )
-    earlier = kept_here(machine)
-    before = earlier.on(cpu=True) if earlier is not None else None
-    if earlier is not None and before is not None and before.in_model and before.threads == now.threads:
-        since = Clock(before, "float32").drift()
-        if since.decode > 1 + LARGE_DRIFT or since.prefill > 1 + LARGE_DRIFT:
-            found.append(
-                f"this machine is slow at the moment: calls take {since.decode:.2f} (memory) and {since.prefill:.2f} (matrices) times as long "
-                f"as on {earlier.date}; measure again later"
-            )
-    return found
+    return tuple(msgspec.structs.replace(measure_torch(one, TORCH_BUDGET_S, say), date=today) for one in devices)
 
 
 def _llama_cpp_rates(say: Say, warnings: list[str]) -> LlamaCppRates | None:
@@ -188,15 +227,6 @@ def _answer(child: subprocess.Popen[bytes]) -> bytes:
     child.wait(MOST_LLAMA_CPP_S)
     assert child.stdout is not None
     return child.stdout.read()
-
-
-def _spread_warning(rates: TorchRates) -> str | None:
-    points = (*rates.weight_bytes, *rates.operations, *rates.attention_macs, *rates.calls)
-    doubtful = [f"{point.dtype} x {point.tokens}" for point in points if point.spread > DOUBTFUL_SPREAD]
-    if not doubtful:
-        return None
-    shown = ", ".join(dict.fromkeys(doubtful))
-    return f"repeats on {rates.device} lay far apart ({shown}): other programs took part of the machine; measure again"
 
 
 def _nothing(text: str) -> None:

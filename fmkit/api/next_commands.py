@@ -60,12 +60,20 @@ def _length(value: object, where: str) -> str:
 
 
 def next_commands(
-    ref: str, estimates: Sequence[Estimate], options: Mapping[str, object], *, fit: bool, in_file: bool
+    ref: str,
+    estimates: Sequence[Estimate],
+    options: Mapping[str, object],
+    *,
+    fit: bool,
+    in_file: bool,
+    instead: str | None = None,
 ) -> tuple[str, ...]:
     """The inverse where it was not asked for, and a trial of the first that fits; of a file that is one engine's, no trial.
 
-    A trial takes no `--gpu`: it runs on this machine.
+    A trial takes no `--gpu`: it runs on this machine. `instead` is the precision to ask for where none of those asked about can be loaded.
     """
+    if instead is not None:
+        return (again(ref, {**options, "--precision": instead}),)
     best = next((found for found in estimates if found.fits and found.valid and _can_be_tried(found)), None)
     trial = () if best is None or in_file else (_trial(ref, best, options),)
     if fit or (trial and not any(name in options for name in ELSEWHERE)):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fmkit import __version__
+from fmkit.api.recommend_experts import with_experts_beside
 from fmkit.api.recommend_picks import pick_of
 from fmkit.api.summaries import machine_summary
 from fmkit.results.recommend import Excluded, RecommendResult, Relaxation, Sensitivity, Views
@@ -32,6 +33,7 @@ def answer(selection: Selection, question: Question, *, top: int, why_not: str |
     ranked = selection.unranked is None
     # what is free changes by the second; the answer must not
     machine = msgspec.structs.replace(machine_summary(pool.machine), free_bytes=None)
+    out = tuple(with_experts_beside(excluded(found), question) for found in selection.excluded)
     return RecommendResult(
         fmkit=__version__,
         catalog=question.catalog.date,
@@ -52,7 +54,7 @@ def answer(selection: Selection, question: Question, *, top: int, why_not: str |
             smallest=explain.smallest(selection.standings),
             pareto=explain.pareto(selection.ranked),
         ),
-        excluded=tuple(map(excluded, selection.excluded)),
+        excluded=out,
         relax=tuple(
             Relaxation(constraint=found.constraint, to=found.to, would_add=found.would_add)
             for found in relaxations(selection, request, pool)
@@ -63,8 +65,15 @@ def answer(selection: Selection, question: Question, *, top: int, why_not: str |
         ),
         warnings=tuple(_warnings(selection, question)),
         machine=machine,
-        why_not=explain.why_not(why_not, selection, request, pool) if why_not is not None else (),
+        why_not=() if why_not is None else _why_not(why_not, out, selection, question),
     )
+
+
+def _why_not(model: str, out: Sequence[Excluded], selection: Selection, question: Question) -> tuple[str, ...]:
+    """Why it is not the first, and the command that shows a way round."""
+    said = explain.why_not(model, selection, question.request, question.pool)
+    ways = [f"it fits with experts in main memory: {one.next}" for one in out if one.model == model and one.next]
+    return (*said, *ways)
 
 
 def excluded(found: Exclusion) -> Excluded:

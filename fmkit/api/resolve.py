@@ -262,14 +262,14 @@ def resolve_machine(
     return this_machine(catalog, free=free)
 
 
-def resolve_device(name: str, catalog: Catalog) -> Device:
-    """The catalog's device of that id or alias; UsageError with the nearest ones if there is none."""
+def resolve_device(name: str, catalog: Catalog, where: str = "--gpu") -> Device:
+    """The catalog's device of that id or alias; UsageError with the nearest ones if there is none. `where` says where the name stands."""
     wanted = name.casefold()
     device_id = wanted if wanted in catalog.devices else catalog.device_aliases.get(wanted)
     if device_id is None:
         names = [*catalog.devices, *catalog.device_aliases]
         valid = nearest_phrase(name, names) if nearest(name, names) else f"; known are {_examples(catalog)}"
-        raise UsageError(f"unknown device {name!r}{valid}", where="--gpu", next_command="fmkit hardware list")
+        raise UsageError(f"unknown device {name!r}{valid}", where=where, next_command="fmkit hardware list")
     return catalog.devices[device_id]
 
 

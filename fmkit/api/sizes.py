@@ -48,6 +48,7 @@ def sizes(
     return SizesResult(
         fmkit=__version__,
         catalog=catalog.date,
+        age=catalog.age,
         engine=engine,
         context_tokens=length,
         machine=None if machine is None else machine.name,

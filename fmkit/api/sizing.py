@@ -128,27 +128,43 @@ def _held_on(machine: Machine | None, layout: Layout) -> Layout:
 
 
 def rated(machine: Machine | None, core: CoreRates | None, rates: MachineRates | None = None) -> Machine | None:
-    """The machine with rates measured on it, else assumed from its cores, where it is a CPU: no catalog knows its rates."""
+    """The machine with rates measured on it, else assumed from its cores, where it is a CPU: no catalog knows its rates.
+
+    What was not measured stays assumed, and is then no ground for a better basis; the device's `sources` say which is which.
+    """
     device = machine.device if machine is not None else None
     if machine is None or device is None or device.device_class != "cpu" or device.bandwidth_bytes_per_s is not None:
         return machine
+    assumed = _assumed_flops(machine, core)
+    torch = rates.on(cpu=True) if rates is not None else None
+    measured = {point.dtype: point.per_s for point in torch.operations} if torch is not None else {}
     if rates is not None:
-        torch = rates.on(cpu=True)
-        peaks = {point.dtype: point.per_s for point in torch.operations} if torch is not None else {}
-        measured = msgspec.structs.replace(
-            device, bandwidth_bytes_per_s=round(rates.copy_bytes_per_s), flops_per_s=peaks
-        )
-        return msgspec.structs.replace(machine, device=measured)
-    if core is None or machine.cpu_cores is None:
+        bandwidth = round(rates.copy_bytes_per_s)
+        doubt = " with doubts: fmkit hardware show" if rates.doubt is not None else ""
+        source = f"{bandwidth / 1e9:.3g} GB/s, measured here on {rates.date}{doubt}"
+    elif core is not None and machine.cpu_cores is not None:
+        bandwidth = round(min(core.bandwidth_gb_s * machine.cpu_cores, core.most_bandwidth_gb_s) * 1e9)
+        source = f"assumed from {machine.cpu_cores} cores"
+    else:
         return machine
-    cores = machine.cpu_cores
-    assumed = msgspec.structs.replace(
+    with_rates = msgspec.structs.replace(
         device,
-        bandwidth_bytes_per_s=round(min(core.bandwidth_gb_s * cores, core.most_bandwidth_gb_s) * 1e9),
-        flops_per_s={name: rate * cores * 1e12 for name, rate in core.tflops.items() if name in machine.cpu_formats},
-        verified=False,
+        bandwidth_bytes_per_s=bandwidth,
+        flops_per_s={**assumed, **measured},
+        sources={
+            "bandwidth_gb_s": source,
+            "tflops": "measured here" if measured else f"assumed from {machine.cpu_cores} cores",
+        },
+        verified=bool(measured) and measured.keys() >= assumed.keys(),
     )
-    return msgspec.structs.replace(machine, device=assumed)
+    return msgspec.structs.replace(machine, device=with_rates)
+
+
+def _assumed_flops(machine: Machine, core: CoreRates | None) -> dict[str, float]:
+    """Operations per second of all cores, by the formats that the processor has instructions for."""
+    if core is None or machine.cpu_cores is None:
+        return {}
+    return {name: rate * machine.cpu_cores * 1e12 for name, rate in core.tflops.items() if name in machine.cpu_formats}
 
 
 def estimate_for(
@@ -204,7 +220,7 @@ def estimate_layout(
     on = rated(machine, facts.cpu_core, rates)
     speed = estimate_speed(spec, memory, layout, on, catalog.speed, prompt_tokens, workload.images, rates=rates)
     speed = speed_here(speed, memory, machine, catalog)
-    if speed is None and on is not None and on.device is not None:
+    if speed is None and memory.refused is None and on is not None and on.device is not None:
         note = f"no speed at {precision.upper()}: {missing_reason(memory, on, layout)}"
         memory = msgspec.structs.replace(memory, warnings=(*memory.warnings, note))
     return Estimate(**msgspec.structs.asdict(memory), speed=speed)

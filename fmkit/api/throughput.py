@@ -114,6 +114,7 @@ def _sweep(
             tokens_per_s=together,
             tokens_per_s_each=each,
             basis=speed.basis,
+            points=0 if speed.decode_basis is None else speed.decode_basis.points,
             usd_per_hour=hourly,
             tokens_per_usd=None if hourly is None else tokens_per_usd(together, hourly),
             joules_per_1k_tokens=joules,

@@ -52,7 +52,7 @@ def _setting(trial: TrialResult) -> tuple[str | None, ...]:
 
 def _is_divided(work: TrialWorkload) -> bool:
     """Whether other processes, or weights outside of the device, had a part in it."""
-    return work.tensor_parallel != 1 or work.offload or work.gpu_layers is not None
+    return work.tensor_parallel != 1 or work.offload or work.gpu_layers is not None or work.n_cpu_moe > 0
 
 
 def memory_trials(trials: Sequence[TrialResult]) -> tuple[tuple[MemoryTrial, ...], Counter[str]]:

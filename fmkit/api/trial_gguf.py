@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fmkit.api.resolve import ResolvedModel
     from fmkit.api.trial_options import TrialOptions
     from fmkit.catalog.load import Catalog
+    from fmkit.model.spec import ModelSpec
+    from fmkit.sizing.estimate import Workload
     from fmkit.trial.request import TorchDevice
 
 STORED = "stored"
@@ -22,7 +24,8 @@ RUNNABLE = ("decoder", "state-space", "hybrid", "encoder")
 """The kinds of model that continue a text or embed it: what the llama.cpp engine asks of a file."""
 
 OPTION = "--engine-option"
-GPU_LAYERS = "gpu_layers"
+GPU_LAYERS, N_CPU_MOE = SETTABLE = ("gpu_layers", "n_cpu_moe")
+"""What a trial can set: how many layers lie on the GPU, and of how many of the first the experts do not."""
 MOST_LISTED = 12
 
 
@@ -85,18 +88,37 @@ def settings_of(options: TrialOptions, engine: str, device: TorchDevice, catalog
     if not given:
         return {}
     if engine != "llama.cpp":
-        raise UsageError(f"a trial sets nothing of {engine}: {OPTION} {GPU_LAYERS}=N is for GGUF files", where=OPTION)
-    chosen = engine_options(catalog.engines[engine], given, None)
-    other = next((name for name in chosen if name != GPU_LAYERS), None)
-    if other is not None:
-        raise UsageError(f"a trial sets {GPU_LAYERS} alone, not {other}", where=OPTION)
-    if device != "cuda":
-        raise UsageError("without a GPU every layer is in main memory", where=f"{OPTION} {GPU_LAYERS}")
-    if settings_from(chosen).gpu_layers == AUTO:
         raise UsageError(
-            "name a number of layers: fmkit vram MODEL --fit says how many have room", where=f"{OPTION} {GPU_LAYERS}"
+            f"a trial sets nothing of {engine}: {OPTION} {GPU_LAYERS}=N and {N_CPU_MOE}=N are for GGUF files",
+            where=OPTION,
         )
+    chosen = engine_options(catalog.engines[engine], given, None)
+    other = next((name for name in chosen if name not in SETTABLE), None)
+    if other is not None:
+        raise UsageError(f"a trial sets {' and '.join(SETTABLE)} alone, not {other}", where=OPTION)
+    if device != "cuda" and GPU_LAYERS in chosen:
+        raise UsageError("without a GPU every layer is in main memory", where=f"{OPTION} {GPU_LAYERS}")
+    settings = settings_from(chosen)
+    for name, value, told_by in (
+        (GPU_LAYERS, settings.gpu_layers, "--fit"),
+        (N_CPU_MOE, settings.n_cpu_moe, f"{OPTION} {N_CPU_MOE}=auto"),
+    ):
+        if value == AUTO:
+            raise UsageError(
+                f"name a number of layers: fmkit vram MODEL {told_by} says how many have room", where=f"{OPTION} {name}"
+            )
     return chosen
+
+
+def placement_of(workload: Workload, spec: ModelSpec, device: TorchDevice) -> dict[str, Any]:
+    """Where llama.cpp puts layers and experts, as fields of the request; without a GPU all of them are in main memory as it is."""
+    settings = settings_from(workload.options)
+    layers = max(stack.layers for stack in spec.stacks)
+    keeps_experts = spec.is_mixture and device == "cuda"
+    return {
+        "gpu_layers": settings.gpu_layers,
+        "n_cpu_moe": min(settings.n_cpu_moe, layers) if keeps_experts else 0,
+    }
 
 
 def gguf_facts(resolved: ResolvedModel) -> dict[str, Any]:

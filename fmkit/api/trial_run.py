@@ -11,6 +11,7 @@ import msgspec
 from fmkit.api.resolve import ResolvedModel
 from fmkit.api.trial_agreement import with_predictions
 from fmkit.api.trial_download import gguf_file, weights_folder
+from fmkit.api.trial_gguf import placement_of
 from fmkit.api.trial_inputs import check_resumption, input_fields
 from fmkit.api.trial_memory import explained, limit_of, would_have_fitted
 from fmkit.api.trial_offload import room_of
@@ -25,7 +26,6 @@ from fmkit.api.trial_result import trial_result
 from fmkit.api.trial_words import patience_s, plan_lines
 from fmkit.errors import FmkitError, UsageError
 from fmkit.hub.unfinished import told_begun
-from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import EMBEDDED, HELD_OUT_PATH, held_out_passages
 from fmkit.trial.interruption import interruptible
@@ -136,7 +136,7 @@ def _request(place: Workplace, plan: Plan, options: TrialOptions, cells: Sequenc
         device=plan.torch_device,
         offload=options.offload,
         max_memory_bytes=room_of(options.max_memory),
-        gpu_layers=settings_from(plan.workloads[0].options).gpu_layers if on_gguf else None,
+        **(placement_of(plan.workloads[0], plan.spec, plan.torch_device) if on_gguf else {}),
         **msgspec.structs.asdict(cells[0]),
         repeat=options.repeat,
         checks=check_names(options.checks),

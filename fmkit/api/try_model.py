@@ -63,7 +63,7 @@ def try_model(
     is downloaded. `limit_memory` (`8GiB`, or bytes) is what the trial's process may hold, on a GPU what PyTorch may allocate on each;
     `timeout_s` what one phase may take. With `offload` weights without room on the device lie in main memory, and on disk; `max_memory` is
     the room for them on the first device, on a CPU in main memory. `engine_option` (`gpu_layers=20`) is how many layers of a GGUF file
-    lie on the GPU, by default all; `against` is an unquantised GGUF file to compare one with. `tensor_parallel` processes share the model, on
+    lie on the GPU, by default all, or (`n_cpu_moe=12`) of how many the experts lie in main memory; `against` is an unquantised GGUF file to compare one with. `tensor_parallel` processes share the model, on
     `hosts` computers that meet at `rendezvous` (host:port), of which this is `host_rank`. `progress` hears one line per phase. Raises FmkitError subclasses: DoesNotFitError before loading,
     TrialFailedError when the trial fails.
     """

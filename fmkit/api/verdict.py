@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.api.sizing import several_devices
+from fmkit.selection.request import DEFAULT_PRECISIONS
 from fmkit.sizing.cuts import engine_setting, host_experts, tensor_parallel
 from fmkit.sizing.fit import MOST_TOKENS, smallest_device
 from fmkit.sizing.search import largest
@@ -39,13 +40,26 @@ def verdict(
     refused = next((found for found in estimates if found.valid and found.refused is not None), None)
     loadable = [found for found in estimates if found.valid and found.refused is None]
     if not loadable and refused is not None:
-        return f"{model_id} does not load on {place} at {refused.precision.upper()}: {refused.refused}."
+        instead = runs_instead(sizer, estimates, machine)
+        other = f"; at {instead.upper()} it fits (--precision {instead})" if instead is not None else ""
+        return f"{model_id} does not load on {place} at {refused.precision.upper()}: {refused.refused}{other}."
     smallest = min(loadable, key=lambda found: found.needed_bytes)
     return (
         f"{model_id} does not fit {place}: even at {smallest.precision.upper()} with "
         f"{format_tokens(smallest.context_tokens)} tokens {format_bytes(smallest.short_bytes)} are missing{_against(smallest)}; "
         f"{lighter or _here(sizer, loadable, machine) or _rescue(sizer, smallest, machine)}{f'; at {refused.precision.upper()} {refused.refused}' if refused is not None else ''}."
     )
+
+
+def runs_instead(sizer: ModelSizer, estimates: Sequence[Estimate], machine: Machine) -> str | None:
+    """The best of the default precisions that fits, where the engine loads none of those asked about on this device; None where none does."""
+    asked = [found for found in estimates if found.valid]
+    if not asked or any(found.refused is None or found.training is not None for found in asked):
+        return None
+    if sizer.catalog.engines[sizer.engine].why_not_on(machine.device) is not None:
+        return None
+    cases = ((name, sizer(name, asked[0].context_tokens, asked[0].sequences, machine)) for name in DEFAULT_PRECISIONS)
+    return next((name for name, found in cases if found.fits and found.valid), None)
 
 
 def _not_here(sizer: ModelSizer, machine: Machine) -> str:

@@ -14,7 +14,7 @@ from fmkit.api.resolve import resolve_model
 from fmkit.api.sizing import ModelSizer, find_inverse
 from fmkit.api.summaries import context_limit, machine_summary, model_summary
 from fmkit.api.training_options import TrainingOptions
-from fmkit.api.verdict import verdict
+from fmkit.api.verdict import runs_instead, verdict
 from fmkit.api.vram_closed import closed_answer
 from fmkit.api.vram_files import VariantSizer, files_answer, stored_files
 from fmkit.api.vram_options import VramOptions
@@ -144,7 +144,12 @@ def _sized(
         degrees=possible_degrees(spec, engine, shape, machine),
         throughput=sweep(sizer, precisions, shape, machine) if sweep is not None else None,
         next=next_commands(
-            resolved.ref, estimates, options.as_typed(), fit=options.fit, in_file=resolved.engine is not None
+            resolved.ref,
+            estimates,
+            options.as_typed(),
+            fit=options.fit,
+            in_file=resolved.engine is not None,
+            instead=runs_instead(sizer, estimates, machine),
         ),
     )
 

@@ -1,8 +1,9 @@
-"""The fitted capability model: capability/items.csv, priors.csv, offsets.csv, spreads.csv, publishers.csv and fit.yaml, written by benchmarks/fit_capability.py."""
+"""The fitted capability model: capability/items.csv, priors.csv, offsets.csv, widths.csv and fit.yaml, written by benchmarks/fit_capability.py."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from fmkit.catalog.csv_file import read_csv
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.yaml_file import read_yaml
-from fmkit.selection.capability import NO_FIT, CapabilityFit, Item, Prior, VendorOffset
+from fmkit.selection.capability import NO_FIT, Basis, CapabilityFit, Item, Prior, VendorOffset, Widths, widths_key
 from fmkit.selection.score_items import Area
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ class ItemRow(_Row, frozen=True, kw_only=True):
     mean: float
     sd: float
     scores: int
-    width: float = 1.0
 
 
 class PriorRow(_Row, frozen=True, kw_only=True):
@@ -64,20 +64,16 @@ class OffsetRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pairs: int
 
 
-class SpreadRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of capability/spreads.csv: what an interval is multiplied by, from `held_out` scores that were predicted."""
+class WidthRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of capability/widths.csv: what intervals of an area on a basis are multiplied by, from `held_out` predicted scores.
+
+    `of` says which: every one, those of the item `name`, or those of models of the publisher `name`. They multiply each other.
+    """
 
     area: Area
-    basis: str
-    spread: float
-    held_out: int
-
-
-class PublisherRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of capability/publishers.csv: what intervals of a publisher's models are multiplied by, from `held_out` scores."""
-
-    area: Area
-    publisher: str
+    basis: Basis
+    of: Literal["every", "item", "publisher"]
+    name: str = ""
     width: float
     held_out: int
 
@@ -107,8 +103,7 @@ def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
     items = read_csv(place / "items.csv", "capability/items.csv", ItemRow, faults)
     priors = read_csv(place / "priors.csv", "capability/priors.csv", PriorRow, faults)
     offsets = read_csv(place / "offsets.csv", "capability/offsets.csv", OffsetRow, faults)
-    spreads = read_csv(place / "spreads.csv", "capability/spreads.csv", SpreadRow, faults)
-    publishers = read_csv(place / "publishers.csv", "capability/publishers.csv", PublisherRow, faults)
+    widths = read_csv(place / "widths.csv", "capability/widths.csv", WidthRow, faults)
     if head is None:
         return NO_FIT
     return CapabilityFit(
@@ -120,14 +115,13 @@ def read_capability(folder: Path, faults: list[Fault]) -> CapabilityFit:
         items=tuple(
             Item(
                 area=row.area, benchmark=row.benchmark, variant=row.variant, mean=row.mean, sd=row.sd,
-                scores=row.scores, loadings=row.factors, width=row.width,
+                scores=row.scores, loadings=row.factors,
             )
             for _, row in items
         ),
         priors={area: _prior([row for _, row in priors if row.area == area]) for area in {row.area for _, row in priors}},
         offsets={row.benchmark: VendorOffset(offset=row.offset, sd=row.sd, pairs=row.pairs) for _, row in offsets},
-        spreads={f"{row.area} {row.basis}": row.spread for _, row in spreads},
-        publishers={f"{row.area} {row.publisher}": row.width for _, row in publishers},
+        widths=_widths([row for _, row in widths]),
     )  # fmt: skip
 
 
@@ -142,7 +136,21 @@ def _prior(rows: list[PriorRow]) -> Prior:
     )
 
 
-CONSTANTS = ("items.csv", "priors.csv", "offsets.csv", "spreads.csv", "publishers.csv")
+def _widths(rows: list[WidthRow]) -> dict[str, Widths]:
+    found: dict[str, list[WidthRow]] = defaultdict(list)
+    for row in rows:
+        found[widths_key(row.area, row.basis)].append(row)
+    return {
+        key: Widths(
+            every=next((row.width for row in of if row.of == "every"), 1.0),
+            items={row.name: row.width for row in of if row.of == "item"},
+            publishers={row.name: row.width for row in of if row.of == "publisher"},
+        )
+        for key, of in found.items()
+    }
+
+
+CONSTANTS = ("items.csv", "priors.csv", "offsets.csv", "widths.csv")
 _DIGITS = 16
 
 

@@ -9,17 +9,21 @@ from fmkit.catalog.checks import (
     devices,
     estimates,
     fits,
+    languages,
     licences,
     measurements,
     models,
     prices,
     published,
+    publishers,
     ranges,
     references,
     scores,
     sourced,
     tasks,
+    tunings,
     twins,
+    units,
 )
 from fmkit.catalog.checks.facts import Facts
 from fmkit.catalog.checks.follow_ups import without_follow_ups
@@ -49,7 +53,10 @@ _THEMES = (
     prices,
     scores,
     tasks,
+    tunings,
+    units,
     fits,
+    languages,
     measurements,
 )
 
@@ -60,23 +67,28 @@ def check(folder: Path) -> list[Fault]:
     return with_lines(without_follow_ups(all_faults(sources), sources, link(sources)), sources)
 
 
-def all_faults(sources: Sources) -> list[Fault]:
-    """Every fault of sources that were read, follow-ups included, without the lines of YAML files."""
+def all_faults(sources: Sources, *, compared: bool = True) -> list[Fault]:
+    """Every fault of sources that were read, follow-ups included, without the lines of YAML files.
+
+    `compared` False leaves out the rules that hold entries against what others published.
+    """
     links = link(sources)
     specs, unread = _specs(sources, links)
     facts = Facts(sources, links, specs)
     faults = [*sources.faults, *links.faults, *unread]
-    for rule in _rules(shipped=sources.own_folder is None):
+    for rule in _rules(compared=compared, shipped=sources.own is None):
         faults += rule(facts)
     return faults
 
 
-def _rules(*, shipped: bool) -> Iterator[Rule]:
-    """All rules; a user's own licences, scores and prices need not be what others published."""
+def _rules(*, compared: bool, shipped: bool) -> Iterator[Rule]:
+    """All rules; a user's own publishers need not be spelt as ours are."""
     for theme in _THEMES:
         yield from theme.RULES
-    if shipped:
+    if compared:
         yield from (*published.RULES, *estimates.RULES, *prices.AGAINST_OTHERS)
+    if shipped:
+        yield from publishers.RULES
 
 
 def _specs(sources: Sources, links: Links) -> tuple[dict[str, ModelSpec], list[Fault]]:

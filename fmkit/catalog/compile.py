@@ -15,9 +15,10 @@ from fmkit.catalog.checks.follow_ups import without_follow_ups
 from fmkit.catalog.faults import invalid
 from fmkit.catalog.lines import with_lines
 from fmkit.catalog.links import Links, link
-from fmkit.catalog.paths import reader_files, source_files
+from fmkit.catalog.paths import own_names, reader_files, source_files
 from fmkit.catalog.records import CHECKSUM_BYTES, FORMAT, Compiled, FileStamp, Head, StoredModel
 from fmkit.catalog.sources import Sources, read_sources
+from fmkit.catalog.training import training
 from fmkit.catalog.traits import read_traits
 from fmkit.errors import FmkitError
 from fmkit.selection.abilities import abilities
@@ -61,8 +62,9 @@ def compile_sources(sources: Sources, stamps: list[FileStamp], content: str) -> 
         spec, fault = read_specs[kind]
         row = sources.configs[file]
         candidates[model_id] = convert.open_candidate(
-            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ()), traits[kind]
-        )
+            model_id, model.family_id, model.family, model.entry, spec, row, scores.get(model_id, ()),
+            training(links, model_id), traits[kind],
+        )  # fmt: skip
         models[model_id] = StoredModel(
             spec=_used(_limited(spec, model.entry.context_tokens), candidates[model_id]),
             config_confidence=row.confidence,
@@ -151,6 +153,8 @@ def content_hash(folder: Path, own: Path | None = None) -> str:
         content = path.read_bytes()
         digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
+    if own is not None and own.is_dir():
+        digest.update("\0".join(own_names(own)).encode(errors="surrogateescape"))  # what is not read is a fault too
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fmkit.machine import Device
@@ -21,8 +22,18 @@ if TYPE_CHECKING:
         ModelEntry,
         ScoreRow,
     )
+    from fmkit.catalog.training import Training
     from fmkit.model.spec import ModelSpec
-    from fmkit.selection.facts import LicenceTopic, Traits
+    from fmkit.selection.facts import LicenceTopic, Traits, Tuning
+
+TUNING_NAMED: dict[Tuning, re.Pattern[str]] = {
+    "base": re.compile(r"\db-([\w.]+-)*base\b"),
+    "instruct": re.compile(r"\b(instruct|chat|it)\b"),
+    "reasoning": re.compile(r"\b(think|thinking|reasoning)\b"),
+    "embedding": re.compile(r"\b(embed|embedding)\b"),
+    "task-tuned": re.compile(r"\breranker\b"),
+}
+"""How publishers name what a model was tuned to; a `base` that is a size (bert-base, t5-base) has none before it."""
 
 
 def device(device_id: str, vendor: str, entry: DeviceEntry) -> Device:
@@ -42,6 +53,7 @@ def device(device_id: str, vendor: str, entry: DeviceEntry) -> Device:
         unified_memory=entry.unified_memory,
         power_w=entry.power_w,
         release_year=entry.release_year,
+        link_devices=entry.link_devices,
         sources=entry.sources,
         verified=entry.verified,
     )
@@ -82,6 +94,7 @@ def open_candidate(
     spec: ModelSpec | None,
     row: ConfigRow | None,
     scores: Iterable[Score],
+    trained: Training,
     traits: Traits | None = None,
 ) -> Candidate:
     """A model with open weights: what its entry leaves out is its family's, the counts are the architecture's."""
@@ -91,7 +104,7 @@ def open_candidate(
         name=entry.hub_id.rpartition("/")[2],
         hub_id=entry.hub_id,
         family=family_id,
-        publisher=family.publisher,
+        publisher=entry.publisher or family.publisher,
         spec_kind=spec.kind if spec else "unknown",
         tuning=entry.tuning,
         licence=entry.licence or family.licence,
@@ -108,7 +121,8 @@ def open_candidate(
         released=entry.released,
         scores=tuple(scores),
         base_model=entry.base_model,
-        training_tokens=entry.training_tokens or family.training_tokens,
+        training_tokens=trained.tokens,
+        further_training_tokens=trained.further_tokens,
         domain=entry.domain or family.domain,
         gated=family.gated if entry.gated is None else entry.gated,
         needs_fine_tune=entry.needs_fine_tune,
@@ -118,13 +132,16 @@ def open_candidate(
         quantised=entry.quantised,
         traits=traits,
         notes=(*family.notes, *entry.notes),
-        sources=_model_sources(family, entry, spec),
+        sources=_model_sources(family, entry, spec, trained),
     )
 
 
-def _model_sources(family: FamilyFile, entry: ModelEntry, spec: ModelSpec | None) -> dict[str, str]:
+def _model_sources(family: FamilyFile, entry: ModelEntry, spec: ModelSpec | None, trained: Training) -> dict[str, str]:
     """A family's sources with the model's own over them; a context that the configuration states is the configuration's."""
     found = {**family.sources, **entry.sources}
+    if trained.source is not None:
+        found["training_tokens"] = trained.source
+    found.setdefault("tuning", _tuning_source(entry.hub_id, entry.tuning, found.get("tasks")))
     config = entry.config or (f"that of {entry.config_of}" if entry.config_of else None)
     if (
         entry.context_tokens is None
@@ -134,6 +151,20 @@ def _model_sources(family: FamilyFile, entry: ModelEntry, spec: ModelSpec | None
     ):
         found["context_tokens"] = f"configs/{config}" if entry.config else f"config.json, {config}"
     return found
+
+
+def _tuning_source(hub_id: str, tuning: Tuning, tasks: str | None) -> str:
+    """Where it is said what a model was tuned to: the name that its publisher gave it, else nowhere in one word.
+
+    >>> _tuning_source("Qwen/Qwen3-8B-Base", "base", None)
+    'name of the repository, https://huggingface.co/Qwen/Qwen3-8B-Base'
+    >>> _tuning_source("google-bert/bert-base-cased", "base", "BERT paper")
+    "the catalog's own class, after the source of its tasks: BERT paper"
+    """
+    if TUNING_NAMED[tuning].search(hub_id.rpartition("/")[2].lower()):
+        return f"name of the repository, https://huggingface.co/{hub_id}"
+    own = "the catalog's own class"
+    return own if tasks is None else f"{own}, after the source of its tasks: {tasks}"
 
 
 def api_candidate(

@@ -22,6 +22,7 @@ from fmkit.catalog.paths import (
     COMPILED_NAME,
     compiled_file,
     own_folder,
+    own_names,
     packaged_folder,
     reader_names,
     source_folder,
@@ -251,8 +252,11 @@ def _read_compiled(path: Path) -> Compiled | None:
 def _stamps(folder: Path, own: Path | None = None) -> list[FileStamp]:
     """Name, size and time of every file that decides the result: the quick check that nothing changed."""
     stamps: list[FileStamp] = []
-    ours = source_names(own) if own is not None and own.is_dir() else []
+    ours = own_names(own) if own is not None and own.is_dir() else []
     for name in (*source_names(folder), *ours, *reader_names()):
-        facts = os.stat(name)  # noqa: PTH116 - half the time of Path.stat, for a thousand files
+        try:
+            facts = os.stat(name)  # noqa: PTH116 - half the time of Path.stat, for a thousand files
+        except OSError:  # a link that leads nowhere, in the user's own folder
+            facts = os.lstat(name)
         stamps.append((name, facts.st_size, facts.st_mtime_ns))
     return stamps

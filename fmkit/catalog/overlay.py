@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from fmkit.catalog.faults import Fault
-from fmkit.catalog.paths import source_files
+from fmkit.catalog.own_files import unread
 from fmkit.catalog.schema import ConfigRow
+from fmkit.catalog.sources import regular_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from fmkit.catalog.sources import Sources
 
 T = TypeVar("T")
-
-_FOLDERS = ("families", "api", "hardware", "engines", "configs", "scores")
-_FILES = ("VERSION", "licences.yaml", "tasks.yaml", "precisions.yaml", "prices/cloud.csv", "quality/loss.csv")
 
 
 def overlay(shipped: Sources, own: Sources) -> tuple[Sources, tuple[str, ...]]:
@@ -32,7 +30,7 @@ def overlay(shipped: Sources, own: Sources) -> tuple[Sources, tuple[str, ...]]:
     replaced = tuple(_replaced(shipped, own))
     merged = msgspec.structs.replace(
         shipped,
-        own_folder=own.folder,
+        own=own,
         families=_without_entries(shipped.families, "models", _ids(own.families, "models"))
         | _signed(own.families, own.folder, _ids(shipped.families, "models")),
         apis=_without_entries(shipped.apis, "models", _ids(own.apis, "models"))
@@ -52,7 +50,7 @@ def overlay(shipped: Sources, own: Sources) -> tuple[Sources, tuple[str, ...]]:
         configs=shipped.configs | _unlisted_configs(own) | own.configs,
         scores=_scores(shipped, own),
         cloud_prices=[*shipped.cloud_prices, *own.cloud_prices],
-        faults=(*shipped.faults, *own.faults, *_misplaced(own.folder), *_taken_names(shipped, own)),
+        faults=(*shipped.faults, *own.faults, *unread(own.folder), *_taken_names(shipped, own)),
     )  # fmt: skip
     return merged, replaced
 
@@ -114,7 +112,7 @@ def _unlisted_configs(own: Sources) -> dict[str, ConfigRow]:
             params_published=None,
             match="unknown",
         )
-        for path in sorted(own.folder.glob("configs/*.json"))
+        for path in regular_files(own.folder, "configs/*.json")
     }
 
 
@@ -129,16 +127,6 @@ def _scores(shipped: Sources, own: Sources) -> dict[str, list[tuple[int, ScoreRo
 
 def _what(row: ScoreRow) -> tuple[str, str, str]:
     return row.model, row.variant, row.reported_by
-
-
-def _misplaced(folder: Path) -> Iterator[Fault]:
-    """A file that nothing would read is a typing mistake."""
-    for path in source_files(folder):
-        name = path.relative_to(folder).as_posix()
-        if name not in _FILES and path.parent.name not in _FOLDERS:
-            yield Fault(
-                name, "$", f"is no file of a catalog of one's own; known: {', '.join(_FILES)}, {', '.join(_FOLDERS)}/"
-            )
 
 
 def _taken_names(shipped: Sources, own: Sources) -> Iterator[Fault]:

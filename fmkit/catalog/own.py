@@ -46,6 +46,9 @@ def compile_with_own(folder: Path, own: Path, stamps: list[FileStamp]) -> Compil
 
 
 def _faults_of(merged: Sources, shipped: Sources) -> list[Fault]:
-    """The faults that come with the user's catalog, by the same rules as the shipped one's."""
-    theirs = set(all_faults(merged)) - set(all_faults(shipped))
+    """The faults that come with the user's catalog, by the same rules as the shipped one's.
+
+    Rules that compare with what others published judge the user's own entries only.
+    """
+    theirs = set(all_faults(merged)) - set(all_faults(shipped, compared=False))
     return with_lines(without_follow_ups(theirs, merged, link(merged)), merged)

@@ -131,6 +131,33 @@ def source_names(source: Path) -> list[str]:
                         for below in inside
                         if below.name.endswith((".yaml", ".csv", ".json")) and below.is_file()
                     ]
-            elif entry.name == "VERSION" or entry.name.endswith(".yaml"):
+            elif (entry.name == "VERSION" or entry.name.endswith(".yaml")) and entry.is_file():
                 found.append(entry.path)
     return sorted(found)
+
+
+MOST_OWN_FILES = 2000
+"""A folder with more is no catalog of one's own, but a home folder that was named by mistake."""
+
+_DEEPEST = 4
+
+
+def own_names(own: Path) -> list[str]:
+    """The names of all files in a user's own catalog, read or not, sorted: a file that is not read is a fault.
+
+    Hidden files, copies that editors keep and notes about the folder are left out; past `MOST_OWN_FILES` no more is listed.
+    """
+    found: list[str] = []
+    for place, folders, names in os.walk(own, followlinks=True):
+        deep = len(Path(place).relative_to(own).parts)
+        folders[:] = [] if deep >= _DEEPEST else sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.join(place, name) for name in names if not _beside(name)]  # noqa: PTH118
+        if len(found) > MOST_OWN_FILES:
+            break
+    return sorted(found)
+
+
+def _beside(name: str) -> bool:
+    stem, _, suffix = name.upper().partition(".")
+    notes = stem in {"README", "NOTICE", "LICENSE", "LICENCE", "CHANGELOG"} and suffix in {"", "MD", "TXT"}
+    return name.startswith((".", "#")) or name.endswith("~") or notes

@@ -42,11 +42,14 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     the publisher's limit where config.json says otherwise; `native_context_tokens` is the length it was trained on and
     `extended_context_tokens` what its publisher states with scaled positions (YaRN). `tasks` replaces the family's where it is given.
     `released` is YYYY-MM-DD or YYYY-MM. `quantised` are Hub repositories of these weights in a quantised layout, the
-    publisher's own first. `answers_directly` is for a model that `thinks` and has a documented mode without thoughts.
+    publisher's own first. `publisher` is for a model that is not of its family's (DistilGPT-2 is of Hugging Face), `answers_directly`
+    for one that `thinks` and has a documented mode without thoughts. `training_tokens` are all that a model saw; of one that was trained on
+    from another's weights `further_training_tokens` are those that were added to what `base_model` saw.
     """
 
     hub_id: str
     tuning: Tuning
+    publisher: str | None = None
     config: str | None = None
     config_of: str | None = None
     aliases: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     inputs: tuple[Modality, ...] | None = None
     outputs: tuple[str, ...] | None = None
     training_tokens: int | None = None
+    further_training_tokens: int | None = None
     domain: str | None = None
     gated: bool | None = None
     needs_fine_tune: bool = False
@@ -96,6 +100,7 @@ class FamilyFile(Entry, frozen=True, kw_only=True):
 class ApiModelEntry(Entry, frozen=True, kw_only=True):
     """One closed model as its provider's API sells it; prices are USD per 1,000,000 tokens, None where unknown.
 
+    `price_date` is the day on which their source had them.
     `tuning` defaults to `reasoning` for a model that thinks before it answers, else to `instruct`. `may_think` is for one that can, and
     of which nothing says that it does unless it is asked to.
     """
@@ -138,8 +143,10 @@ class DeviceEntry(Entry, frozen=True, kw_only=True):
     """One accelerator or CPU class, per memory size sold. Rates are dense peak figures of the vendor.
 
     `memory` is the nominal size with its unit (`24GiB`); `bandwidth_gb_s` decimal gigabytes per second over `bus_bits`; `tflops` by number
-    format (`float16`, `bfloat16`, `float8`, `int8`, `int4`, `float4`, `float32`). `verified` is False where a figure is
-    recalled rather than read. `sources` maps a key (or `tflops.float16`) to where it was read.
+    format (`float16`, `bfloat16`, `float8`, `int8`, `int4`, `float4`, `float32`). `link_devices` is how many of them a link of their own joins
+    (NVLink, Infinity Fabric, Xe Link), 1 where they reach each other over PCIe. `verified` is False where a figure is
+    recalled rather than read. `sources` maps a key (or `tflops.float16`) to where it was read; `tflops_product` there is what the rate of
+    float16 is held against (`132 SM x 1830 MHz x 4096 FLOP a clock`) where its source works nothing out.
     """
 
     name: str
@@ -152,6 +159,7 @@ class DeviceEntry(Entry, frozen=True, kw_only=True):
     unified_memory: bool = False
     power_w: float | None = None
     release_year: int | None = None
+    link_devices: int = 1
     aliases: tuple[str, ...] = ()
     verified: bool = True
     notes: tuple[str, ...] = ()

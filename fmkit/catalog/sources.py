@@ -42,7 +42,10 @@ _NO_PRECISIONS = PrecisionFile(precisions={}, layouts={})
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """All source files by the stem of their name; CSV rows keep the line they stand on. `faults` are those of single files."""
+    """All source files by the stem of their name; CSV rows keep the line they stand on. `faults` are those of single files.
+
+    `own` is a user's own catalog that was laid over the shipped one, as it was read.
+    """
 
     folder: Path
     date: str
@@ -62,7 +65,12 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     speed: SpeedFit
     capability: CapabilityFit
     faults: tuple[Fault, ...]
-    own_folder: Path | None = None
+    own: Sources | None = None
+
+    @property
+    def own_folder(self) -> Path | None:
+        """The folder of a user's own catalog that was laid over this one; None where there is none."""
+        return None if self.own is None else self.own.folder
 
     def path(self, name: str) -> Path:
         """Where a file of the catalog is: in the user's own folder if it has one of that name."""
@@ -96,7 +104,7 @@ def read_sources(folder: Path, *, dated: bool = True) -> Sources:
         configs=_read_index(folder, faults),
         scores={
             path.stem: read_csv(path, f"scores/{path.name}", ScoreRow, faults)
-            for path in sorted(folder.glob("scores/*.csv"))
+            for path in regular_files(folder, "scores/*.csv")
         },
         cloud_prices=_read_prices(folder, faults),
         published=read_published(folder, faults),
@@ -104,6 +112,11 @@ def read_sources(folder: Path, *, dated: bool = True) -> Sources:
         capability=read_capability(folder, faults),
         faults=tuple(faults),
     )
+
+
+def regular_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern, sorted; a pipe or a device of that name is none, and would be waited for without end."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
 def _read_date(folder: Path, faults: list[Fault]) -> str:
@@ -122,7 +135,7 @@ def _read_one(folder: Path, name: str, kind: type[T], faults: list[Fault]) -> T 
 def _read_folder(folder: Path, name: str, kind: type[T], faults: list[Fault]) -> dict[str, T]:
     read = {
         path.stem: read_yaml(path, f"{name}/{path.name}", kind, faults)
-        for path in sorted(folder.glob(f"{name}/*.yaml"))
+        for path in regular_files(folder, f"{name}/*.yaml")
     }
     return {stem: value for stem, value in read.items() if value is not None}
 

@@ -66,7 +66,14 @@ def measure_command(
     light: Annotated[
         bool, typer.Option("--light", help="Memory of the processor and disk only, without torch.")
     ] = False,
-    keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the rates for later estimates.")] = True,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Keep the rates for later estimates. Default: unless the machine is busy.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     offline: OfflineOption = False,
     quiet: QuietOption = False,

@@ -15,7 +15,7 @@ from fmkit import __version__
 from fmkit.cli.boundary import guarded
 from fmkit.cli.options import JsonOption, OfflineOption, QuietOption
 from fmkit.cli.output import note
-from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UnreadTrialsWarning, UsageError
+from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UnreadRatesWarning, UnreadTrialsWarning, UsageError
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "recommend": ("fmkit.cli.recommend", "recommend_command", "Which model to use for a task."),
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code is the answer. No exception leaves this function."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with warnings.catch_warnings():
-        for ours in (OwnCatalogWarning, OldCatalogWarning):
+        for ours in (OwnCatalogWarning, OldCatalogWarning, UnreadRatesWarning):
             warnings.simplefilter("always", ours)
         warnings.simplefilter("default", UnreadTrialsWarning)  # each engine reads them
         warnings.showwarning = _warned_in_our_words(quiet=bool({"-q", "--quiet"} & set(arguments)))
@@ -48,7 +48,7 @@ def _warned_in_our_words(*, quiet: bool) -> Callable[..., None]:
     otherwise = warnings.showwarning
 
     def show(message: Warning | str, *place: Any, **more: Any) -> None:  # noqa: ANN401 - the signature of showwarning
-        if isinstance(message, OwnCatalogWarning | OldCatalogWarning | UnreadTrialsWarning):
+        if isinstance(message, OwnCatalogWarning | OldCatalogWarning | UnreadRatesWarning | UnreadTrialsWarning):
             note(f"fmkit: {message}", quiet=quiet)
         else:
             otherwise(message, *place, **more)

@@ -134,7 +134,7 @@ EngineSettingOption = Annotated[
     typer.Option(
         "--engine-option",
         metavar="KEY=VALUE",
-        help="gpu_layers=N: layers of a GGUF file on the GPU; the others stay in main memory.",
+        help="gpu_layers=N: layers of a GGUF file on the GPU, the others stay in main memory; n_cpu_moe=N: so do the experts of N layers.",
     ),
 ]
 TensorParallelOption = Annotated[

@@ -1,4 +1,4 @@
-"""AMD cards: rocm-smi where it is installed, else what the kernel's amdgpu driver shows."""
+"""AMD cards: rocm-smi or amd-smi where they are installed, else what the kernel's amdgpu driver shows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from fmkit.hardware import amd_smi
+from fmkit.hardware.pci_names import amd_name
 from fmkit.hardware.probe import Found, read_text, run_tool, whole
 
 DRM = Path("/sys/class/drm")
@@ -21,7 +23,14 @@ def probe() -> list[Found]:
     """The AMD cards of this machine."""
     output = run_tool("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json")
     found = parse(output) if output else []
+    if not found and (static := run_tool(*amd_smi.STATIC)):
+        found = _large(amd_smi.parse(static, run_tool(*amd_smi.USED) or ""))
     return found or from_sysfs(DRM)
+
+
+def _large(cards: list[Found]) -> list[Found]:
+    """Without the shares of the system's memory that processors' own graphics have."""
+    return [card for card in cards if card.memory_bytes is not None and card.memory_bytes >= SMALLEST_CARD_BYTES]
 
 
 def parse(output: str) -> list[Found]:
@@ -45,9 +54,9 @@ def _card(facts: dict[str, Any]) -> Found | None:
     used = whole(str(facts.get("VRAM Total Used Memory (B)", "")))
     if total is None or total < SMALLEST_CARD_BYTES:
         return None
-    name = next((str(facts[key]) for key in NAME_KEYS if facts.get(key) and facts[key] != "N/A"), "AMD GPU")
+    stated = next((str(facts[key]) for key in NAME_KEYS if facts.get(key) and facts[key] != "N/A"), None)
     return Found(
-        name=name,
+        name=amd_name(str(facts.get("Card Model", "")), str(facts.get("Device Rev", "")), stated),
         vendor="amd",
         memory_bytes=total,
         free_bytes=None if used is None else total - used,
@@ -55,14 +64,15 @@ def _card(facts: dict[str, Any]) -> Found | None:
 
 
 def from_sysfs(drm: Path) -> list[Found]:
-    """Cards of the amdgpu driver; it states the memory, and the name only on newer cards."""
+    """Cards of the amdgpu driver, which states the memory: they are known by their PCI ids, newer ones by a name."""
     found = []
     for device in sorted(drm.glob("card[0-9]*/device"), key=lambda path: _number(path.parent.name)):
         total = whole(read_text(device / "mem_info_vram_total"))
         if read_text(device / "vendor") != AMD_VENDOR_ID or total is None or total < SMALLEST_CARD_BYTES:
             continue
         used = whole(read_text(device / "mem_info_vram_used"))
-        name = read_text(device / "product_name") or f"AMD GPU {read_text(device / 'device') or ''}".strip()
+        ids = (read_text(device / file) for file in ("device", "revision", "product_name"))
+        name = amd_name(*ids)
         free = None if used is None else total - used
         found.append(Found(name=name, vendor="amd", memory_bytes=total, free_bytes=free))
     return found

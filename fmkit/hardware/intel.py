@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fmkit.hardware.pci_names import intel_name
 from fmkit.hardware.probe import Found, read_text, whole
 
 DRM = Path("/sys/class/drm")
@@ -25,6 +26,6 @@ def from_sysfs(drm: Path) -> list[Found]:
         totals += [whole(read_text(device.parent / "lmem_total_bytes"))]
         total = sum(size for size in totals if size)
         if total:
-            name = f"Intel GPU {read_text(device / 'device') or ''}".strip()
+            name = intel_name(read_text(device / "device"))
             found.append(Found(name=name, vendor="intel", memory_bytes=total))
     return found

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from fmkit.errors import UnsafeInputError
 from fmkit.machine import Machine
-from fmkit.speed.rates import MachineRates
+from fmkit.speed.rates import LlamaCppRates, MachineRates, TorchRates
 from fmkit.whole_files import write_whole
+
+Part = TypeVar("Part", TorchRates, LlamaCppRates)
 
 FILE_NAME = "hardware-rates.json"
 MOST_BYTES = 4 * 2**20
 
+SCHEMA = "fmkit.hardware-rates/2"
+"""Raised whenever a key of the rates becomes required or means something else: rates of another version are not used."""
+
+
+class OtherVersionError(UnsafeInputError):
+    """The rates were kept by a version of fmkit that measured otherwise."""
+
 
 class RatesFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file holds; `machines` by `machine_key`."""
+    """What the file holds; `machines` by `machine_key`, each a MachineRates that is read when it is asked for."""
 
-    schema: str = "fmkit.hardware-rates/1"
-    machines: dict[str, MachineRates] = {}
+    schema: str = SCHEMA
+    machines: dict[str, msgspec.Raw] = {}
+
+
+class _Header(msgspec.Struct, frozen=True):
+    schema: str = "no version"
 
 
 def machine_key(machine: Machine) -> str:
@@ -29,16 +43,50 @@ def machine_key(machine: Machine) -> str:
 
 
 def kept_rates(folder: Path, machine: Machine) -> MachineRates | None:
-    """What was measured on this machine; None if nothing was. UnsafeInputError for a file that is damaged."""
-    return _read(folder / FILE_NAME).machines.get(machine_key(machine))
+    """What was measured on this machine; None if nothing was. UnsafeInputError for a file that is damaged or of another version."""
+    path = folder / FILE_NAME
+    return _entry(_read(path), machine, path)
 
 
 def keep_rates(folder: Path, machine: Machine, rates: MachineRates) -> Path:
-    """Keep the rates of this machine in place of earlier ones; other machines' entries stay. Returns the file."""
+    """Keep the rates of this machine, with what of the earlier ones was not measured again; other machines' entries stay.
+
+    A file of another version of fmkit begins anew. Returns the file.
+    """
     path = folder / FILE_NAME
-    machines = {**_read(path).machines, machine_key(machine): rates}
+    try:
+        file = _read(path)
+    except OtherVersionError:
+        file = RatesFile()
+    whole = merged(rates, _entry(file, machine, path))
+    machines = {**file.machines, machine_key(machine): msgspec.Raw(msgspec.json.encode(whole))}
     write_whole(path, msgspec.json.format(msgspec.json.encode(RatesFile(machines=machines)), indent=1))
     return path
+
+
+def merged(rates: MachineRates, earlier: MachineRates | None) -> MachineRates:
+    """The rates, with what only the earlier measurement has: each device of torch and llama.cpp, with the date it was measured on."""
+    if earlier is None:
+        return rates
+    again = {one.device for one in rates.torch}
+    kept = tuple(_dated(one, earlier) for one in earlier.torch if one.device not in again)
+    llama_cpp = rates.llama_cpp
+    if llama_cpp is None and earlier.llama_cpp is not None:
+        llama_cpp = _dated(earlier.llama_cpp, earlier)
+    return msgspec.structs.replace(rates, torch=(*rates.torch, *kept), llama_cpp=llama_cpp)
+
+
+def _dated(part: Part, of: MachineRates) -> Part:
+    return msgspec.structs.replace(part, date=part.date or of.date)
+
+
+def _entry(file: RatesFile, machine: Machine, path: Path) -> MachineRates | None:
+    """This machine's entry; another machine's that is damaged is no fault of this one's."""
+    entry = file.machines.get(machine_key(machine))
+    try:
+        return None if entry is None else msgspec.json.decode(entry, type=MachineRates)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(str(error), path) from error
 
 
 def _read(path: Path) -> RatesFile:
@@ -49,11 +97,20 @@ def _read(path: Path) -> RatesFile:
         return RatesFile()
     except OSError as error:
         raise UnsafeInputError(f"the measured rates can't be read: {error.strerror}", where=str(path)) from error
+    if len(content) > MOST_BYTES:
+        raise _unreadable("the file is larger than any such file", path)
     try:
-        if len(content) > MOST_BYTES:
-            raise msgspec.ValidationError("it is larger than any such file")
-        return msgspec.json.decode(content, type=RatesFile)
+        schema = msgspec.json.decode(content, type=_Header).schema
+        if schema == SCHEMA:
+            return msgspec.json.decode(content, type=RatesFile)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UnsafeInputError(
-            f"the measured rates can't be read: {error}", where=str(path), next_command=f"rm {path}"
-        ) from error
+        raise _unreadable(str(error), path) from error
+    raise OtherVersionError(
+        f"the measured rates can't be read: another version of fmkit kept them ({schema[:40]}, this one writes {SCHEMA})",
+        where=str(path),
+        next_command="fmkit hardware measure",
+    )
+
+
+def _unreadable(why: str, path: Path) -> UnsafeInputError:
+    return UnsafeInputError(f"the measured rates can't be read: {why}", where=str(path), next_command=f"rm {path}")

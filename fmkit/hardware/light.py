@@ -12,44 +12,73 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
+import msgspec
+
 from fmkit.machine import Machine
-from fmkit.units import MIB
+from fmkit.units import GIB, MIB
 
 BUFFER_BYTES = 64 * MIB
 """Per thread and buffer: beyond the last cache of a desktop, and of a server's share per core."""
+
+LEAST_BUFFER_BYTES = 8 * MIB
+"""Below this a buffer may stay in the caches of a core: fewer threads measure instead."""
+
+MEMORY_SHARE = 8
+"""All buffers together take at most one part in so many of the memory that is free."""
+
+UNSTATED_FREE_BYTES = 8 * GIB
+"""What is taken to be free where the system doesn't say (assumed)."""
 
 BUSY_LOAD = 0.5
 """Running processes per core, averaged over a minute, above which figures are doubtful (assumed)."""
 
 
-def copy_bytes_per_s(threads: int, budget_s: float = 0.5) -> float:
-    """Bytes read plus bytes written per second by `threads` copies at once."""
-    pairs = [(_buffer(1), _buffer(2)) for _ in range(threads)]
+class Buffers(msgspec.Struct, frozen=True):
+    """Who measures with how much: `threads` at once, each with two buffers of `bytes`."""
+
+    threads: int
+    bytes: int = BUFFER_BYTES
+
+
+def buffers_within(threads: int, free_bytes: int | None) -> Buffers:
+    """Two buffers for each thread within an eighth of the free memory; smaller ones, then fewer threads, where that is little.
+
+    >>> [buffers_within(192, free * GIB) for free in (512, 64, 4)]
+    [Buffers(threads=192, bytes=67108864), Buffers(threads=192, bytes=22369621), Buffers(threads=32, bytes=8388608)]
+    """
+    room = (UNSTATED_FREE_BYTES if free_bytes is None else free_bytes) // MEMORY_SHARE
+    threads = max(1, min(threads, room // (2 * LEAST_BUFFER_BYTES)))
+    return Buffers(threads, max(MIB, min(BUFFER_BYTES, room // (2 * threads))))
+
+
+def copy_bytes_per_s(buffers: Buffers, budget_s: float = 0.5) -> float:
+    """Bytes read plus bytes written per second by a copy in each thread at once."""
+    pairs = [(_buffer(1, buffers.bytes), _buffer(2, buffers.bytes)) for _ in range(buffers.threads)]
 
     def copy(index: int) -> None:
         target, source = pairs[index]
-        ctypes.memmove(target, source, BUFFER_BYTES)
+        ctypes.memmove(target, source, buffers.bytes)
 
-    return 2 * BUFFER_BYTES * threads / _together(copy, threads, budget_s)
+    return 2 * buffers.bytes * buffers.threads / _together(copy, buffers.threads, budget_s)
 
 
-def read_bytes_per_s(threads: int, budget_s: float = 0.5) -> float:
-    """Bytes read per second by `threads` comparisons at once, each of two equal buffers."""
+def read_bytes_per_s(buffers: Buffers, budget_s: float = 0.5) -> float:
+    """Bytes read per second by a comparison in each thread at once, each of two equal buffers."""
     compare = ctypes.CDLL(None).memcmp if os.name == "posix" else ctypes.cdll.msvcrt.memcmp
     compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-    pairs = [(_buffer(1), _buffer(1)) for _ in range(threads)]
+    pairs = [(_buffer(1, buffers.bytes), _buffer(1, buffers.bytes)) for _ in range(buffers.threads)]
 
     def read(index: int) -> None:
         first, second = pairs[index]
-        compare(first, second, BUFFER_BYTES)
+        compare(first, second, buffers.bytes)
 
-    return 2 * BUFFER_BYTES * threads / _together(read, threads, budget_s)
+    return 2 * buffers.bytes * buffers.threads / _together(read, buffers.threads, budget_s)
 
 
-def _buffer(value: int) -> ctypes.Array[ctypes.c_char]:
+def _buffer(value: int, size: int) -> ctypes.Array[ctypes.c_char]:
     """A buffer with every page written, so that no two pages are the system's one page of zeros."""
-    buffer = ctypes.create_string_buffer(BUFFER_BYTES)
-    ctypes.memset(buffer, value, BUFFER_BYTES)
+    buffer = ctypes.create_string_buffer(size)
+    ctypes.memset(buffer, value, size)
     return buffer
 
 

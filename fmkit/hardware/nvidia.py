@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from fmkit.hardware.probe import Found, run_tool, whole
 from fmkit.units import MIB
@@ -19,7 +20,7 @@ def probe() -> list[Found]:
         return []
     listing = run_tool("nvidia-smi", "-L") or ""
     if "MIG" in listing:  # older drivers don't know the field mig.mode.current, so it is not asked for
-        return instances(listing, run_tool("nvidia-smi") or "", os.environ)
+        return instances(output, listing, run_tool("nvidia-smi") or "", os.environ)
     return parse(output, os.environ)
 
 
@@ -33,9 +34,7 @@ def parse(output: str, environment: Mapping[str, str]) -> list[Found]:
     >>> card.name, card.memory_bytes
     ('NVIDIA GeForce RTX 4090', 25757220864)
     """
-    rows = [[field.strip() for field in line.split(",")] for line in output.splitlines()]
-    cards = [_Card(row) for row in rows if len(row) == len(QUERY.split(","))]
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    cards, visible = _cards(output), environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [card.found() for card in cards]
     chosen: list[Found] = []
@@ -47,36 +46,61 @@ def parse(output: str, environment: Mapping[str, str]) -> list[Found]:
     return chosen
 
 
-def instances(listing: str, table: str, environment: Mapping[str, str]) -> list[Found]:
-    """What a CUDA program may use where cards are cut into MIG instances: one instance, whatever there are.
+def instances(output: str, listing: str, table: str, environment: Mapping[str, str]) -> list[Found]:
+    """What a CUDA program may use where a card is cut into MIG instances: one instance, or the whole cards that are named.
 
-    `listing` is what `nvidia-smi -L` prints, `table` what `nvidia-smi` does: names and UUIDs are in the one, memory in the other. The
-    first instance is taken, or the one that CUDA_VISIBLE_DEVICES names by its UUID; a whole card in it, by index or UUID, is a card.
+    `output` answers QUERY, `listing` is what `nvidia-smi -L` prints, `table` what `nvidia-smi` does: names and UUIDs of instances are in
+    the one, their memory in the other. CUDA shows a program one instance, and no whole card beside it (NVIDIA's MIG user guide, "CUDA
+    Device Enumeration"). It is the first one, or what CUDA_VISIBLE_DEVICES names: an instance by its UUID, a card by index or UUID, which
+    is the whole card, or its first instance where it is cut.
     """
-    found = _instances(listing, table)
+    found, cards = _instances(listing, table), _cards(output)
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return [one for _, one in found][:1]
-    first = visible.split(",")[0].strip()
-    return [one for uuid, one in found if first.startswith("MIG-") and uuid.startswith(first)][:1]
+        return [one.found for one in found][:1]
+    chosen: list[Found] = []
+    for entry in visible.split(","):
+        cut = _named_instance(entry.strip(), found, cards)
+        if cut is not None:
+            return [cut.found]
+        card = next((card for card in cards if card.answers_to(entry.strip())), None)
+        if card is None:
+            break
+        chosen.append(card.found())
+    return chosen
 
 
-def _instances(listing: str, table: str) -> list[tuple[str, Found]]:
-    """UUIDs and instances, in the order of cards and of devices on a card."""
+class _Instance(NamedTuple):
+    """One MIG instance: the index of its card, its own UUID, and what it is."""
+
+    card: str
+    uuid: str
+    found: Found
+
+
+def _named_instance(entry: str, found: list[_Instance], cards: list[_Card]) -> _Instance | None:
+    """The instance that an entry of CUDA_VISIBLE_DEVICES means: by its own UUID, or the first of a card that is cut."""
+    if entry.startswith("MIG-"):
+        return next((one for one in found if one.uuid.startswith(entry)), None)
+    card = next((card for card in cards if card.answers_to(entry)), None)
+    return None if card is None else next((one for one in found if one.card == card.index), None)
+
+
+def _instances(listing: str, table: str) -> list[_Instance]:
+    """Instances in the order of cards and of devices on a card."""
     memory = {
-        (int(card), int(device)): (int(used) * MIB, int(total) * MIB)
-        for card, device, used, total in _MIG_MEMORY.findall(table)
+        (card, device): (int(used) * MIB, int(total) * MIB) for card, device, used, total in _MIG_MEMORY.findall(table)
     }
-    found: list[tuple[str, Found]] = []
-    card, name = -1, ""
+    found: list[_Instance] = []
+    card, name = "", ""
     for line in listing.splitlines():
         if match := _LISTED_CARD.match(line):
-            card, name = int(match[1]), match[2]
+            card, name = match[1], match[2]
         elif match := _LISTED_INSTANCE.match(line):
-            used, total = memory.get((card, int(match[2])), (None, None))
+            used, total = memory.get((card, match[2]), (None, None))
             free = None if total is None or used is None else total - used
             instance = Found(name=f"{name} MIG {match[1]}", vendor="nvidia", memory_bytes=total, free_bytes=free)
-            found.append((match[3], instance))
+            found.append(_Instance(card, match[3], instance))
     return found
 
 
@@ -106,3 +130,9 @@ class _Card:
             unified_memory=total_mib is None,
             driver=self.driver or None,
         )
+
+
+def _cards(output: str) -> list[_Card]:
+    """The lines of the answer to QUERY that describe a card."""
+    rows = [[field.strip() for field in line.split(",")] for line in output.splitlines()]
+    return [_Card(row) for row in rows if len(row) == len(QUERY.split(","))]

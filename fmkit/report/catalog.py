@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, print_next, print_records, reach, say
+from fmkit.report.common import csv_text, of_catalog, print_next, print_records, reach, say
 from fmkit.units import format_bytes, format_count, format_tokens, number_of
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def print_check(result: CatalogCheckResult, console: Console) -> None:
     say(
         console,
         f"no faults: {result.models} models, {result.devices} devices, {result.licences} licences, {result.tasks} tasks "
-        f"(catalog of {result.catalog})",
+        f"({of_catalog(result.catalog, result.age)})",
     )
     _own(result.own, console)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import print_records, say
+from fmkit.report.common import of_catalog, print_records, say
 from fmkit.units import number_of
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def print_changes(result: ChangesResult, console: Console) -> None:
     say(
         console,
         f"Dates are those of the facts, not of entries. Without a date: {result.undated.models} models, "
-        f"{result.undated.licences} licences. Catalog of {result.catalog}.",
+        f"{result.undated.licences} licences.",
         style="dim",
     )
+    say(console, of_catalog(result.catalog, result.age), style="dim")
 
 
 def _usd(price: float | None) -> str:

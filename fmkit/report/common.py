@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from fmkit.units import format_bytes, format_rate
+from fmkit.units import format_bytes, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +41,26 @@ def rate_range(rate: Range, between: str = " to ") -> str:
     ('14 to 59', '14-59')
     """
     return f"{format_rate(rate.low)}{between}{format_rate(rate.high)}"
+
+
+def rate_with_range(rate: Range) -> str:
+    """A rate per second for people, with its range.
+
+    >>> from fmkit.speed.estimate import Range
+    >>> rate_with_range(Range(low=14.2, median=30, high=58.7))
+    '30 (14 to 59)'
+    """
+    return f"{format_rate(rate.median)} ({rate_range(rate)})"
+
+
+def wait_with_range(wait: Range) -> str:
+    """A time for people, with its range.
+
+    >>> from fmkit.speed.estimate import Range
+    >>> wait_with_range(Range(low=0.2, median=0.3, high=1.4))
+    '300 ms (200 ms to 1.4 s)'
+    """
+    return f"{format_seconds(wait.median)} ({format_seconds(wait.low)} to {format_seconds(wait.high)})"
 
 
 def printable(text: str) -> str:
@@ -104,9 +124,10 @@ def print_table(
     rows: Iterable[Sequence[str | Text]],
     *,
     right: Iterable[int] = (),
+    whole: Iterable[int] = (),
     indent: int = 0,
 ) -> None:
-    """Print a table of plain text without frames; columns whose number is in `right` are flush right and never broken.
+    """Print a table of plain text without frames; columns whose number is in `right` are flush right and, as those in `whole`, never broken.
 
     A header of empty names is left out.
     """
@@ -115,13 +136,14 @@ def print_table(
     from rich.text import Text
 
     flush_right = set(right)
+    unbroken = flush_right | set(whole)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=any(header))
     narrow = console.width < NARROW_COLUMNS
     for number, name in enumerate(header):
         table.add_column(
             Text(name),
             justify="right" if number in flush_right else "left",
-            no_wrap=number in flush_right or (number == 0 and not narrow),
+            no_wrap=number in unbroken or (number == 0 and not narrow),
             overflow="fold",
         )
     for row in rows:

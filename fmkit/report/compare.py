@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, markdown_table, print_next, print_table, say
+from fmkit.report.common import csv_text, markdown_table, of_catalog, print_next, print_table, say
 from fmkit.report.compare_rows import UNKNOWN, Row, rows
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def print_comparison(result: CompareResult, console: Console, *, sources: bool =
                 say(console, f"{label}: {source}", indent=4)
     for warning in dict.fromkeys(f"{model.id}: {text}" for model in result.models for text in model.warnings):
         say(console, f"note: {warning}")
+    console.print()
+    say(console, of_catalog(result.catalog, result.age), style="dim")
     if result.next and not sources:
-        console.print()
         print_next(result.next[:1], console)
 
 
@@ -51,7 +52,7 @@ def _print_section(section: Sequence[Row], result: CompareResult, console: Conso
 
 def _headline(result: CompareResult) -> str:
     where = "" if result.machine is None else f"; memory and speed with {result.engine} on {result.machine.name}"
-    return f"{len(result.models)} models, catalog of {result.catalog}{where}"
+    return f"{len(result.models)} models{where}"
 
 
 def _sources(found: Sequence[Row], place: int) -> Iterator[tuple[str, str]]:
@@ -77,7 +78,7 @@ def markdown_text(result: CompareResult, *, sources: bool = False) -> str:
     """A table with the models as columns; with `sources` a list of them behind it."""
     names = [model.id for model in result.models]
     found = rows(result)
-    text = f"{_headline(result)}\n\n{markdown_table(['', *names], [[row.label, *row.cells] for row in found])}"
+    text = f"{_headline(result)}; {of_catalog(result.catalog, result.age)}\n\n{markdown_table(['', *names], [[row.label, *row.cells] for row in found])}"
     if not sources:
         return text
     lines = [

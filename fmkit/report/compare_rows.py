@@ -131,6 +131,12 @@ FACTS = (
     Fact(ABOUT, "active parameters, embedding included", _active_params, _key("config")),
     Fact(ABOUT, "active parameters, embedding left out", _multiplied_params, _key("config")),
     Fact(ABOUT, "training tokens", _of_entry(lambda facts: _count(facts.training_tokens)), _key("training_tokens")),
+    Fact(
+        ABOUT,
+        "of them on top of the base's",
+        _of_entry(lambda facts: _count(facts.further_training_tokens)),
+        _key("further_training_tokens"),
+    ),
     Fact(ABOUT, "released", _of_entry(lambda facts: facts.released), _key("released")),
     Fact(ABOUT, "base model", _of_entry(lambda facts: facts.base_model), _key("base_model")),
     Fact(ABOUT, "context, advertised", lambda model: _tokens(model.max_context_tokens), _key("context_tokens")),

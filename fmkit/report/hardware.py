@@ -11,7 +11,7 @@ from fmkit.units import format_bytes, number_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fmkit.results.hardware import DevicesResult, HardwareResult
+    from fmkit.results.hardware import DeviceRow, DevicesResult, HardwareResult
 
 CSV_COLUMNS = (
     "id",
@@ -38,23 +38,43 @@ def print_hardware(result: HardwareResult, console: Console) -> None:
         ["CPU formats", ", ".join(result.cpu_formats) or "unknown"],
         ["memory nodes", "unknown" if result.numa_nodes is None else str(result.numa_nodes)],
         ["disk of the models", DISK_NAMES[result.disk].removeprefix("a ").removeprefix("an ")],
-        ["bandwidth", format_bandwidth(result.bandwidth_bytes_per_s)],
+        ["bandwidth", _bandwidth(result)],
         ["catalog device", result.device or _without_device(result)],
-        ["measured", result.measured_on or "never: fmkit hardware measure"],
+        *_measured(result),
     ]
     print_table(console, ["", ""], rows, indent=2)
+    for warning in result.warnings:
+        say(console, f"note: when it was measured: {warning}")
     say(console, of_catalog(result.catalog, result.age), style="dim")
     print_next(result.next, console)
 
 
+def _bandwidth(result: HardwareResult) -> str:
+    found = format_bandwidth(result.bandwidth_bytes_per_s)
+    if result.device_class != "cpu" or result.device is not None:
+        return found
+    return f"{found}, measured" if result.measured_on else "unknown: assumed from its cores until it is measured"
+
+
+def _measured(result: HardwareResult) -> list[list[str]]:
+    """What was measured, each with its date; what made it doubtful at the end."""
+    if not result.measured:
+        return [["measured", "never: fmkit hardware measure"]]
+    rows = [
+        f"{one.name}{'' if one.bytes_per_s is None else f', {one.bytes_per_s / 1e9:.3g} GB/s'} ({one.date})"
+        for one in result.measured
+    ]
+    return [["measured" if not index else "", row] for index, row in enumerate(rows)]
+
+
 def _without_device(result: HardwareResult) -> str:
     if result.device_class == "cpu":
-        return "none: its rates are assumed from its cores, unless it was measured"
-    return "none: no speed is predicted without its bandwidth"
+        return "none: what was not measured of its rates is assumed from its cores"
+    return "none: no speed is predicted without its bandwidth; name the card with --gpu (fmkit hardware list)"
 
 
 def print_devices(result: DevicesResult, console: Console) -> None:
-    """Draw the catalog's devices; `?` marks a figure that was recalled rather than read."""
+    """Draw the catalog's devices; `?` marks one with a figure that was recalled or comes from a secondary source."""
     header = ["id", "memory", "usable", "bandwidth", "name"]
     rows = []
     for device in result.devices:
@@ -65,7 +85,7 @@ def print_devices(result: DevicesResult, console: Console) -> None:
         rows.append([device.id, memory, usable, bandwidth, device.name])
     print_records(console, header, rows, order=[0, 1, 3, 2, 4], right=[1, 2, 3])
     if any(not device.verified for device in result.devices):
-        say(console, "? a figure of this device was recalled rather than read")
+        say(console, "? a figure of this device was recalled rather than read, or comes from a secondary source")
     say(console, f"{number_of(len(result.devices), 'device')}, {of_catalog(result.catalog, result.age)}")
 
 
@@ -74,25 +94,34 @@ def print_device(result: DevicesResult, console: Console) -> None:
     device = result.devices[0]
     say(console, f"{device.name} ({device.id})", style="bold")
     rates = [
-        [
-            number_format,
-            f"{rate / 1e12:,.6g} TFLOPS",
-            device.sources.get(f"tflops.{number_format}") or device.sources.get("tflops", ""),
-        ]
+        _figure(device, number_format, f"{rate / 1e12:,.6g} TFLOPS", f"tflops.{number_format}", "tflops")
         for number_format, rate in device.flops_per_s.items()
     ]
     rows = [
         ["vendor", device.vendor, ""],
         ["class", device.device_class, ""],
-        ["memory", bytes_or_unknown(device.memory_bytes), device.sources.get("memory", "")],
+        _figure(device, "memory", bytes_or_unknown(device.memory_bytes), "memory"),
         ["usable", bytes_or_unknown(device.usable_bytes), device.reserve_reason],
-        ["bandwidth", format_bandwidth(device.bandwidth_bytes_per_s), device.sources.get("bandwidth_gb_s", "")],
+        _figure(device, "bandwidth", format_bandwidth(device.bandwidth_bytes_per_s), "bandwidth_gb_s"),
+        *(
+            [_figure(device, "link", f"joins {device.link_devices} of them", "link_devices")]
+            if device.link_devices > 1
+            else []
+        ),
         *rates,
     ]
     print_table(console, ["fact", "value", "source"], rows, indent=2)
-    if not device.verified:
-        say(console, "note: a figure of this device was recalled rather than read")
+    if device.recalled:
+        say(console, "note: what is marked was recalled rather than read")
+    elif not device.verified:
+        say(console, "note: a figure of this device comes from a secondary source")
     say(console, of_catalog(result.catalog, result.age), style="dim")
+
+
+def _figure(device: DeviceRow, name: str, value: str, *keys: str) -> list[str]:
+    """A figure with the first source that is named for it, marked where it was recalled."""
+    key = next((key for key in keys if key in device.sources), "")
+    return [name, f"{value} (recalled)" if key in device.recalled else value, device.sources.get(key, "")]
 
 
 def format_bandwidth(bytes_per_s: int | None) -> str:

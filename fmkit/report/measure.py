@@ -33,6 +33,8 @@ def print_measured(result: MeasureResult, console: Console) -> None:
         _print_llama_cpp(rates.llama_cpp, console)
     if result.kept_in is not None:
         say(console, f"kept in {result.kept_in}; estimates for this machine use it from now on")
+    elif result.not_kept is not None:
+        say(console, f"not kept, and no estimate uses it: {result.not_kept}")
     print_next(result.next, console)
 
 

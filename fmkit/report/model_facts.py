@@ -70,7 +70,7 @@ def _print_capability(result: ModelResult, console: Console) -> None:
     """By task, then what single abilities were tested by."""
     if result.capabilities:
         say(console, "Capability, 0 to 1 among the catalog's models, with its 80 % interval", style="bold")
-        print_table(console, ["", "", ""], [list(_capability(one)) for one in result.capabilities], indent=2)
+        print_table(console, ["", "", ""], [list(_capability(one)) for one in result.capabilities], whole=[1], indent=2)
     if any(result.evidence.values()):
         say(console, "Evidence by ability (! reported by a vendor)", style="bold")
         rows = [
@@ -112,9 +112,13 @@ def _facts(result: ModelResult) -> Iterator[FactLine]:
             yield from _terms(result)
         elif name == "training_tokens":
             yield FactLine("training tokens", _training(facts), source_of(name, result))
+        elif name == "further_training_tokens":
+            yield FactLine("further training tokens", _further_training(facts), source_of(name, result))
         else:
+            source = source_of(name, result)
             shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            yield FactLine(LABELS.get(name, name.replace("_", " ")), shown, source_of(name, result))
+            shown += " (assumed)" if source.startswith("assumed ") else ""
+            yield FactLine(LABELS.get(name, name.replace("_", " ")), shown, source)
     yield from _about_architecture(result)
 
 
@@ -165,10 +169,22 @@ def _config(result: ModelResult) -> str:
 
 
 def _training(facts: Candidate) -> str:
-    """The published count, and beside it what would be cheapest to train."""
-    ratio = facts.tokens_per_param
-    beside = "" if ratio is None else f", {ratio:,.0f} per parameter (Chinchilla: {CHINCHILLA_TOKENS_PER_PARAM})"
-    return f"{facts.training_tokens:,}{beside}"
+    """The published count, and beside it what would be cheapest to train; of a mixture by all parameters and by the active ones."""
+    ratio, active = facts.tokens_per_param, facts.tokens_per_active_param
+    if ratio is None:
+        return f"{facts.training_tokens:,}"
+    if active is None:
+        return f"{facts.training_tokens:,}, {ratio:,.0f} per parameter (Chinchilla: {CHINCHILLA_TOKENS_PER_PARAM})"
+    return (
+        f"{facts.training_tokens:,}, {ratio:,.0f} per parameter of all experts, {active:,.0f} per active one "
+        f"(Chinchilla, without experts: {CHINCHILLA_TOKENS_PER_PARAM})"
+    )
+
+
+def _further_training(facts: Candidate) -> str:
+    """What was added to another model's tokens, and whether those are in the count above."""
+    rest = "counted in" if facts.training_tokens is not None else "whose own count is not known"
+    return f"{facts.further_training_tokens:,} on top of its base's, {rest}"
 
 
 def _terms(result: ModelResult) -> Iterator[FactLine]:

@@ -51,8 +51,14 @@ def _print_excluded(result: RecommendResult, console: Console) -> None:
         return
     console.print()
     say(console, f"{len(result.excluded)} models are out:", style="bold")
+    beside = [one for one in result.excluded if one.next is not None]
     for constraint, models in sorted(groups.items(), key=lambda g: (g[0] in NOT_MEANT, -len(g[1]), g[0])):
         say(console, f"{constraint} {len(models)}: {_some(models)}", indent=2)
+        if constraint == "memory" and beside:
+            more = len(beside) - 1
+            others = f", as {'do' if more > 1 else 'does'} {more} more" if more else ""
+            say(console, f"{beside[0].model} fits with experts in main memory{others}", indent=2)
+            print_next(filter(None, (beside[0].next,)), console)
 
 
 def _print_changes(result: RecommendResult, console: Console) -> None:

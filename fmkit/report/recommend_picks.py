@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import say
+from fmkit.report.common import say, wait_with_range
 from fmkit.report.recommend_table import price, score
-from fmkit.units import format_bytes, format_percent, format_seconds
+from fmkit.units import format_bytes, format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,8 @@ def _explained(pick: Pick) -> list[str]:
         for one in pick.quality.evidence
     ]
     lines += [
-        f"{one.benchmark}: {one.score:.1f} ({one.low:.1f} to {one.high:.1f}), estimated from {one.from_scores} other scores"
+        f"{one.benchmark}: {one.score:.1f} ({one.low:.1f} to {one.high:.1f}), estimated from {one.from_scores} other "
+        f"score{'s' if one.from_scores > 1 else ''} (80 % interval: as wide as held-out scores of models with {one.basis} asked)"
         for one in pick.quality.estimated
     ]
     if pick.quality.missing:
@@ -61,7 +62,7 @@ def _speed_and_cost(pick: Pick) -> list[str]:
     lines = []
     if pick.speed is not None:
         wait = pick.speed.ttft_s
-        first = "" if wait is None else f"first token {format_seconds(wait.low)} to {format_seconds(wait.high)}; "
+        first = "" if wait is None else f"first token {wait_with_range(wait)}; "
         lines.append(f"speed: {first}{pick.speed.reason}")
     if pick.cost is not None:
         dated = f", prices of {pick.cost.price_date}" if pick.cost.price_date else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import csv_text, print_records, say
+from fmkit.report.common import csv_text, of_catalog, print_records, say
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def print_sizes(result: SizesResult, console: Console) -> None:
     )
     say(
         console,
-        f"Peak memory of the example with one sequence of {format_tokens(result.context_tokens)} tokens in {result.engine}{where}. "
-        f"Catalog of {result.catalog}.",
+        f"Peak memory of the example with one sequence of {format_tokens(result.context_tokens)} tokens in {result.engine}{where}",
         style="dim",
     )
+    say(console, of_catalog(result.catalog, result.age), style="dim")
 
 
 def sizes_csv(result: SizesResult) -> str:

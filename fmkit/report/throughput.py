@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import NARROW_COLUMNS, print_table, rate_range, say
+from fmkit.report.common import NARROW_COLUMNS, print_table, rate_range, rate_with_range, say
 from fmkit.units import format_count
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _print_rows(rows: Sequence[ThroughputRow], console: Console, *, first: str) 
         cells = [
             name,
             f"{row.sequences:,}",
-            rate_range(row.tokens_per_s),
+            rate_with_range(row.tokens_per_s),
             rate_range(row.tokens_per_s_each),
             "-" if row.tokens_per_usd is None else _counts(row.tokens_per_usd),
             "-" if row.joules_per_1k_tokens is None else rate_range(row.joules_per_1k_tokens),

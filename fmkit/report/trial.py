@@ -87,6 +87,8 @@ def setting(result: TrialResult, *, sweep: bool = False) -> str:
     weights = "random weights" if result.random_weights else "its own weights"
     if work.gpu_layers is not None:
         weights = f"{weights}, gpu_layers={work.gpu_layers}"
+    if work.n_cpu_moe:
+        weights = f"{weights}, n_cpu_moe={work.n_cpu_moe}"
     encoder = f", encoder {format_tokens(work.encoder_tokens)}" if work.encoder_tokens else ""
     size = "" if sweep else f", {work.sequences} x {format_tokens(work.context_tokens)} tokens{encoder}"
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import csv_text, markdown_table, print_table, say
+from fmkit.report.vram_speed import speeds_markdown
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ def csv_table(result: VramResult) -> str:
 
 
 def markdown_text(result: VramResult) -> str:
-    """The verdict and the table of peaks in Markdown."""
+    """The verdict, the table of peaks, and that of speeds where they are predicted, in Markdown."""
     if not result.estimates:
         return f"{result.verdict}\n"
     header, rows = _grid(result)
     body = [[label, *(_cell(found).plain for found in found_row)] for label, found_row in rows]
-    return f"{result.verdict}\n\n{markdown_table(header, body)}"
+    speeds = speeds_markdown(result)
+    return f"{result.verdict}\n\n{markdown_table(header, body)}" + (f"\n{speeds}" if speeds else "")
 
 
 def _grid(result: VramResult) -> tuple[list[str], list[tuple[str, list[Estimate | None]]]]:

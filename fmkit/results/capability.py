@@ -6,13 +6,17 @@ import msgspec
 
 
 class EstimatedEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """A score that nobody published: what the model's other scores say it would be, 0 to 100, with an 80 % interval."""
+    """A score that nobody published: what the model's other scores say it would be, 0 to 100, with an 80 % interval.
+
+    `basis` is the class of estimates whose held-out scores gave the interval its width: from `1 to 4 scores`, or `5 or more scores`.
+    """
 
     benchmark: str
     score: float
     low: float
     high: float
     from_scores: int
+    basis: str = ""
 
 
 class TaskCapability(msgspec.Struct, frozen=True, kw_only=True):

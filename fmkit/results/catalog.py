@@ -149,3 +149,4 @@ class CatalogCheckResult(msgspec.Struct, frozen=True, kw_only=True):
     licences: int
     tasks: int
     own: OwnCatalog | None = None
+    age: CatalogAge = CatalogAge()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.selection.facts import CatalogAge
+
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
     """A model that came out."""
@@ -52,3 +54,4 @@ class ChangesResult(msgspec.Struct, frozen=True, kw_only=True):
     licences: tuple[str, ...]
     cloud_prices: int
     undated: Undated
+    age: CatalogAge = CatalogAge()

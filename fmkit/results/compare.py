@@ -7,7 +7,7 @@ import msgspec
 from fmkit.results.capability import TaskCapability
 from fmkit.results.recommend import LicenceFacts
 from fmkit.results.vram import Estimate, MachineSummary
-from fmkit.selection.facts import Candidate, Score
+from fmkit.selection.facts import Candidate, CatalogAge, Score
 
 
 class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,3 +59,4 @@ class CompareResult(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ComparedModel, ...]
     shared_scores: tuple[SharedScore, ...]
     next: tuple[str, ...] = ()
+    age: CatalogAge = CatalogAge()

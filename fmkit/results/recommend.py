@@ -120,12 +120,13 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that is not proposed, the constraint that excludes it, and by how much it missed."""
+    """A model that is not proposed, the constraint that excludes it, and by how much it missed; `next` is a command that shows a way round."""
 
     model: str
     reason: str
     constraint: str
     missed_by: str | None
+    next: str | None = None
 
 
 class Relaxation(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fmkit.selection.facts import CatalogAge
+
 
 class SizeCell(msgspec.Struct, frozen=True, kw_only=True):
     """What a class's example takes at one precision: bytes, and the device (or `device:count`) that holds it; None where none does.
@@ -48,3 +50,4 @@ class SizesResult(msgspec.Struct, frozen=True, kw_only=True):
     machine: str | None
     usable_bytes: int | None
     sizes: tuple[SizeRow, ...]
+    age: CatalogAge = CatalogAge()

@@ -48,7 +48,8 @@ class TrialWorkload(msgspec.Struct, frozen=True, kw_only=True):
 
     `context_tokens` are held for each of the `sequences`; of them `timed_prompt_tokens` are read and `timed_decode_tokens` written while
     times are taken. `dtype` is the number type of what is not quantised, of a GGUF file its type; `layout` the catalog's id of the
-    weights' layout. `layers` is how many a model was cut to, `gpu_layers` how many lay on the device, None for all.
+    weights' layout. `layers` is how many a model was cut to, `gpu_layers` how many lay on the device, None for all. `n_cpu_moe` is of how many
+    of the first layers the experts lay in main memory.
     """
 
     context_tokens: Count
@@ -67,6 +68,7 @@ class TrialWorkload(msgspec.Struct, frozen=True, kw_only=True):
     offload: bool = False
     max_memory_bytes: int | None = None
     gpu_layers: int | None = None
+    n_cpu_moe: int = 0
     layers: int | None = None
     tensor_parallel: int = 1
     hosts: int = 1
@@ -74,4 +76,5 @@ class TrialWorkload(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_whole(self) -> bool:
         """Whether all layers of the model ran in one process, with all weights on its device."""
-        return not self.layers and self.tensor_parallel == 1 and not self.offload and self.gpu_layers is None
+        on_device = not self.offload and self.gpu_layers is None and not self.n_cpu_moe
+        return not self.layers and self.tensor_parallel == 1 and on_device

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
-
-from msgspec.structs import replace
 
 from fmkit.selection import small_matrices as sm
 from fmkit.selection.capability import Ability
@@ -26,15 +24,11 @@ if TYPE_CHECKING:
 def abilities(candidates: Iterable[Candidate], fit: CapabilityFit) -> dict[str, Ability]:
     """The abilities of all models in their usual mode, by id; those of an area that was not fitted are absent.
 
-    Scores in another mode are a sibling's evidence, and count as the model's own.
+    Scores in another mode are a sibling's evidence.
     """
     modes = {candidate.id: answering(candidate) for candidate in candidates}
     found = abilities_in_modes([member for members in modes.values() for member in members], fit)
-    return {
-        model: replace(found[members[0].key], scores=sum(found[member.key].scores for member in members))
-        for model, members in modes.items()
-        if members[0].key in found
-    }
+    return {model: found[members[0].key] for model, members in modes.items() if members[0].key in found}
 
 
 def abilities_in_modes(members: Iterable[Answering], fit: CapabilityFit) -> dict[Key, Ability]:
@@ -63,14 +57,14 @@ def _family_abilities(
     own = {member.key: _own_covariance(member, prior) for member in members}
     told: dict[Key, tuple[sm.Matrix, sm.Vector]] = {}
     evidence: dict[Key, tuple[sm.Matrix, sm.Vector]] = {}
-    counts: dict[Key, int] = {}
+    counts: Counter[str] = Counter()
     for member in members:
         rows = [
             (items[area, *row.item], row)
             for row in observations(member.scores, fit.offsets).values()
             if (area, *row.item) in items
         ]
-        counts[member.key] = len(rows)
+        counts[member.candidate.id] += len(rows)
         precision, pull = _evidence(rows, _expected(member, prior))
         evidence[member.key] = precision, pull
         if rows:
@@ -97,8 +91,9 @@ def _family_abilities(
             area=area,
             mean=sm.sum_of_vectors(_expected(member, prior), deviation),
             covariance=covariance,
-            scores=counts[member.key],
-            width=fit.publishers.get(f"{area} {member.candidate.publisher}", 1.0),
+            scores=counts[member.candidate.id],
+            family_scores=counts.total() - counts[member.candidate.id],
+            publisher=member.candidate.publisher,
         )
     return found
 

@@ -11,6 +11,9 @@ exactly when the catalog is compiled (`fmkit.selection.abilities`): it is never 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal, get_args
+
 import msgspec
 
 from fmkit.selection.score_items import Area
@@ -18,12 +21,24 @@ from fmkit.selection.score_items import Area
 INTERVAL_Z = 1.2816
 """80 % of a normal distribution lies within this many standard deviations."""
 
+MANY_SCORES = 5
+Basis = Literal["no scores", "scores of its family", "1 to 4 scores", "5 or more scores"]
+BASES: tuple[Basis, ...] = get_args(Basis)
+
+
+def basis_of(scores: int, family_scores: int) -> Basis:
+    """What an estimate rests on, by the model's own other scores and its family's: an interval's width is learnt for each basis.
+
+    >>> basis_of(0, 0), basis_of(0, 12), basis_of(3, 0), basis_of(20, 12)
+    ('no scores', 'scores of its family', '1 to 4 scores', '5 or more scores')
+    """
+    if scores == 0:
+        return "scores of its family" if family_scores else "no scores"
+    return "1 to 4 scores" if scores < MANY_SCORES else "5 or more scores"
+
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """A benchmark in one set-up, on the logit scale: `sd` is the error that abilities leave, `scores` how many it was fitted to.
-
-    `width` is what held-out scores of this item ask of an interval, over those of all items.
-    """
+    """A benchmark in one set-up, on the logit scale: `sd` is the error that abilities leave, `scores` how many it was fitted to."""
 
     area: Area
     benchmark: str
@@ -32,7 +47,20 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     sd: float
     scores: int
     loadings: tuple[float, ...]
-    width: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Benchmark and set-up, as widths and results name them."""
+        return item_name(self.benchmark, self.variant)
+
+
+def item_name(benchmark: str, variant: str) -> str:
+    """One name for a benchmark in one set-up.
+
+    >>> item_name("mmlu", "5-shot"), item_name("aime-2025", "")
+    ('mmlu, 5-shot', 'aime-2025')
+    """
+    return f"{benchmark}, {variant}" if variant else benchmark
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +84,26 @@ class VendorOffset(msgspec.Struct, frozen=True, kw_only=True):
     pairs: int
 
 
-class CapabilityFit(msgspec.Struct, frozen=True, kw_only=True):
-    """The fitted constants. `offsets` by benchmark, "" for all others; `spreads` what intervals are multiplied by, by basis.
+class Widths(msgspec.Struct, frozen=True, kw_only=True):
+    """What held-out scores ask 80 % intervals of one basis to be multiplied by: `every` one, those of an item, those of a publisher's models.
 
-    `publishers` multiplies them once more, by area and publisher: models of some scatter more about what is expected of them.
+    Models of some publishers scatter more about what is expected of them. Items are by `item_name`.
+
+    >>> Widths(every=1.2, items={"mmlu, 5-shot": 0.5}).of("mmlu, 5-shot", "Example")
+    0.6
+    """
+
+    every: float = 1.0
+    items: dict[str, float] = {}
+    publishers: dict[str, float] = {}
+
+    def of(self, item: str, publisher: str) -> float:
+        """The width of one estimate."""
+        return self.every * self.items.get(item, 1.0) * self.publishers.get(publisher, 1.0)
+
+
+class CapabilityFit(msgspec.Struct, frozen=True, kw_only=True):
+    """The fitted constants. `offsets` by benchmark, "" for all others; `widths` of intervals by `widths_key`.
 
     The digests are of the scores that were fitted and of the constants as written; empty where the fit has none.
     """
@@ -70,8 +114,7 @@ class CapabilityFit(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...]
     priors: dict[Area, Prior]
     offsets: dict[str, VendorOffset]
-    spreads: dict[str, float]
-    publishers: dict[str, float] = {}
+    widths: dict[str, Widths] = {}
     scores_digest: str = ""
     constants_digest: str = ""
 
@@ -80,18 +123,39 @@ class CapabilityFit(msgspec.Struct, frozen=True, kw_only=True):
         return self.offsets.get(benchmark, self.offsets.get(""))
 
 
-NO_FIT = CapabilityFit(date="", scores=0, models=0, items=(), priors={}, offsets={}, spreads={})
+def width_of(widths: Mapping[str, Widths], area: Area, basis: Basis, item: str, publisher: str) -> float:
+    """What the interval of an estimate is multiplied by; 1 on a basis that nothing was learnt for. The one rule: benchmarks/ judge it."""
+    found = widths.get(widths_key(area, basis))
+    return 1.0 if found is None else found.of(item, publisher)
+
+
+def widths_key(area: Area, basis: Basis) -> str:
+    """How the widths of an area on a basis are found.
+
+    >>> widths_key("language", "1 to 4 scores")
+    'language 1 to 4 scores'
+    """
+    return f"{area} {basis}"
+
+
+NO_FIT = CapabilityFit(date="", scores=0, models=0, items=(), priors={}, offsets={})
 """A catalog without a fitted capability model: no score is estimated."""
 
 
 class Ability(msgspec.Struct, frozen=True, kw_only=True):
-    """What all scores of a model and its family say of its factors; `scores` counts the items of its own.
+    """What all scores of a model and its family say of its factors, in one mode.
 
-    `width` is what held-out scores of the publisher's models ask of an interval.
+    `scores` counts the items of its own, in whatever mode; `family_scores` those of its family's other models. `publisher` is its own.
     """
 
     area: Area
     mean: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
     scores: int
-    width: float = 1.0
+    family_scores: int = 0
+    publisher: str = ""
+
+    @property
+    def basis(self) -> Basis:
+        """What estimates of its scores rest on."""
+        return basis_of(self.scores, self.family_scores)

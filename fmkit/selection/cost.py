@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.selection.sized import own_reading_s
 from fmkit.speed.estimate import Range
 from fmkit.units import format_percent, format_rate
 
@@ -80,11 +81,11 @@ def cheapest_hourly(prices: Iterable[CloudPrice], machine: Machine) -> CloudPric
 
 def busy_s_per_request(speed: SpeedEstimate, load: Load) -> float | None:
     """Seconds of the machine one request uses when it is never idle: prompt / prefill rate + written / throughput."""
-    prefill, throughput = speed.prefill_tokens_per_s, speed.throughput_tokens_per_s
-    if prefill is None or (throughput is None and speed.decode_tokens_per_s is not None):
+    throughput, reading_s = speed.throughput_tokens_per_s, own_reading_s(speed, load)
+    if reading_s is None or (throughput is None and speed.decode_tokens_per_s is not None):
         return None
     written = load.output_tokens + load.thinking_tokens
-    return load.prompt_tokens / prefill.median + (written / throughput.median if throughput is not None else 0.0)
+    return reading_s + (written / throughput.median if throughput is not None else 0.0)
 
 
 def tokens_per_usd(tokens_per_s: Range, usd_per_hour: float) -> Range:

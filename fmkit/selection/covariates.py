@@ -100,7 +100,7 @@ def _price(api: ApiTerms | None) -> dict[str, float]:
 
 
 def year_of(date: str) -> float:
-    """A date as years: day and month where they are given.
+    """A date as years: the middle of its month, or of its year. The day is left out, for most releases are known by their month only.
 
     >>> year_of("2024-07-23"), year_of("2024-07"), year_of("2024")
     (2024.54, 2024.54, 2024.5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.selection import small_matrices as sm
-from fmkit.selection.capability import INTERVAL_Z
+from fmkit.selection.capability import INTERVAL_Z, width_of
 from fmkit.selection.logits import from_logit
 from fmkit.selection.score_items import matches, spellings
 
@@ -19,33 +19,23 @@ if TYPE_CHECKING:
     from fmkit.selection.facts import Candidate, Task, TaskBenchmark
     from fmkit.selection.score_items import Area
 
-MANY_SCORES = 5
-BASES = ("no score", "1 to 4 scores", "5 or more scores")
-
 
 class EstimatedScore(msgspec.Struct, frozen=True, kw_only=True):
-    """A score that nobody published, 0 to 100, with its 80 % interval; from `scores` other scores of the model."""
+    """A score that nobody published, 0 to 100, with its 80 % interval; from `scores` other scores of the model.
+
+    `basis` is the class of estimates whose held-out scores gave the width of the interval (`fmkit.selection.capability.BASES`).
+    """
 
     value: float
     low: float
     high: float
     scores: int
+    basis: str = ""
 
     @property
     def sd(self) -> float:
         """Half of the interval as a standard deviation, in points."""
         return (self.high - self.low) / 2 / INTERVAL_Z
-
-
-def basis_of(scores: int) -> str:
-    """By how many scores of its own an estimate is supported: the class its interval's width is learnt for.
-
-    >>> basis_of(0), basis_of(3), basis_of(20)
-    ('no score', '1 to 4 scores', '5 or more scores')
-    """
-    if scores == 0:
-        return "no score"
-    return "1 to 4 scores" if scores < MANY_SCORES else "5 or more scores"
 
 
 def predictive(ability: Ability, item: Item) -> tuple[float, float]:
@@ -66,13 +56,13 @@ def predictive(ability: Ability, item: Item) -> tuple[float, float]:
 def estimated_score(ability: Ability, item: Item, fit: CapabilityFit) -> EstimatedScore:
     """The score a model is expected to have on an item, 0 to 100, with the 80 % interval that held-out scores gave."""
     centre, sd = predictive(ability, item)
-    spread = fit.spreads.get(f"{ability.area} {basis_of(ability.scores)}", 1.0)
-    margin = INTERVAL_Z * sd * spread * item.width * ability.width
+    margin = INTERVAL_Z * sd * width_of(fit.widths, ability.area, ability.basis, item.name, ability.publisher)
     return EstimatedScore(
         value=round(100 * from_logit(centre), 2),
         low=round(100 * from_logit(centre - margin), 2),
         high=round(100 * from_logit(centre + margin), 2),
         scores=ability.scores,
+        basis=ability.basis,
     )
 
 

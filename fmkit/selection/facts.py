@@ -31,7 +31,7 @@ class LicenceTerms(Fact, frozen=True, kw_only=True):
     """What a licence allows. `commercial`: yes, no, or conditional with the binding conditions.
 
     `user_cap` and `revenue_cap_usd_per_year` are thresholds above which a separate licence is needed or, where `above_caps`
-    says so, a duty applies; with `user_cap_on` users are counted by that day, whatever they are later; `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other
+    says so, a duty applies; with `user_cap_on` users are counted by that day (words where each version has its own), whatever they are later; `excluded_regions` ISO codes or EU/UK; `trains_on_outputs` whether outputs may improve other
     models. `verification` says whether the text was read; a recalled row shows as unverified.
     """
 
@@ -242,6 +242,8 @@ class Candidate(Fact, frozen=True, kw_only=True):
     `active_params` count the input embedding. `quantised` are known Hub repositories of the same weights in a quantised layout. `may_think`: it can, and nothing says that it
     does unless it is asked to. `answers_directly`: it thinks, and has a documented mode without. `native_context_tokens` is the length it
     was trained on, `extended_context_tokens` what its publisher states with scaled positions (YaRN), which are switched on by hand.
+    `training_tokens` are all that it saw, `further_training_tokens` those of them that were added to another model's; where that one's
+    are unknown, so are all.
     """
 
     id: str
@@ -267,6 +269,7 @@ class Candidate(Fact, frozen=True, kw_only=True):
     api: ApiTerms | None = None
     base_model: str | None = None
     training_tokens: int | None = None
+    further_training_tokens: int | None = None
     domain: str | None = None
     gated: bool | None = None
     needs_fine_tune: bool = False
@@ -288,3 +291,10 @@ class Candidate(Fact, frozen=True, kw_only=True):
         if self.training_tokens is None or not self.params:
             return None
         return self.training_tokens / self.params
+
+    @property
+    def tokens_per_active_param(self) -> float | None:
+        """Training tokens per parameter that one token passes through; None for a dense model, and where a count is unknown."""
+        if self.training_tokens is None or not self.active_params or self.active_params == self.params:
+            return None
+        return self.training_tokens / self.active_params

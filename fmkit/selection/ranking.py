@@ -133,7 +133,7 @@ def order(standings: Sequence[Standing], excluded: tuple[Exclusion, ...], reques
     names = {standing.id for standing in ranked}
     others = [_unplaced(s, known_speeds=bool(ranked)) for s in standings if s.id not in names]
     return Selection(
-        ranked=_with_ties(sorted(ranked, key=lambda s: (-(s.score or 0.0), -(s.quality.value or 0.0), s.id)), request),
+        ranked=_with_ties(sorted(ranked, key=_best_first), request),
         unscored=tuple(sorted(others, key=lambda s: _by_domain(s, request, pool))),
         excluded=excluded,
         unranked=unranked,
@@ -171,6 +171,11 @@ def _unplaced(standing: Standing, *, known_speeds: bool) -> Standing:
     if not standing.speed_unknown or not known_speeds:
         return standing
     return replace(standing, reasons=(*standing.reasons, BELOW_KNOWN_SPEEDS))
+
+
+def _best_first(standing: Standing) -> tuple[float, bool, float, str]:
+    """By score; of equal ones a model that was tried goes before one that is only estimated."""
+    return -(standing.score or 0.0), not standing.quality.used, -(standing.quality.value or 0.0), standing.id
 
 
 def _with_ties(ranked: list[Standing], request: Request) -> tuple[Standing, ...]:

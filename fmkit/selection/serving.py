@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.selection.request import context_need
-from fmkit.selection.sized import fits
+from fmkit.selection.sized import fits, own_reading_s
 from fmkit.sizing.search import largest
 from fmkit.speed.estimate import SpeedEstimate
 from fmkit.units import format_rate, format_seconds
@@ -79,9 +79,10 @@ def _limit(sized: Sized | None, load: Load, request: Request) -> str:
 def _first_token_s(sized: Sized, load: Load) -> float | None:
     """Seconds to the first token of the answer for one request that comes while the others are written: its own prompt, and its thoughts."""
     speed, each = sized.speed, _rate(sized.speed)
-    if speed is None or speed.prefill_tokens_per_s is None or each is None:
+    reading_s = None if speed is None else own_reading_s(speed, load)
+    if reading_s is None or each is None:
         return None
-    return load.prompt_tokens / speed.prefill_tokens_per_s.median + load.thinking_tokens / each
+    return reading_s + load.thinking_tokens / each
 
 
 def _rate(speed: SpeedEstimate | None) -> float | None:

@@ -67,6 +67,16 @@ def first_token_s(sized: Sized, load: Load) -> float | None:
     return reading_s + _writing_s(speed, load.thinking_tokens)
 
 
+def own_reading_s(speed: SpeedEstimate, load: Load) -> float | None:
+    """Seconds that reading one request takes of the machine; of what is no text (sound) its share of a pass over all that are read together."""
+    prefill, wait, together = speed.prefill_tokens_per_s, speed.ttft_s, speed.throughput_tokens_per_s
+    if prefill is not None:
+        return load.prompt_tokens / prefill.median
+    if wait is None or together is None or speed.decode_tokens_per_s is None:
+        return None
+    return wait.median * speed.decode_tokens_per_s.median / together.median
+
+
 def request_s(sized: Sized, load: Load) -> float | None:
     """Seconds one request takes from sending to its last token; for a model that does not decode, to read its input."""
     first_s = first_token_s(sized, load)

@@ -21,6 +21,7 @@ from fmkit.sizing.engines.plan import DevicePlan, EngineModel, EngineRules, Plac
 from fmkit.sizing.engines.transformers import TransformersModel
 from fmkit.sizing.engines.vllm import VllmModel
 from fmkit.sizing.estimate import DeviceNeed, HostNeed, MemoryEstimate, MemoryLine, Workload
+from fmkit.sizing.formats import why_no_kernel
 from fmkit.sizing.limits import validity
 from fmkit.sizing.main_memory import host_need, unjudged
 from fmkit.sizing.runtime import runtime_cost, runtime_lines, scratch_lines, vendor_of
@@ -119,7 +120,8 @@ def _judged(
     host = host_need(placement, machine)
     valid, warnings = validity(spec, workload, first.encoder_tokens)
     highest = max([load.high_bytes for load in loads])
-    refused = engine.why_not_on(machine.device if machine is not None else None) or placement.refused
+    device = machine.device if machine is not None else None
+    refused = engine.why_not_on(device) or why_no_kernel(layout, device) or placement.refused
     fits = None if budget is None else per_device - droppable <= budget and _is_possible(refused, host)
     said = dict.fromkeys([text for load in loads for text in load.plan.warnings])
     return MemoryEstimate(

@@ -14,7 +14,7 @@ import msgspec
 
 from fmkit.sizing.shrinkage import Point, Prior, location, narrowed
 from fmkit.sizing.trial_words import counted, named
-from fmkit.speed.estimate import Calibration, Range
+from fmkit.speed.estimate import Calibration, FigureBasis, Range
 from fmkit.speed.speech import real_time_range
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def corrected(speed: SpeedEstimate, trials: Sequence[RateTrial], left_out: str =
         throughput_tokens_per_s=_scaled_or_none(speed.throughput_tokens_per_s, decode),
         energy_j_per_1k_tokens=_energy(speed.energy_j_per_1k_tokens, decode),
         basis=speed.basis if main is None else "measured-here",
+        prefill_basis=_basis(speed.prefill_basis, prefill),
+        decode_basis=_basis(speed.decode_basis, decode),
         reason=_reason(speed.reason, decode, prefill, tuple(used.values()), left_out),
         calibration=Calibration(
             trials=tuple(used),
@@ -135,6 +137,11 @@ def _real_time(speed: SpeedEstimate, prefill: _Factor | None, decode: _Factor | 
         return speed.real_time_factor
     sequences = round(together.median / rate.median)
     return real_time_range(_rate(_scaled(_rate(wait), prefill)), _scaled(rate, decode), sequences)
+
+
+def _basis(stated: FigureBasis | None, factor: _Factor | None) -> FigureBasis | None:
+    """What a figure rests on once trials corrected it."""
+    return stated if stated is None or factor is None else FigureBasis(basis="measured-here", points=len(factor.trials))
 
 
 def _energy(energy: Range | None, factor: _Factor | None) -> Range | None:

@@ -17,6 +17,18 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
 
 SpeedBasis = Literal["measured-here", "measured-device", "class", "extrapolated"]
 
+Bound = Literal["bandwidth", "compute", "overhead"]
+
+
+class FigureBasis(msgspec.Struct, frozen=True, kw_only=True):
+    """What one figure rests on, and how many published measurements of the engine on the device, with weights of that kind, are behind it.
+
+    Where trials on this machine corrected it, `points` are those; it is 0 where calls timed here stand for all of them.
+    """
+
+    basis: SpeedBasis
+    points: int
+
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """How this machine's own trials corrected an estimate: ids of the trials, and measured over predicted as it was applied.
@@ -47,7 +59,9 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     counts generated tokens of all sequences; `images_per_s` is what the image tower takes in, `texts_per_s` the inputs that an encoder
     reads, of all sequences; `real_time_factor` is seconds of work per second of sound. A figure that does
     not apply to the kind of model is None. For a model that does not decode, `ttft_s` is one pass of all its towers.
-    `bound` says what the decode step waits for. `reason` names the efficiency used and where it was measured.
+    `basis` is that of decoding (of a pass, where nothing decodes); `decode_basis` is what decoding, throughput and energy rest on,
+    `prefill_basis` the first token and all that is read. `bound` says what the decode step waits for: memory, the matrix units, or launching.
+    `reason` says which share of the device's rates that comes to, and where it was measured.
     `energy_j_per_1k_tokens` is what the devices take for 1,000 generated tokens of all sequences (joules; the host is not counted), None
     where their power is not known. `load` is the first load from disk, without the engine's own start. `calibration` is set where trials on this machine corrected the figures.
     """
@@ -57,7 +71,7 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     decode_tokens_per_s: Range | None
     throughput_tokens_per_s: Range | None
     basis: SpeedBasis
-    bound: Literal["bandwidth", "compute", "overhead"]
+    bound: Bound
     reason: str
     images_per_s: Range | None = None
     texts_per_s: Range | None = None
@@ -65,6 +79,8 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     energy_j_per_1k_tokens: Range | None = None
     load: LoadEstimate | None = None
     calibration: Calibration | None = None
+    prefill_basis: FigureBasis | None = None
+    decode_basis: FigureBasis | None = None
 
 
 class AttentionShare(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fmkit.model.quantised.loading import unpacks
+from fmkit.sizing.formats import narrow_float
 
 if TYPE_CHECKING:
     from fmkit.machine import Device
@@ -30,17 +31,13 @@ NEEDS_UNITS = {"fp8": "float8", "nvfp4": "float4"}
 """The number format whose matrix units a kernel is made for."""
 
 
-NAMED_KERNELS: tuple[tuple[str, Kernel], ...] = (("fp8", "fp8"), ("mxfp4", "mxfp4"), ("nvfp4", "nvfp4"))
-"""Kernels told by a word in a layout's id."""
-
-
 def kernel_of(layout: Layout) -> Kernel:
     """The family of kernels that multiplies weights in this layout."""
     if layout.file_type is not None:
         return _ggml_kernel(layout.file_type)
     if unpacks(layout):
         return "16"
-    named = next((kernel for word, kernel in NAMED_KERNELS if word in layout.id), None)
+    named = narrow_float(layout)
     if named is not None:
         return named
     if layout.weight_bits is None:
@@ -100,10 +97,11 @@ def _ggml_rate(device: Device, kernel: Kernel, half: float | None) -> float | No
     return half * (2 if doubled else 1)
 
 
-def not_native(device: Device, kernel: Kernel, dtype: str) -> str | None:
+def not_native(device: Device, kernel: Kernel, dtype: str, engine: str) -> str | None:
     """What the device has no units for, in words; None where it has them or nothing is known of its rates.
 
-    `dtype` is what is computed in: bfloat16 on a card without it is computed in float32 or refused by the engine.
+    `dtype` is the type of what is not quantised, which is computed in. vLLM takes float16 where the device has no bfloat16
+    (`_resolve_auto_dtype` of its vllm/config/model.py); llama.cpp computes in types of its own.
     """
     rates = device.flops_per_s
     if not rates:
@@ -111,15 +109,16 @@ def not_native(device: Device, kernel: Kernel, dtype: str) -> str | None:
     wanted = NEEDS_UNITS.get(kernel)
     if wanted is not None and wanted not in rates:
         return f"{device.name} has no {wanted} matrix units: weights are unpacked and multiplied in 16 bit"
-    if dtype == "bfloat16" and device.vendor == "nvidia" and "bfloat16" not in rates:
-        return f"{device.name} has no bfloat16 units: vLLM refuses the type, PyTorch emulates it slowly; use float16"
+    if dtype == "bfloat16" and device.vendor == "nvidia" and "bfloat16" not in rates and engine != "llama.cpp":
+        instead = (
+            "vLLM computes in float16 instead"
+            if engine == "vllm"
+            else "PyTorch emulates it slowly; load the model in float16"
+        )
+        return f"{device.name} has no bfloat16 units: {instead}"
     return None
 
 
-def refused(device: Device, kernel: Kernel) -> str | None:
-    """Why no engine runs this kernel on the device; None where one does."""
-    if device.device_class == "cpu" and kernel in ("nvfp4", "fp8"):
-        return f"no engine multiplies {kernel} weights on a CPU"
-    if kernel == "nvfp4" and device.vendor != "nvidia":
-        return f"NVFP4 weights run on NVIDIA cards only, not on {device.name}"
-    return None
+def emulated(device: Device, kernel: Kernel) -> bool:
+    """Whether an engine unpacks the weights of this kernel before each product for want of one on the device: nobody measured how slow that is."""
+    return kernel == "nvfp4" and device.vendor == "amd"

@@ -24,6 +24,9 @@ STEP_TOKENS = 512
 
 MATRIX_DIMS = 2
 
+CACHE_TYPE = "F16"
+"""The type of the cache that attention is timed with: llama.cpp's default."""
+
 
 class MeasuredLlamaCpp(msgspec.Struct, frozen=True, kw_only=True):
     """The rates, and the model's weights by type: those of its layers, and those of the head."""
@@ -39,7 +42,8 @@ class MeasuredLlamaCpp(msgspec.Struct, frozen=True, kw_only=True):
         whole, rest = (0, tower.tokens) if decoding else divmod(tower.tokens, STEP_TOKENS)
         steps = [STEP_TOKENS] * whole + ([rest] if rest else [])
         length = 1 if decoding else tower.tokens // self.sequences
-        macs = between(self.rates.attention_macs, "F16", length) or 1.0
+        macs = between(self.rates.attention_macs, CACHE_TYPE, length)
+        assert macs is not None  # llama_cpp_here takes no rates without
         head_s = sum(count * self._weight_s(kind, self.sequences) for kind, count in self.head_weights.items())
         return (
             sum(
@@ -68,8 +72,13 @@ class MeasuredLlamaCpp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def llama_cpp_here(spec: ModelSpec, layout: Layout, rates: LlamaCppRates, sequences: int) -> MeasuredLlamaCpp | None:
-    """The model on these rates; None where they do not cover it: a mixture, a state, another tower, a type that was not timed."""
-    if spec.kind != "decoder" or spec.is_mixture or len(spec.stacks) > 1:
+    """The model on these rates; None where they do not cover it: a mixture, a state, another tower, a type or attention that was not timed."""
+    if (
+        spec.kind != "decoder"
+        or spec.is_mixture
+        or len(spec.stacks) > 1
+        or between(rates.attention_macs, CACHE_TYPE, 1) is None
+    ):
         return None
     timed = {point.dtype for point in rates.weights}
     file_type = STORED if spec.model_type.startswith(GGUF_PREFIX) else layout.file_type

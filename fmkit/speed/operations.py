@@ -6,29 +6,18 @@ Reading runs every tower once: 2 operations per active weight and token, and att
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.model.layers import (
-    ChunkedAttention,
-    CompressedAttention,
-    CrossAttention,
-    EncoderAttention,
-    FullAttention,
-    LatentAttention,
-    SimpleMixer,
-    StateSpace,
-    parts_of,
-)
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, RwkvMatrix, ShortConvolution
-from fmkit.model.spec import Stack
+from fmkit.model.layers import parts_of
+from fmkit.speed.attention import attention_operations, attention_width, crosses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fmkit.model.precision import Layout
-    from fmkit.model.spec import ModelSpec, StackRole, TensorGroup
+    from fmkit.model.spec import ModelSpec, Stack, StackRole, TensorGroup
 
 TOWER_PARTS = ("vision", "audio", "qformer")
 NOT_MULTIPLIED = ("embedding", "head", "buffer", "projector")
@@ -156,7 +145,7 @@ def tower_operations(spec: ModelSpec, stack: Stack, tokens: int, memory_tokens: 
     weights = sum(group.active_elements for group in spec.tensors if _multiplies(group, spec, stack.role))
     vision = spec.stack("vision")
     width = vision.hidden_dim if stack.role == "qformer" and vision is not None else stack.hidden_dim
-    crossed = width * sum(cross.token_bytes(1) * count for cross, count in _crosses(stack))
+    crossed = width * sum(cross.token_bytes(1) * count for cross, count in crosses(stack))
     projected = (weights - crossed) * tokens + crossed * memory_tokens + _projector(spec, stack)
     return 2.0 * projected + attention_operations(stack, tokens, memory_tokens)
 
@@ -230,62 +219,6 @@ def routed_expert_bytes(spec: ModelSpec, layout: Layout, tokens: int) -> float:
 def decode_weight_bytes(spec: ModelSpec, layout: Layout, sequences: int) -> int:
     """Bytes of weights read in one decode step of `sequences` sequences: the decoder's, for the encoders ran before."""
     return weight_bytes(spec, layout, "decoder", sequences)
-
-
-def attention_operations(stack: Stack, tokens: int, memory_tokens: int = 0) -> float:
-    """Operations of attention scores and weighted sums over one sequence: O(tokens ** 2) unless a window bounds it.
-
-    2 * heads * (key_dim + value_dim) per pair of tokens; cross-attention pairs them with the `memory_tokens` of another tower.
-
-    >>> from fmkit.model.spec import Block
-    >>> layer = FullAttention(query_heads=32, kv_heads=8, key_dim=128, value_dim=128)
-    >>> attention_operations(Stack(role="decoder", hidden_dim=4096, blocks=(Block(count=32, mixer=layer),)), 4096) / 1e12
-    4.398046511104
-    """
-    own = sum(
-        2.0 * attention_width(mixer) * _pairs(mixer, tokens) * block.count
-        for block in stack.blocks
-        for mixer in parts_of(block.mixer)
-    )
-    return own + sum(2.0 * attention_width(cross) * tokens * memory_tokens * count for cross, count in _crosses(stack))
-
-
-def _crosses(stack: Stack) -> Iterator[tuple[CrossAttention, int]]:
-    """Cross-attention of a stack, beside a layer's own attention or in its place, and in how many layers."""
-    for block in stack.blocks:
-        if block.cross is not None:
-            yield block.cross, block.count
-        for part in parts_of(block.mixer):
-            if isinstance(part, CrossAttention):
-                yield part, block.count
-
-
-def attention_width(mixer: SimpleMixer) -> int:
-    """Widths of all query heads' keys and values together; 0 for a kind that attends to no token. Every kind is named.
-
-    >>> attention_width(EncoderAttention(query_heads=12, kv_heads=12, key_dim=64, value_dim=64))  # BERT base
-    1536
-    """
-    if isinstance(mixer, LatentAttention):
-        return mixer.query_heads * (mixer.nope_dim + mixer.rope_dim + mixer.value_dim)
-    if isinstance(mixer, CompressedAttention):
-        return mixer.query_heads * 2 * mixer.head_dim
-    if isinstance(mixer, FullAttention | CrossAttention | EncoderAttention):
-        return mixer.query_heads * (mixer.key_dim + mixer.value_dim)
-    if isinstance(
-        mixer, StateSpace | Mamba2 | DeltaAttention | LinearAttention | Rwkv | RwkvMatrix | ShortConvolution | NoMixer
-    ):
-        return 0
-    assert_never(mixer)
-
-
-def _pairs(mixer: SimpleMixer, tokens: int) -> float:
-    """Pairs of tokens that attend to each other: half a square where attention is causal, less beyond a window."""
-    reach = mixer.attended_tokens(tokens)
-    if isinstance(mixer, ChunkedAttention):
-        return tokens * reach / 2
-    causal = isinstance(mixer, FullAttention | LatentAttention | CompressedAttention)
-    return tokens * reach - (reach * reach / 2 if causal else 0)
 
 
 def _token_embedding(spec: ModelSpec) -> TensorGroup | None:

@@ -33,9 +33,10 @@ EXPERT_S = 1e-6
 EXCHANGE_S = 8e-6
 """Nominal latency of one all-reduce; every layer has two."""
 
-LINK_BYTES_PER_S = {"datacentre": 250e9}
-OTHER_LINK_BYTES_PER_S = 20e9
-"""Nominal rate between devices in tensor parallel: NVLink and its kin in a data centre, else PCIe 4.0 x16."""
+LINK_BYTES_PER_S = 250e9
+PCIE_BYTES_PER_S = 20e9
+"""Nominal rates between devices in tensor parallel: of NVLink and its kin within as many as one joins (`Device.link_devices`), of PCIe 4.0 x16
+between devices without, and for each device between groups of those with (their share of a network)."""
 
 OVERLAP_POWER = 4.0
 """What overlaps takes (a ** p + b ** p) ** (1 / p) together, nearly the longer of both: reading and computing do."""
@@ -62,26 +63,38 @@ class Nominal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def nominal(tower: TowerPass, setting: Setting, phase: Phase) -> Nominal:
-    """Nominal seconds of the parts of a pass; weights, cache and operations are divided over the ranks of tensor parallel."""
+    """Nominal seconds of the parts of a pass; weights, cache and operations are divided over the ranks of tensor parallel.
+
+    The bytes of a cache are those of all ranks together, as they are sized: what several hold a copy of counts as often.
+    """
     at_once = share_over_stages(tower.tokens, setting)
     device, ranks = setting.device, setting.ranks
     bandwidth = float(device.bandwidth_bytes_per_s or 0)
     rate = matrix_rate(device, setting.kernel, setting.engine)
     exchange = 0.0
     if ranks > 1:
-        link = LINK_BYTES_PER_S.get(device.device_class, OTHER_LINK_BYTES_PER_S)
         moved = 4.0 * tower.tokens * tower.hidden_dim * (ranks - 1) / ranks
-        exchange = 2 * tower.layers * (EXCHANGE_S + moved / link)
+        exchange = 2 * tower.layers * (EXCHANGE_S + moved * exchange_s_per_byte(ranks, device.link_devices))
     return Nominal(
         launch=tower.layers * LAYER_S * setting.launches * at_once,
         weights=tower.weight_bytes / ranks / bandwidth * at_once,
-        cache=tower.cache_bytes / min(ranks, 8) / bandwidth,
+        cache=tower.cache_bytes / ranks / bandwidth,
         linear=None if rate is None else (tower.operations - tower.attention_operations) / ranks / rate * at_once,
         attention=_attention_s(tower, rate, bandwidth, phase, ranks, at_once),
         exchange=exchange,
         sequence=tower.tokens * SEQUENCE_S if phase == "decode" else 0.0,
         experts=tower.experts / ranks * EXPERT_S * at_once if phase == "decode" else 0.0,
     )
+
+
+def exchange_s_per_byte(ranks: int, link_devices: int) -> float:
+    """Seconds a byte of an all-reduce takes: over the link within a group of devices that it joins, and between groups a share for each of them.
+
+    >>> [round(1e12 * exchange_s_per_byte(4, joined)) for joined in (8, 2, 1)]
+    [4, 29, 50]
+    """
+    within = 1 / LINK_BYTES_PER_S if link_devices > 1 else 0.0
+    return within + (1 / link_devices / PCIE_BYTES_PER_S if ranks > link_devices else 0.0)
 
 
 def _attention_s(
@@ -140,3 +153,9 @@ def joined(
     side_by_side = [read, computed, *([launch] if overlaps else [])]
     core: float = sum(time**OVERLAP_POWER for time in side_by_side) ** (1 / OVERLAP_POWER)
     return core + exchange + sequence + experts + (0.0 if overlaps else launch)
+
+
+def roof_s(tower: TowerPass, setting: Setting, *, decoding: bool) -> float:
+    """Seconds of a pass at the one nominal rate that bounds it: of the memory a decode step reads, of the units a prompt is multiplied in."""
+    parts = nominal(tower, setting, "decode" if decoding else "prefill")
+    return parts.weights + parts.cache if decoding else (parts.linear or 0.0) + (parts.attention or 0.0)

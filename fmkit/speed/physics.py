@@ -13,7 +13,7 @@ import msgspec
 from fmkit.model.precision import Layout
 from fmkit.speed.kernels import NEEDS_UNITS, matrix_rate
 from fmkit.speed.operations import decode_pass, reading_passes
-from fmkit.speed.parts import nominal
+from fmkit.speed.parts import roof_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,6 @@ def least_s(tower: TowerPass, setting: Setting, *, decoding: bool) -> float:
 
     Tokens that go to the same experts read less than is expected of several sequences: those are not bounded.
     """
-    parts = nominal(tower, setting, "decode" if decoding else "prefill")
-    if not decoding:
-        return ((parts.linear or 0.0) + (parts.attention or 0.0)) / MOST_SHARE
-    return 0.0 if setting.mixture and tower.tokens > 1 else (parts.weights + parts.cache) / MOST_SHARE
+    if decoding and setting.mixture and tower.tokens > 1:
+        return 0.0
+    return roof_s(tower, setting, decoding=decoding) / MOST_SHARE

@@ -77,6 +77,7 @@ class TorchRates(msgspec.Struct, frozen=True, kw_only=True):
     host_to_device_bytes_per_s: float | None = None
     calls: tuple[CallPoint, ...] = ()
     in_model: tuple[ModelPoint, ...] = ()
+    date: str = ""
 
     def call_per_s(self, call: Call, dtype: str, tokens: float) -> float | None:
         """The rate of a call over so many tokens at once, None where it was not timed; flat outside of what was timed."""
@@ -113,14 +114,17 @@ class LlamaCppRates(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary_s: float
     weights: tuple[RatePoint, ...]
     attention_macs: tuple[RatePoint, ...]
+    date: str = ""
 
 
 class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured on one machine, and under which conditions.
 
+    `date` is that of the bandwidths; `torch` and `llama_cpp` may be of an earlier measurement, and have a date of their own then.
     `read_bytes_per_s` and `copy_bytes_per_s` (read plus written) are the processor's, over all cores allowed to this process, without
     torch; `torch` has one entry per device that torch was measured on. `warnings` says what makes the figures doubtful: a busy
-    machine, repeats far apart. `disk_read_bytes_per_s` is of a file on the disk that models are kept on, None where it was not measured; `llama_cpp` is None without xllamacpp.
+    machine, repeats far apart. `disk_read_bytes_per_s` is of a file on the disk that models are kept on, None where it was not measured; `llama_cpp` is None without
+    xllamacpp. `doubt` is why the machine was not itself (busy, slower than before) when it was measured all the same.
     """
 
     machine: str
@@ -133,10 +137,16 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     disk_read_bytes_per_s: float | None = None
     llama_cpp: LlamaCppRates | None = None
+    doubt: str | None = None
 
     def on(self, *, cpu: bool) -> TorchRates | None:
         """What torch was measured to reach on the processor, or on the accelerator; None where it was not."""
         return next((rates for rates in self.torch if (rates.device == "cpu") == cpu), None)
+
+    def timed_on(self, engine: str, *, cpu: bool) -> str:
+        """The date of the calls that an engine's speed is predicted from on the processor or the accelerator; empty without any."""
+        part = self.llama_cpp if engine == "llama.cpp" else self.on(cpu=cpu)
+        return "" if part is None else part.date or self.date
 
 
 def spread_of(rounds: Sequence[float]) -> float:

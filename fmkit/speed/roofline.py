@@ -7,17 +7,16 @@ says which, and decides the width of the range.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from fmkit.speed.estimate import Range, SpeedEstimate
-from fmkit.speed.kernels import WEIGHTS_NAMED, kernel_of, not_native, refused
+from fmkit.speed.estimate import Bound, Range, SpeedEstimate
+from fmkit.speed.kernels import emulated, kernel_of
 from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
 from fmkit.speed.physics import bounds
-from fmkit.speed.setting import APART, RELEASES
+from fmkit.speed.reasons import reason_of
 from fmkit.speed.speech import real_time_range
 from fmkit.speed.timing import converts, timing_on
-from fmkit.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +50,7 @@ def estimate(
 
     `prompt_tokens` defaults to all that the workload holds; `images` per sequence, to one for a model that takes images, as memory
     does. Rates are tokens per second; `throughput` counts the generated tokens of all sequences. An encoder has no decode rate;
-    its `prefill_tokens_per_s` is the rate at which it reads. `rates` are what was measured on this machine.
+    its `prefill_tokens_per_s` is the rate at which it reads; a model of speech reads no tokens. `rates` are what was measured on this machine.
     """
     timing = timing_on(spec, memory, layout, machine, fit, rates)
     if timing is None:
@@ -72,7 +71,7 @@ def estimate(
     throughput = _times(rate, count)
     return SpeedEstimate(
         ttft_s=wait,
-        prefill_tokens_per_s=_times(reads, read_tokens * count),
+        prefill_tokens_per_s=_times(reads, read_tokens * count) if spec.kind != "speech" else None,
         decode_tokens_per_s=rate,
         throughput_tokens_per_s=throughput,
         images_per_s=timing.range("prefill", reading.images * count / images_s) if images_s else None,
@@ -80,19 +79,23 @@ def estimate(
         real_time_factor=real_time_range(wait, rate, count) if spec.kind == "speech" and wait and rate else None,
         basis=timing.basis("decode" if step is not None else "prefill"),
         bound=_bound(timing, towers, step, step_s, read_s),
-        reason=_reason(timing, towers, step, layout),
+        reason=reason_of(timing, towers, step, reads, rate, layout.rest_dtype_for(spec.config_dtype)),
         energy_j_per_1k_tokens=_energy(timing.setting, throughput),
         load=load_estimate(spec, memory, layout, machine, rates) if machine is not None else None,
+        prefill_basis=timing.figure_basis("prefill") if reads else None,
+        decode_basis=timing.figure_basis("decode") if rate else None,
     )
 
 
 def missing_reason(memory: MemoryEstimate, machine: Machine | None, layout: Layout | None = None) -> str:
     """Why `estimate` gave no speed for this memory on this machine. `machine` is the one that was handed to `estimate`."""
     device = machine.device if machine is not None else None
+    if memory.refused is not None:
+        return memory.refused
     if device is None:
         return "no device is named, and a size of memory says nothing about speed"
-    if layout is not None and (why := refused(device, kernel_of(layout))) is not None:
-        return why
+    if layout is not None and emulated(device, kernel_of(layout)):
+        return f"{device.name} has no kernels for these weights: they are unpacked before each product, and nobody measured how slow that is"
     if converts(memory, device):
         return "PyTorch converts float16 on this CPU; not measured: run fmkit hardware measure"
     if device.bandwidth_bytes_per_s is None:
@@ -123,42 +126,12 @@ def _reading(
 
 def _bound(
     timing: Timing, towers: Sequence[TowerPass], step: TowerPass | None, step_s: float | None, read_s: float | None
-) -> Literal["bandwidth", "compute", "overhead"]:
+) -> Bound:
     """What a decode step (a pass, where nothing decodes) mostly waits for."""
     if step is not None and step_s is not None:
-        return "overhead" if timing.launch_s(step, decoding=True) > step_s / 2 else "bandwidth"
+        return timing.step_bound(step, step_s)
     launch_s = sum(timing.launch_s(tower, decoding=False) for tower in towers)
     return "overhead" if read_s is not None and launch_s > read_s / 2 else "compute"
-
-
-def _reason(timing: Timing, towers: Sequence[TowerPass], step: TowerPass | None, layout: Layout) -> str:
-    """The rates used, where they come from, and what the device can't do natively."""
-    setting, layers = timing.setting, step.layers if step is not None else sum(tower.layers for tower in towers)
-    phase: Literal["decode", "prefill"] = "decode" if step is not None else "prefill"
-    launch = timing.launch_s(step or towers[0], decoding=step is not None) * layers / (step or towers[0]).layers
-    if timing.here is not None:
-        calls = "kernels of llama.cpp" if setting.engine == "llama.cpp" else "torch calls"
-        text = f"{calls} timed on this machine, {launch * 1000:.3g} ms of them to launch {layers} layers"
-    else:
-        share = 1 / timing.fit.coefficient(setting, phase, "weights" if phase == "decode" else "linear")
-        what = "bandwidth" if phase == "decode" else "matrix rate"
-        text = f"{format_percent(share, digits=0)} of {setting.device.name}'s {what}, {launch * 1000:.3g} ms to launch {layers} layers"
-        text += f"; {_where(timing, phase)} (fit of {timing.fit.date} to {timing.fit.rows:,} measurements)"
-    if timing.host_step_s:
-        text += f"; {timing.host_step_s:.3g} s a step for weights outside of the device (assumed rates)"
-    caution = not_native(setting.device, setting.kernel, layout.rest_dtype)
-    return f"{text}; {caution}" if caution else text
-
-
-def _where(timing: Timing, phase: Literal["decode", "prefill"]) -> str:
-    setting, basis = timing.setting, timing.fit.basis(timing.setting, phase)
-    if basis == "measured-device":
-        count = timing.fit.points(setting, phase)
-        name = f"{setting.engine} {RELEASES[setting.engine]}" if setting.engine in APART else setting.engine
-        return f"{count} measurements of {name} on this device with {WEIGHTS_NAMED[setting.kernel]} weights"
-    if basis == "class":
-        return f"measured on others with this kind of memory and {WEIGHTS_NAMED[setting.kernel]} weights"
-    return "extrapolated from other devices and kernels"
 
 
 def _energy(setting: Setting, throughput: Range | None) -> Range | None:

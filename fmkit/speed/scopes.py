@@ -16,13 +16,23 @@ def _shares_releases(setting: Setting) -> bool:
     return setting.engine in RELEASES and setting.engine not in APART and setting.build is not None
 
 
+EXPERT_KERNELS = frozenset(("vllm", "sglang", "tensorrt-llm"))
+"""Engines that multiply experts with kernels of their own, made for a batch of tokens that is dealt out: what these reach with a type of
+weights says nothing of dense layers, nor they of them."""
+
+
+def multiplied_by(setting: Setting) -> str:
+    """The kernel, named as one of experts where the engine has such."""
+    return f"{setting.kernel} experts" if setting.mixture and setting.engine in EXPERT_KERNELS else setting.kernel
+
+
 def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     """The scopes whose effects count for a part of a pass, from the widest to the narrowest.
 
     This is the path that an estimate falls back on: what the fit has no effect for is left out. An engine that launches whole graphs
     launches as many whatever the weights' width.
     """
-    engine, device, kernel = program(setting), setting.device, setting.kernel
+    engine, device, kernel = program(setting), setting.device, multiplied_by(setting)
     memory, kind = memory_group(device), f"{device.vendor} {device.memory_kind}"
     widest = ("all", setting.engine, *((engine,) if engine != setting.engine else ()))
     if part in ("exchange", "sequence", "experts"):
@@ -57,7 +67,7 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
 
 def measured_on(setting: Setting) -> str:
     """The scope whose measurements make a prediction one of a measured device: the program on the device with the kernel."""
-    return f"{program(setting)} on {setting.device.id}, {setting.kernel}"
+    return f"{program(setting)} on {setting.device.id}, {multiplied_by(setting)}"
 
 
 def measured_of_vendor(setting: Setting) -> tuple[str, ...]:
@@ -68,7 +78,7 @@ def measured_of_vendor(setting: Setting) -> tuple[str, ...]:
 
 def measured_like(setting: Setting) -> str:
     """The scope whose measurements make a prediction one of a class: the program on this kind of memory with the kernel."""
-    return f"{program(setting)}, {memory_group(setting.device)}, {setting.kernel}"
+    return f"{program(setting)}, {memory_group(setting.device)}, {multiplied_by(setting)}"
 
 
 Rung = Literal["measured-device", "class", "extrapolated", "new-vendor"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.layers import ChunkedAttention, SlidingAttention, parts_of
+from fmkit.speed.attention import attention_width
 from fmkit.speed.estimate import AttentionShare
-from fmkit.speed.operations import Reading, attention_width, decode_pass, reading_passes
+from fmkit.speed.operations import Reading, decode_pass, reading_passes
 
 if TYPE_CHECKING:
     from fmkit.model.precision import Layout

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.speed.estimate import Range
-from fmkit.speed.kernels import refused
+from fmkit.sizing.formats import why_no_kernel
+from fmkit.speed.estimate import FigureBasis, Range
+from fmkit.speed.kernels import emulated
 from fmkit.speed.launches import launch_of
 from fmkit.speed.llama_cpp_here import MeasuredLlamaCpp, llama_cpp_here
 from fmkit.speed.measured_here import Measured, matrices_of
 from fmkit.speed.offloaded import NOTHING, OFFLOADED, Offloaded, offloaded
-from fmkit.speed.parts import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS
+from fmkit.speed.parts import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, nominal, roof_s
 from fmkit.speed.setting import Setting, setting_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.estimate import MemoryEstimate
     from fmkit.speed.efficiency import SpeedFit
-    from fmkit.speed.estimate import SpeedBasis
+    from fmkit.speed.estimate import Bound, SpeedBasis
     from fmkit.speed.operations import TowerPass
-    from fmkit.speed.parts import Phase, Quantity
+    from fmkit.speed.parts import Part, Phase, Quantity
     from fmkit.speed.rates import MachineRates
 
 HERE: dict[Quantity, tuple[float, float]] = {"prefill": (0.55, 1.2), "decode": (0.8, 1.15)}
@@ -36,12 +37,12 @@ set on them: a little more is stated."""
 
 HERE_ON_CPU: dict[str, dict[Quantity, tuple[float, float]]] = {
     "transformers": {"prefill": (0.8, 1.2), "decode": (0.82, 1.28)},
-    "llama.cpp": {"prefill": (0.72, 1.0), "decode": (0.95, 1.45)},
+    "llama.cpp": {"prefill": (0.74, 1.03), "decode": (0.77, 1.17)},
 }
 """The same on a processor, by engine, on two cores of a shared host. transformers: 80 % of 85 figures of seven models and one of an eighth
 lay at 0.83 to 1.18 and 0.85 to 1.26 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 78 and 75 %.
-llama.cpp: 80 % of 36 figures of three models lay at 0.73 to 0.97 and 0.97 to 1.44 (benchmarks/results/speed_llama_cpp.json); of each
-model's, with the range of the others, 72 and 67 %."""
+llama.cpp: 80 % of 36 figures of three models lay at 0.74 to 1.02 and 0.77 to 1.16 (benchmarks/results/speed_llama_cpp.json); of each
+model's, with the range of the others, 78 and 78 %."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         return 1 if most is None else -(-tokens // most)
 
     def _one_s(self, whole: TowerPass) -> float | None:
-        tower = _held(whole, self.beside.read_share)
+        tower = self._held(whole, decoding=False)
         if self.here is not None:
             return self.here.pass_s(tower, decoding=False)
         most = PROMPT_STEP_TOKENS.get(self.setting.engine, MOST_PROMPT_STEP_TOKENS)
@@ -80,7 +81,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     def step_s(self, whole: TowerPass) -> float:
         """Seconds of one decode step of all sequences."""
-        tower = _held(whole, self.beside.step_share)
+        tower = self._held(whole, decoding=True)
         if self.here is not None:
             return self.here.pass_s(tower, decoding=True) + self.host_step_s
         return (self.fit.pass_s(tower, self.setting, "decode") or 0.0) + self.host_step_s
@@ -90,6 +91,47 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         if self.here is not None:
             return self.here.launch_s(tower.layers)
         return self.fit.launch_s(tower.layers, self.setting, "decode" if decoding else "prefill")
+
+    def step_bound(self, whole: TowerPass, step_s: float) -> Bound:
+        """What a decode step waits for: launching, where that is over half of it, else the longer of reading and multiplying."""
+        tower = self._held(whole, decoding=True)
+        if self.launch_s(tower, decoding=True) > step_s / 2:
+            return "overhead"
+        read_s, multiplied_s = self._read_and_multiplied_s(tower)
+        return "compute" if multiplied_s > read_s + self.host_step_s else "bandwidth"
+
+    def _read_and_multiplied_s(self, tower: TowerPass) -> tuple[float, float]:
+        """Seconds that a step reads, and that it multiplies; of timed calls, what one sequence takes and what more of them add."""
+        if self.here is not None:
+            each = (tower.operations - tower.attention_operations) / max(1, tower.tokens)
+            alone = msgspec.structs.replace(tower, tokens=1, operations=each + tower.attention_operations)
+            read_s = self.here.pass_s(alone, decoding=True)
+            return read_s, self.here.pass_s(tower, decoding=True) - read_s
+        parts = nominal(tower, self.setting, "decode")
+        reading: tuple[Part, ...] = ("weights", "cache", "attention")
+        read_s = sum(self._part_s(getattr(parts, part), "decode", part) for part in reading)
+        return read_s, self._part_s(parts.linear, "decode", "linear")
+
+    def _part_s(self, nominal_s: float | None, phase: Phase, part: Part) -> float:
+        return (nominal_s or 0.0) * self.fit.coefficient(self.setting, phase, part)
+
+    def share_of_roof(self, passes: Sequence[TowerPass], seconds: float, *, decoding: bool) -> float:
+        """The share of the nominal rate that passes of so many seconds come to: bytes read of a decode step, operations of a prompt."""
+        return (
+            sum(roof_s(self._held(one, decoding=decoding), self.setting, decoding=decoding) for one in passes) / seconds
+        )
+
+    def _held(self, tower: TowerPass, *, decoding: bool) -> TowerPass:
+        """The pass with the weights that the device holds itself."""
+        share = self.beside.step_share if decoding else self.beside.read_share
+        return tower if share == 1 else msgspec.structs.replace(tower, weight_bytes=round(tower.weight_bytes * share))
+
+    def figure_basis(self, quantity: Quantity) -> FigureBasis:
+        """What a figure rests on, with the measurements behind it."""
+        phase: Phase = "prefill" if quantity == "prefill" else "decode"
+        return FigureBasis(
+            basis=self.basis(quantity), points=0 if self.here is not None else self.fit.points(self.setting, phase)
+        )
 
     def basis(self, quantity: Quantity) -> SpeedBasis:
         """What a figure rests on."""
@@ -140,20 +182,26 @@ def timing_on(
         stages=memory.pipeline_parallel,
         sequences=memory.sequences,
     )
-    if refused(device, setting.kernel) is not None or (here is None and not fit.reaches(setting)):
+    unknown = why_no_kernel(layout, device) is not None or emulated(device, setting.kernel)
+    if unknown or (here is None and not fit.reaches(setting)):
         return None
     return Timing(
         fit=fit,
         setting=setting,
         here=here,
-        beside=offloaded(spec, memory, layout),
+        beside=offloaded(spec, memory, layout, rates),
     )
 
 
 def _measured_here(
     spec: ModelSpec, memory: MemoryEstimate, layout: Layout, device: Device, rates: MachineRates | None
 ) -> Measured | MeasuredLlamaCpp | None:
-    """The calls timed on this machine, where they are those that this engine makes with these weights."""
+    """The calls timed on this machine, where they are those that this engine makes with these weights.
+
+    They were timed on one device: stages over several follow each other, and take as long; ranks of tensor parallel do not.
+    """
+    if memory.tensor_parallel > 1:
+        return None
     if (
         memory.engine == "llama.cpp"
         and rates is not None
@@ -172,11 +220,6 @@ def _measured_here(
         matrices={stack.role: matrices_of(spec, stack.role) for stack in spec.stacks} if torch.calls else {},
     )
     return found if found.knows() else None
-
-
-def _held(tower: TowerPass, share: float) -> TowerPass:
-    """The pass with the weights that the device holds itself."""
-    return tower if share == 1 else msgspec.structs.replace(tower, weight_bytes=round(tower.weight_bytes * share))
 
 
 def in_steps(tower: TowerPass, most_tokens: int) -> TowerPass:

@@ -60,7 +60,8 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     request with `predictions_to` only writes what the model predicts for that text; `predictions_from` is such a file to compare with.
     `unseen` are checks that can't be made, with the reasons.
     With `offload` weights that have no room on the device lie in main memory and on disk; `max_memory_bytes` is the room for weights on
-    the first device, on a CPU in main memory. `gpu_layers` is how many layers llama.cpp puts on the device, None for all.
+    the first device, on a CPU in main memory. `gpu_layers` is how many layers llama.cpp puts on the device, None for all, and `n_cpu_moe` of
+    how many of the first it keeps the experts in main memory.
     `limit_bytes` is what the process may hold at most, on a device what PyTorch may on each of them.
     `further` are workloads measured after this one with the same loaded model; a request for several `ranks` has none.
     """
@@ -77,6 +78,7 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     offload: bool = False
     max_memory_bytes: int | None = None
     gpu_layers: int | None = None
+    n_cpu_moe: int = 0
     encoder_tokens: int = 0
     sequences: int = 1
     image_tokens: int | None = None

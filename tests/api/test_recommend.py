@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -381,3 +382,24 @@ def test_gguf_files_keep_what_the_publisher_quantised() -> None:
         fmkit.vram("gpt-oss-20b", engine="llama.cpp", precision="mxfp4", gpu="rtx-4090").estimates[0].weights_bytes
     )
     assert not any("measured at 16 bit" in warning for warning in pick.warnings)
+
+
+def test_a_mixture_that_fits_with_experts_in_main_memory_is_said_to() -> None:
+    """The command beside the exclusion is run: it fits."""
+    result = ask("chat", gpu="rtx-3060-12gb", top=1, why_not="qwen3-30b-a3b")
+    beside = {one.model: one for one in result.excluded if one.next is not None}
+    assert all(load_catalog().model(model).spec.is_mixture for model in beside)  # type: ignore[union-attr]
+    found = beside["qwen3-30b-a3b"]
+    assert re.search(r"; llama\.cpp holds it at int4 with \d+\.\d\d GiB of experts in main memory", found.reason)
+    assert found.next is not None
+    assert found.next in " ".join(result.why_not)
+    start, *options = found.next.split(" --")
+    model = start.removeprefix("fmkit vram ")
+    asked = {name.replace("-", "_"): value for name, value in (part.split() for part in options)}
+    (estimate,) = fmkit.vram(model, **asked).estimates  # type: ignore[arg-type]
+    assert estimate.fits
+    assert estimate.host_is_used
+
+
+def test_memory_that_is_one_has_no_place_beside_it() -> None:
+    assert all(one.next is None for one in ask("chat", gpu="apple-m3-max-36gb", top=1).excluded)

@@ -124,7 +124,7 @@ def test_an_export_is_read_as_measurements(here: Path) -> None:
         workload=TrialWorkload(context_tokens=512, sequences=2, dtype="bfloat16"),
         machine=TrialMachine(name="NVIDIA H100 80GB HBM3", device_id="h100-sxm5-80gb", count=1),
     )
-    elsewhere = ({"layers": 2}, {"offload": True}, {"gpu_layers": 0}, {"tensor_parallel": 2})
+    elsewhere = ({"layers": 2}, {"offload": True}, {"gpu_layers": 0}, {"n_cpu_moe": 3}, {"tensor_parallel": 2})
     others = [
         msgspec.structs.replace(trial, workload=msgspec.structs.replace(trial.workload, **one)) for one in elsewhere
     ]

@@ -12,7 +12,7 @@ from fmkit.catalog.faults import Fault
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.yaml_file import read_yaml
 from fmkit.errors import CatalogInvalidError, ExitCode
-from tests.catalog.planting import Plant
+from tests.catalog.planting import Plant, Planted, found_where_planted
 
 _LLAMA = "families/llama-3.1.yaml"
 _GEMMA = "families/gemma-2.yaml"
@@ -20,9 +20,11 @@ _NVIDIA = "hardware/nvidia.yaml"
 _OPENAI = "api/openai.yaml"
 _SCORES = "scores/mmlu.csv"
 _PRICES = "prices/cloud.csv"
+_RENT = "aws,g5.xlarge,a10g,1,1.006,us-east-1,AWS Pricing API capture in a public cost model; agrees with the public AWS list-price table,2026-08-17"
+_TUNED = "tuning: instruct\n    aliases: [meta-llama/Meta-Llama-3.1-8B-Instruct,"
+_COPY = "  llama-3.1-8b-instruct-hf:\n    hub_id: somebody/Llama-3.1-8B-Instruct-hf\n    config_of: llama-3.1-8b-instruct\n    tuning: instruct\n"
 
-# name: file, text, its replacement, file of the fault (same if None), its path, part of its message
-PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
+PLANTED: dict[str, Planted] = {
     # one file by itself
     "unknown key": (_LLAMA, "tuning: base", "tuning: base\n    tunning: base", None, "$.models.llama-3.1-8b.tunning", "unknown key"),
     "wrong type": (_NVIDIA, "power_w: 450", "power_w: 450 W", None, "$.devices.rtx-4090.power_w", "Expected `float"),
@@ -66,7 +68,7 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "release without source": (_LLAMA, "  released: ", "  releasing: ", None, "$.models.llama-3.1-8b.sources.released", "without a source"),
     "training tokens without source": (_LLAMA, "  training_tokens: ", "  trained_tokens: ", None, "$.sources.training_tokens", "without a source"),
     "price without source": (_OPENAI, "      prices: ", "      cost: ", None, "$.models.gpt-4.sources.prices", "without a source"),
-    "price without date": (_OPENAI, '    price_date: "2024-04-09"\n', "", None, "$.models.gpt-4.price_date", "a price has a date"),
+    "price without date": (_OPENAI, '    price_date: "2026-07-02"\n', "", None, "$.models.gpt-4.price_date", "a price has a date"),
     "bandwidth without source": (_NVIDIA, "      bandwidth_gb_s: ", "      bandwidth: ", None, "$.devices.gtx-1080-ti.sources.bandwidth_gb_s", "without a source"),
     # what can't be
     "bandwidth": (_NVIDIA, "bandwidth_gb_s: 1008\n", "bandwidth_gb_s: 1008000\n", None, "$.devices.rtx-4090.bandwidth_gb_s", "is not between"),
@@ -76,6 +78,9 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "price per hour": (_PRICES, "a10g,1,1.006,", "a10g,1,-1.006,", None, "line 13, usd_per_device_hour", "is not between"),
     "date to come": (_OPENAI, 'released: "2023-03-14"', 'released: "2032-03-14"', None, "$.models.gpt-4.released", "lies after the catalog's date"),
     "date that is none": (_OPENAI, 'released: "2023-03-14"', 'released: "March 2023"', None, "$.models.gpt-4.released", "is no date"),
+    "month that is none": (_OPENAI, 'released: "2023-03-14"', 'released: "2024-13"', None, "$.models.gpt-4.released", "'2024-13' is no date"),
+    "language that is none": ("families/gpt-2.yaml", "languages: [en]", "languages: [dx]", None, "$.languages", "'dx' is no code of ISO 639"),
+    "language in three letters": (_OPENAI, "languages: [en, de,", "languages: [en, deu,", None, "$.languages", "'deu' is no code of ISO 639"),
     # what contradicts
     "parameters against the name": (_GEMMA, "config: google--gemma-2-2b.json", "config: google--gemma-2-9b.json", None, "$.models.gemma-2-2b.config", "the name says 2B"),
     "parameters of another size": (_GEMMA, "config: google--gemma-2-9b.json", "config_of: gemma-2-2b", None, "$.models.gemma-2-9b.config_of", "the name says 9B"),
@@ -91,12 +96,27 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "cap without its clause": ("licences.yaml", '- users: "Section 2: a separate', '- "Section 2: a separate', None, "$.licences.llama2.user_cap", "with the topic users"),
     "no to outputs without its clause": ("licences.yaml", '- outputs: "Section 1.b.v: materials', '- "Section 1.b.v: materials', None, "$.licences.llama2.trains_on_outputs", "with the topic outputs"),
     "topic of a clause": ("licences.yaml", '- users: "Section 2: a separate', '- people: "Section 2: a separate', None, "$.licences.llama2.conditions", "people"),
+    "permissive licence against commercial use": ("licences.yaml", 'licence_class: permissive\n    commercial: "yes"', 'licence_class: permissive\n    commercial: "no"', None, "$.licences.apache-2.0.commercial", "its class is permissive"),
+    "research licence for commercial use": ("licences.yaml", 'licence_class: research-only\n    commercial: "no"', 'licence_class: research-only\n    commercial: "yes"', None, ".commercial", "its class is research-only"),
+    "vision-language model that sees nothing": ("families/qwen2-vl.yaml", "\ninputs: [text, image, video]", "\ninputs: [text]", None, "$.inputs", "text without image, but qwen2-vl-2b-instruct is of the kind vision-language"),
+    "instruct model as base": (_LLAMA, _TUNED, _TUNED.replace("instruct", "base", 1), None, "$.models.llama-3.1-8b-instruct.tuning", "'base', but the name Llama-3.1-8B-Instruct says instruct"),
+    "base model as instruct": ("families/qwen3.yaml", "tuning: base", "tuning: instruct", None, ".tuning", "-Base says base"),
+    "base model that thinks": (_LLAMA, "tuning: base", "tuning: base\n    thinks: true", None, "$.models.llama-3.1-8b.thinks", "writes no thoughts"),
+    "mode without thoughts of one that has none": (_LLAMA, _TUNED, f"answers_directly: true\n    {_TUNED}", None, "$.models.llama-3.1-8b-instruct.answers_directly", "only a model that `thinks`"),
+    "score in another benchmark's unit": (_SCORES, "\nllama-3.1-8b,5-shot,66.7,%,", "\nllama-3.1-8b,5-shot,66.7,WER %,", None, ", unit", "'WER %', but "),
     # what is there twice, stale, or out of step
     "model but for spelling": (_OPENAI, "\n  gpt-4o-mini:\n", "\n  gpt-4_turbo:\n", None, "$.models.gpt-4_turbo", "differs from the model 'gpt-4-turbo' in spelling only"),
     "device twice": (_NVIDIA, "name: NVIDIA GeForce RTX 4090\n", "name: NVIDIA GeForce RTX 3090\n", None, "$.devices.rtx-4090", "differs from the device 'rtx-3090' in spelling only"),
     "name of two licences": ("licences.yaml", "name: BSD 3-Clause License", "name: MIT-License", None, "$.licences.bsd-3-clause.name", "is the name of 'mit' too"),
+    "two publishers of an organisation": ("families/falcon-mamba.yaml", "publisher: Technology Innovation Institute", "publisher: TII", None, "$.publisher", "'TII' has models of tiiuae here, 'Technology Innovation Institute' in families/falcon-3.yaml"),
+    "model of another's organisation": ("families/gpt-2.yaml", "    publisher: Hugging Face\n", "", None, "$.publisher", "'OpenAI' has models of distilbert here, 'Hugging Face' in families/distilbert.yaml"),
+    "publisher but for spelling": ("api/zai.yaml", "provider: Z.ai", "provider: Z AI", None, "$.provider", "'Z AI' here, 'Z.ai' in families/glm-4.5.yaml"),
+    "publisher and a word": ("api/cohere.yaml", "provider: Cohere", "provider: Cohere Labs", None, "$.provider", "'Cohere Labs' here, 'Cohere' in families/aya.yaml"),
     "score twice": (_SCORES, "\nbaichuan2-7b-base,5-shot,", "\nbaichuan2-7b-base,5-shot,55,%,somebody,2023-12-01,other-vendor,\nbaichuan2-7b-base,5-shot,", None, "line 4", "has a score of this variant and reporter already"),
-    "stale price": (_OPENAI, 'price_date: "2026-11-16"', 'price_date: "2023-11-16"', None, "$.models.gpt-4o.price_date", "is stale"),
+    "stale price": (_OPENAI, 'price_date: "2026-11-16"', 'price_date: "2025-11-16"', None, "$.models.gpt-4o.price_date", "2025-11-16 is stale"),
+    "stale price of a cloud": (_PRICES, _RENT, _RENT.replace("2026-08-17", "2019"), None, "line 13, source_date", "2019 is stale"),
+    "same weights in another form": (_LLAMA, "\n  llama-3.1-70b:\n", f"\n{_COPY}\n  llama-3.1-70b:\n", None, "$.models.llama-3.1-8b-instruct-hf.hub_id", "the weights of 'llama-3.1-8b-instruct' again"),
+    "quantised repository of two models": (_LLAMA, "nvidia/Llama-3.1-8B-Instruct-FP8, ", "unsloth/Llama-3.1-8B-bnb-4bit, ", None, "$.models.llama-3.1-8b-instruct.quantised", "unsloth/Llama-3.1-8B-bnb-4bit is of 'llama-3.1-8b' already"),
     "fit of other measurements": ("speed/fit.yaml", '\nmeasurements: "', '\nmeasurements: "0', None, "$.measurements", "have changed since the fit"),
     "example of a size": ("sizes.yaml", "example: qwen3-32b", "example: qwen3-33b", None, "$.sizes.20b-40b.example", "no model 'qwen3-33b'"),
     "size of nothing": ("sizes.yaml", "    from_params: 45000000000\n", "", None, "$.sizes.50b-80b", "give from_params and example"),
@@ -109,17 +129,9 @@ def test_the_shipped_catalog_has_no_fault() -> None:
     assert [str(fault) for fault in check(source_folder())] == []
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_fault_is_found(name: str, plant: Plant) -> None:
-    file, old, new, fault_file, path, message = PLANTED[name]
-    found = plant(file, old, new)
-    meant = [
-        fault
-        for fault in found
-        if fault.file == (fault_file or file) and path in fault.path and message in fault.message
-    ]
-    assert meant, [str(fault) for fault in found]
-    assert all(fault.line or fault.path.startswith("line ") for fault in meant if fault.file.endswith(".yaml"))
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
+def test_a_planted_fault_is_found(planted: Planted, plant: Plant) -> None:
+    found_where_planted(planted, plant)
 
 
 def test_all_faults_of_all_files_come_in_one_error(copied: Path) -> None:

@@ -10,7 +10,7 @@ from fmkit.catalog.check import check
 from fmkit.catalog.links import link
 from fmkit.catalog.paths import source_folder
 from fmkit.catalog.sources import read_sources
-from tests.catalog.planting import Plant
+from tests.catalog.planting import Plant, Planted, found_where_planted
 
 _LLAMA = "families/llama-3.1.yaml"
 _GEMMA = "families/gemma-3.yaml"
@@ -23,8 +23,7 @@ _PRO = "scores/mmlu-pro.csv"
 _YI = "\nyi-1.5-34b-chat,direct,52.3,"
 _H100 = "tflops: {float16: 989, bfloat16: 989, float8: 1978, int8: 1978, float32: 66.9}\n    power_w: 700"
 
-# name: file, text, its replacement, file of the fault (same if None), its path, part of its message
-PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
+PLANTED: dict[str, Planted] = {
     # contexts
     "context eight times the file's": (_LLAMA, "tuning: base", "tuning: base\n    context_tokens: 1048576", None, "$.models.llama-3.1-8b.context_tokens", "1048576 is not the 131072 of configs/"),
     "context a quarter of the file's": (_LLAMA, "tuning: base", "tuning: base\n    context_tokens: 32768", None, "$.models.llama-3.1-8b.context_tokens", "32768 is not the 131072"),
@@ -52,12 +51,14 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "training tokens of one size among many": (_GEMMA, "training_tokens: 4000000000000", "training_tokens: 80000000000000", None, "$.models.gemma-3-4b-pt.training_tokens", "the median of the family's others"),
     "training tokens of a family tenfold": (_LLAMA, "training_tokens: 15000000000000", "training_tokens: 150000000000000", None, "$.training_tokens", "is not between"),
     "training tokens of another age": ("families/llama-2.yaml", "training_tokens: 2000000000000", "training_tokens: 20000000000000", None, "$.training_tokens", "nobody had trained on 7,000,000,000,000 by then"),
+    "added tokens as all": ("families/codellama.yaml", "    further_training_tokens: 500000000000", "    training_tokens: 500000000000", None, "$.models.codellama-7b-hf.training_tokens", "its base llama-2-7b-hf saw 2,000,000,000,000"),
     "config of another model": ("families/gpt-2.yaml", "config: openai-community--gpt2.json", "config: openai-community--gpt2-xl.json", None, "$.models.gpt2.config", "the published table says"),
     # devices
     "rate with sparsity": (_NVIDIA, _RATES, _RATES.replace("float16: 165.2, b", "float16: 330.3, b"), None, "$.devices.rtx-4090.tflops.bfloat16", "0.50 times the 330.3 of float16"),
     "all rates with sparsity": (_NVIDIA, _RATES, "{float16: 330.3, bfloat16: 330.3, float8: 660.6", None, "$.devices.rtx-4090.tflops.float16", "330.3 TFLOPS, but its source works out 165.2"),
     "float8 with sparsity": (_NVIDIA, _H100, _H100.replace("float8: 1978", "float8: 3958"), None, "$.devices.h100-sxm5-80gb.tflops.float8", "4.00 times the 989 of float16"),
     "all rates of a data-centre card with sparsity": (_NVIDIA, _H100, _H100.replace("1978", "3958").replace("989", "1979"), None, "$.devices.h100-sxm5-80gb.tflops.float16", "its source works out 989"),
+    "recalled and verified": (_NVIDIA, "      bandwidth_gb_s: 384 bit x 21", "      bandwidth_gb_s: recalled, 384 bit x 21", None, "$.devices.rtx-4090.verified", "the source of bandwidth_gb_s says recalled"),
     "bandwidth halved": (_NVIDIA, "bandwidth_gb_s: 1008\n", "bandwidth_gb_s: 504\n", None, "$.devices.rtx-4090.bandwidth_gb_s", "504 GB/s, but its source works out 1,008"),
     "bandwidth halved, by the bus": (_NVIDIA, "bandwidth_gb_s: 936.2\n", "bandwidth_gb_s: 468.1\n", None, "$.devices.rtx-3090.bandwidth_gb_s", "over 384 bits are 9.8 Gbit/s a pin, GDDR6X has 18.5 to 24"),
     "bandwidth doubled": (_NVIDIA, "bandwidth_gb_s: 2039\n", "bandwidth_gb_s: 4078\n", None, "$.devices.a100-sxm4-80gb.bandwidth_gb_s", "is no bandwidth of HBM2e"),
@@ -75,25 +76,20 @@ PLANTED: dict[str, tuple[str, str, str, str | None, str, str]] = {
     "fraction for a percentage": (_PRO, _YI, "\nyi-1.5-34b-chat,direct,0.523,", None, ", score", "was a fraction taken for a percentage?"),
     "digit too many": (_PRO, _YI, "\nyi-1.5-34b-chat,direct,523,", None, ", score", "is not between 0 and 100"),
     "score of a larger model": (_PRO, _YI, "\nqwen2.5-0.5b-instruct,direct,92.3,", None, ", score", "92.3 of qwen2.5-0.5b-instruct, while its other scores let expect about"),
+    "variant of another version": ("scores/bfcl.csv", "\nglm-4.5,v3,", "\nglm-4.5,v2,", None, ", variant", "'v2', but the source printed 'Full; bfcl-v3'"),
     "weights of a task": ("tasks.yaml", "weight: 0.3\n", "weight: 0.5\n", None, "$.tasks.chat.benchmarks", "the weights add up to 1.2, expected 1"),
     # fits, and the catalog's own date
     "constant changed by hand": ("capability/items.csv", "language,aa-lcr,", "language,agieval,", "capability/fit.yaml", "$.constants_digest", "fit anew"),
+    "publisher since the fit": ("capability/widths.csv", "language,no scores,publisher,Anthropic,", "language,no scores,publisher,Anthropics,", None, "$", "no publisher 'Anthropics'"),
     "score since the fit": (_PRO, _YI, "\nyi-1.5-34b-chat,direct,52.4,", "capability/fit.yaml", "$.scores_digest", "the scores have changed since the fit"),
     "fit of before there was a digest": ("capability/fit.yaml", "scores_digest: ", "# ", None, "$.scores_digest", "fit anew"),
     "the catalog's own date": ("VERSION", "2026-11-28", "2025-01-01", None, "$", "dates lie after it, the first in api/ai21.yaml"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_figure_is_found(name: str, plant: Plant) -> None:
-    file, old, new, fault_file, path, message = PLANTED[name]
-    found = plant(file, old, new)
-    meant = [
-        fault
-        for fault in found
-        if fault.file == (fault_file or file) and path in fault.path and message in fault.message
-    ]
-    assert meant, [str(fault) for fault in found]
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
+def test_a_planted_figure_is_found(planted: Planted, plant: Plant) -> None:
+    found_where_planted(planted, plant)
 
 
 def test_every_card_states_its_bus_or_how_its_bandwidth_comes_about() -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from fmkit.api.hardware import show_device
 from fmkit.catalog.load import load_catalog
+from fmkit.cli.main import main
+from fmkit.errors import ExitCode
 from fmkit.units import GIB
 
 DEVICES = {each.id: each for each in load_catalog().devices.values() if each.device_class != "cpu"}
@@ -29,8 +31,19 @@ def test_a_gb200_holds_what_its_driver_reports_and_its_instances() -> None:
     assert memory >= 4 * 45.5 * GIB
 
 
+def test_a_recalled_figure_shows_as_recalled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["hardware", "show", "max-1550"]) == ExitCode.OK
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "839 TFLOPS (recalled)" in lines["float16"]
+    assert "(recalled)" not in lines["float32"] + lines["bandwidth"]
+    assert show_device("rtx-4090").devices[0].recalled == ()
+
+
 def test_one_device_is_shown_with_its_sources() -> None:
     (found,) = show_device("GB200").devices
     assert (found.id, found.memory_bytes) == ("gb200", DEVICES["gb200"].memory_bytes)
-    assert set(found.sources) == {"memory", "bandwidth_gb_s", "bus_bits", "tflops"}
+    assert set(found.sources) == {"memory", "bandwidth_gb_s", "bus_bits", "link_devices", "tflops"}
     assert found.reserve_reason

@@ -211,7 +211,7 @@ LICENCES = {
     "qwen2.5-coder-3b-instruct": "qwen-research", "deepseek-v3": "deepseek", "deepseek-v3-0324": "mit", "deepseek-r1": "mit",
     "deepseek-r1-distill-llama-8b": "llama3.1", "deepseek-r1-distill-llama-70b": "llama3.3",
     "deepseek-r1-distill-qwen-7b": "mit", "zephyr-7b-beta": "mit", "falcon-7b": "apache-2.0", "falcon-40b": "apache-2.0",
-    "mamba-130m-hf": "apache-2.0", "phi-4": "mit", "llama-3.2-11b-vision-instruct": "llama3.2", "aya-23-8b": "cc-by-nc-4.0",
+    "mamba-130m-hf": "apache-2.0", "phi-4": "mit", "llama-3.2-11b-vision-instruct": "llama3.2", "aya-23-8b": "cc-by-nc-4.0-cohere",
     "nllb-200-3.3b": "cc-by-nc-4.0", "codellama-7b-hf": "llama2", "llava-1.5-7b-hf": "llama2", "biobert-v1.1": "unknown",
 }  # fmt: skip
 

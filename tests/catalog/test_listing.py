@@ -122,6 +122,13 @@ def test_sizes_on_a_card() -> None:
         ("llama-3.1-8b", {}, "conditional", "Section 1.b.iii: copies that are passed on keep the attribution notice"),
         ("minimax-m2.5", {}, "conditional", 'display "MiniMax M2.5" in their user interface'),
         ("exaone-3.5-7.8b-instruct", {}, "no", "No commercial use"),
+        ("exaone-4.0-1.2b", {"use": "research", "train_on_outputs": True}, "conditional", "for research and education"),
+        # Tencent counts users by the release of a version, as Llama does
+        ("hunyuan-7b-instruct", {"monthly_users": "200M"}, "conditional", "before the release of the version"),
+        ("llama-4-scout-17b-16e-instruct", {"region": "DE"}, "no", "users of finished products excepted"),
+        # the tag says mit, the weights of OPT in it are for research
+        ("blip2-opt-2.7b", {}, "no", "Research without commercial use"),
+        ("aya-23-8b", {}, "no", "acceptable-use policy of Cohere"),
         ("apache-2.0", {"region": "US", "monthly_users": "1B", "train_on_outputs": True}, "yes", None),
         ("kimi-k3", {}, "unknown", None),
     ],
@@ -131,6 +138,17 @@ def test_a_licence_answers_with_its_clause(name: str, asked: dict[str, Any], ans
     assert found.answer == answer
     clauses = [text for finding in found.findings for text in finding.clauses]
     assert clause is None or any(clause in text for text in clauses), clauses
+
+
+def test_a_clause_of_one_publisher_is_not_anothers() -> None:
+    for model in ("nllb-200-3.3b", "sfr-embedding-2_r"):
+        assert not [text for text in licence(model).licences if "Cohere" in "".join(text.conditions)]
+
+
+def test_every_licence_that_binds_a_model_finds_it() -> None:
+    nvidia = {row.id for row in list_models(licence="nvidia-open-model-license").models}
+    llama = {row.id for row in list_models(licence="llama3.1").models}
+    assert "llama-3.1-nemotron-nano-8b-v1" in nvidia & llama
 
 
 def test_a_text_that_nobody_read_shows_as_unverified(
@@ -178,12 +196,17 @@ def test_a_licence_is_cited_twice_its_terms_and_the_model_being_under_it(
         ["hardware", "show"],
         ["hardware", "show", "rtx-4090"],
         ["hardware", "list"],
+        ["catalog", "sizes"],
+        ["catalog", "changes", "--since", "2026-11"],
+        ["catalog", "check"],
+        ["compare", "gpt2", "distilgpt2"],
     ],
 )
 def test_every_answer_says_how_old_the_catalog_is(
     line: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("fmkit.catalog.check.check", lambda _: [])  # what it finds is another test's
     catalog = load_catalog()
     undated = sum(one.api is not None and one.released is None for one in catalog.candidates())
     assert main(line) == ExitCode.OK
@@ -204,6 +227,29 @@ def test_native_and_extended_contexts_are_two_facts_with_their_sources(
     assert "qwen2.5-llm/index.md" in facts.sources["extended_context_tokens"]
     assert main(["catalog", "show", "qwen3-8b"]) == ExitCode.OK
     assert "measured with the extended context of 128k" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model_id", "source"),
+    [
+        (
+            "llama-3.1-8b-instruct",
+            "name of the repository, https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct",
+        ),
+        ("gemma-2-2b-it", "name of the repository, https://huggingface.co/google/gemma-2-2b-it"),
+        ("qwen3-8b-base", "name of the repository, https://huggingface.co/Qwen/Qwen3-8B-Base"),
+        ("bert-base-cased", "the catalog's own class, after the source of its tasks: google-research/bert@"),
+    ],
+)
+def test_a_tuning_is_from_the_name_that_the_publisher_gave_or_the_catalogs_own(model_id: str, source: str) -> None:
+    assert load_catalog().model(model_id).candidate.sources["tuning"].startswith(source)
+
+
+def test_a_publisher_finds_all_its_families_and_no_model_of_another() -> None:
+    institute = {row.id for row in list_models(search="Technology Innovation Institute").models}
+    assert {"falcon-7b", "falcon3-7b-instruct", "falcon-mamba-7b"} <= institute
+    assert "distilgpt2" in {row.id for row in list_models(search="Hugging Face").models}
+    assert "distilgpt2" not in {row.id for row in list_models(search="OpenAI").models}
 
 
 def test_no_effective_context_is_longer_than_every_stated_one() -> None:
@@ -263,6 +309,21 @@ def test_nothing_is_wider_than_the_terminal(
     monkeypatch.setenv("COLUMNS", columns)
     assert main(["catalog", *line]) == ExitCode.OK
     assert max(map(len, capsys.readouterr().out.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_no_word_of_a_capability_is_broken(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every word of the table stands in one 2,000 columns wide; `unknown` was `unknow` and `n`."""
+    words: list[set[str]] = []
+    for width in (columns, "2000"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["catalog", "show", "baichuan2-7b-chat"]) == ExitCode.OK
+        table = capsys.readouterr().out.partition("\nCapability, ")[2].partition("\nSources\n")[0]
+        words.append(set(table.split()))
+    assert "unknown" in words[0]
+    assert words[0] <= words[1]
 
 
 def test_an_old_catalog_says_its_age(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from fmkit.api.licence import licence
 from fmkit.api.recommend import recommend
 from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog, open_catalog
-from fmkit.catalog.paths import compiled_file, own_folder, source_folder
+from fmkit.catalog.paths import MOST_OWN_FILES, compiled_file, own_folder, source_folder
 from fmkit.cli.main import main
 from fmkit.errors import CatalogInvalidError, ExitCode, OwnCatalogWarning
 
@@ -64,6 +65,7 @@ devices:
       memory: nvidia-smi
 """
 _SCORES = "model,variant,score,unit,source,source_date,reported_by,notes\nhouse-chat,5-shot,30,%,our own run,2026-11-01,vendor,\n"
+_PRICES = "provider,instance,device,count,usd_per_device_hour,region,source,source_date,notes\nhouse,rack,h100-sxm5-80gb,8,98,cellar,our accounts,2026-11-01,\n"
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +215,84 @@ def test_files_that_nothing_would_read_are_faults(own: Path, name: str, text: st
         catalog = load_catalog()
     assert catalog.own is not None
     assert any(fault.startswith(place) for fault in catalog.own.faults), catalog.own.faults
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("families/more.yml", "is not read: name it families/more.yaml"),
+        ("families/more.csv", "is not read: name it families/more.yaml"),
+        ("families/sub/more.yaml", "is not read: name it families/more.yaml"),
+        ("scores/mmlu.tsv", "is not read: name it scores/mmlu.csv"),
+        ("licenses.yaml", "is not read: name it licences.yaml"),
+        ("prices.csv", "is not read: name it prices/cloud.csv"),
+        ("data/more.yaml", "is no file of a catalog of one's own; known: "),
+    ],
+)
+def test_a_file_that_is_not_read_is_named_with_the_name_it_should_have(
+    own: Path, small_shipped: Path, name: str, wanted: str
+) -> None:
+    """Beside a whole catalog that was compiled before: a new file makes the kept one stale, whatever its name."""
+    assert load_catalog().resolve("house-chat") is not None
+    (own / name).parent.mkdir(exist_ok=True)
+    (own / name).write_text(_HOUSE)
+    found = open_catalog(small_shipped, own).own
+    assert found is not None
+    assert [fault for fault in found.faults if fault.startswith(name) and wanted in fault], found.faults
+
+
+def test_notes_and_hidden_files_are_no_faults(own: Path) -> None:
+    for name in ("README.md", "LICENSE", ".git/config", "families/.house.yaml.swp", "families/house.yaml~"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_text("not for fmkit")
+    catalog = load_catalog()
+    assert catalog.own is not None
+    assert catalog.own.faults == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["families/pipe.yaml", "scores/pipe.csv", "configs/pipe.json", "tasks.yaml"])
+def test_a_pipe_is_not_waited_for(own: Path, name: str) -> None:
+    os.mkfifo(own / name)
+    with pytest.warns(OwnCatalogWarning):
+        catalog = load_catalog()
+    assert catalog.own is not None
+    assert [fault for fault in catalog.own.faults if fault.startswith(name) and "no regular file" in fault]
+
+
+def test_a_folder_far_above_is_refused_in_one_line(own: Path) -> None:
+    (own / "families" / "many").mkdir()
+    for number in range(MOST_OWN_FILES + 1):
+        (own / "families" / "many" / f"{number}.txt").touch()
+    with pytest.warns(OwnCatalogWarning, match="is left out: 1 fault"):
+        load_catalog()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "place"),
+    [
+        ("scores/mmlu.csv", "house-chat,5-shot,30,", "smollm2-135m,5-shot,99.9,", "scores/mmlu.csv: line 2, score: 99.9 of smollm2-135m, while its other scores let expect about "),
+        ("scores/mmlu.csv", "house-chat,5-shot,30,", "smollm2-135m,5-shot,0.31,", "scores/mmlu.csv: line 2, score: 0.31 of smollm2-135m, while its other scores let expect about "),
+        ("scores/mmlu.csv", "house-chat,5-shot,30,%", "house-chat,5-shot,30,WER %", "scores/mmlu.csv: line 2, unit: 'WER %', but "),
+        ("families/house.yaml", "    tuning: instruct\n    config: openai", "    tuning: base\n    licence: apache-2.0\n    config: openai", "families/house.yaml:24: $.models.gpt2.licence: gpt2 is under 'apache-2.0' here, the published table says 'mit'"),
+        ("families/house.yaml", "    config: openai-community--gpt2.json", "    config: openai-community--gpt2-xl.json", "families/house.yaml:24: $.models.gpt2.config: its configuration has 1.56B parameters, the published table says "),
+        ("prices/cloud.csv", "", _PRICES, "prices/cloud.csv: line 2, usd_per_device_hour: 98 USD for one h100-sxm5-80gb an hour, others ask "),
+    ],
+)  # fmt: skip
+def test_an_own_entry_is_held_against_what_is_shipped(own: Path, name: str, old: str, new: str, place: str) -> None:
+    (own / name).parent.mkdir(exist_ok=True)
+    (own / name).touch()
+    break_file(own, name, old, new)
+    with pytest.warns(OwnCatalogWarning):
+        catalog = load_catalog()
+    assert catalog.own is not None
+    assert [fault for fault in catalog.own.faults if fault.startswith(place)], catalog.own.faults
+
+
+def test_what_a_user_pays_for_a_machine_of_their_own_may_be_little(own: Path) -> None:
+    (own / "prices").mkdir()
+    (own / "prices" / "cloud.csv").write_text(_PRICES.replace(",98,", ",0.1,"))
+    assert load_catalog().resolve("house-chat") is not None
 
 
 def test_a_changed_file_is_compiled_again(own: Path, small_shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

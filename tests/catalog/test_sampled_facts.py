@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
@@ -20,10 +22,11 @@ OPEN_KINDS = ("licence", "released", "training_tokens", "context_tokens", "langu
 
 
 class Fact(NamedTuple):
-    """A fact as it stands in a file: whose it is, what kind, and the source written beside it."""
+    """A fact as it stands in a file: whose it is, what kind, the value, and the source written beside it."""
 
     model: str
     kind: str
+    value: str
     source: str
 
 
@@ -35,19 +38,21 @@ def _of_families(sources: Sources, kind: str) -> Iterator[Fact]:
             stated = getattr(family, kind, None) if value is None else value
             source = {**family.sources, **entry.sources}.get(kind)
             if stated and source is not None:
-                yield Fact(model, kind, source)
+                yield Fact(model, kind, ", ".join(stated) if isinstance(stated, tuple) else str(stated), source)
 
 
 def _prices(sources: Sources) -> Iterator[Fact]:
     for api in sources.apis.values():
         for model, entry in api.models.items():
-            if "prices" in entry.sources:
-                yield Fact(model, "prices", entry.sources["prices"])
+            if "prices" in entry.sources and entry.output_usd_per_1m is not None:
+                yield Fact(model, "prices", f"output usd per 1m {entry.output_usd_per_1m}", entry.sources["prices"])
 
 
 def _scores(sources: Sources) -> Iterator[Fact]:
-    for rows in sources.scores.values():
-        yield from (Fact(row.model, "score", row.source) for _, row in rows)
+    for benchmark, rows in sources.scores.items():
+        for _, row in rows:
+            variant = f" ({row.variant})" if row.variant else ""
+            yield Fact(row.model, "score", f"{benchmark}{variant}: {row.score:g} {row.unit}", row.source)
 
 
 def _configs(sources: Sources) -> Iterator[Fact]:
@@ -55,14 +60,15 @@ def _configs(sources: Sources) -> Iterator[Fact]:
     for family in sources.families.values():
         for model, entry in family.models.items():
             if entry.config is not None:
-                yield Fact(model, "config", sources.configs[entry.config].source)
+                yield Fact(model, "config", entry.config, sources.configs[entry.config].source)
 
 
 def _terms(sources: Sources) -> Iterator[Fact]:
     """What the licence allows, with the source of the licence's own record."""
     for family in sources.families.values():
         for model, entry in family.models.items():
-            yield Fact(model, "terms", sources.licences.licences[entry.licence or family.licence].source)
+            licence = entry.licence or family.licence
+            yield Fact(model, "terms", licence, sources.licences.licences[licence].source)
 
 
 @cache
@@ -83,11 +89,18 @@ def test_the_sample_is_of_many_kinds() -> None:
 
 
 @pytest.mark.parametrize("place", range(SAMPLED))
-def test_a_sampled_fact_is_shown_with_its_source(
+def test_a_sampled_fact_is_shown_beside_its_source(
     place: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fact = sampled()[place]
     monkeypatch.setenv("COLUMNS", "2000")
     assert main(["catalog", "show", fact.model, "--sources"]) == ExitCode.OK
-    shown = " ".join(capsys.readouterr().out.split())
-    assert " ".join(fact.source.split()) in shown, fact
+    lines = [_plain(line) for line in capsys.readouterr().out.splitlines()]
+    places = [*lines, *map(" ".join, pairwise(lines))]  # a score has its source on the line below
+    value, source = _plain(fact.value), _plain(fact.source)
+    assert [place for place in places if source in place and value in place.replace(source, "")], fact
+
+
+def _plain(text: str) -> str:
+    """Single spaces, and numbers without commas between their digits."""
+    return re.sub(r"(?<=\d),(?=\d{3})", "", " ".join(text.split()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fmkit.hardware import amd, apple, cpu, intel, nvidia
+from fmkit.hardware import amd, amd_smi, apple, cpu, intel, nvidia
 from fmkit.units import GIB, MIB
 
 # nvidia-smi --query-gpu=index,uuid,name,memory.total,memory.free,driver_version --format=csv,noheader,nounits
@@ -71,19 +71,43 @@ GPU 1: NVIDIA A100-SXM4-80GB (UUID: GPU-513536b6-7d19-9063-b049-1e69664bb298)
   MIG 2g.20gb     Device  0: (UUID: MIG-ce861fb0-a248-58ce-a9a8-f9adbc22a66a)
   MIG 2g.20gb     Device  1: (UUID: MIG-a45882f0-9215-5733-a0c1-49286ab31cb5)
 """
+# the answer to QUERY on that machine, in the form of TWO_CARDS
+TWO_A100 = """\
+0, GPU-d8594bd4-0fc3-8595-e355-7c98138f3b95, NVIDIA A100-SXM4-80GB, 81920, 80994, 470.57.02
+1, GPU-513536b6-7d19-9063-b049-1e69664bb298, NVIDIA A100-SXM4-80GB, 81920, 57721, 470.57.02
+"""
 
 
 def test_a_program_gets_one_instance_of_a_card_that_is_cut_up() -> None:
-    (one,) = nvidia.instances(SECOND_CARD_CUT, MIG_TABLE, {})
+    (one,) = nvidia.instances(TWO_A100, SECOND_CARD_CUT, MIG_TABLE, {})
     assert one.name == "NVIDIA A100-SXM4-80GB MIG 2g.20gb"
     assert (one.memory_bytes, one.free_bytes) == (19968 * MIB, (19968 - 14366) * MIB)
-    (named,) = nvidia.instances(SECOND_CARD_CUT, MIG_TABLE, {"CUDA_VISIBLE_DEVICES": "MIG-a45882f0"})
+    (named,) = nvidia.instances(TWO_A100, SECOND_CARD_CUT, MIG_TABLE, {"CUDA_VISIBLE_DEVICES": "MIG-a45882f0"})
     assert named.free_bytes == (19968 - 9826) * MIB
-    assert nvidia.instances(SECOND_CARD_CUT, MIG_TABLE, {"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("0", ["NVIDIA A100-SXM4-80GB"]),
+        ("GPU-d8594bd4", ["NVIDIA A100-SXM4-80GB"]),
+        ("1", ["NVIDIA A100-SXM4-80GB MIG 2g.20gb"]),
+        ("GPU-513536b6-7d19", ["NVIDIA A100-SXM4-80GB MIG 2g.20gb"]),
+        ("0,1", ["NVIDIA A100-SXM4-80GB MIG 2g.20gb"]),  # no whole card beside an instance
+        ("0,7,1", ["NVIDIA A100-SXM4-80GB"]),
+        ("MIG-unheard-of", []),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_a_whole_card_beside_one_that_is_cut_up_is_had_by_naming_it(visible: str, names: list[str]) -> None:
+    found = nvidia.instances(TWO_A100, SECOND_CARD_CUT, MIG_TABLE, {"CUDA_VISIBLE_DEVICES": visible})
+    assert [one.name for one in found] == names
+    assert all(one.memory_bytes == (19968 if "MIG" in one.name else 81920) * MIB for one in found)
 
 
 def test_an_instance_whose_memory_no_table_shows_is_unknown_not_the_cards() -> None:
-    (one,) = nvidia.instances(SEVEN, "", {})
+    (one,) = nvidia.instances("", SEVEN, "", {})
     assert (one.name, one.memory_bytes) == ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", None)
 
 
@@ -106,6 +130,38 @@ def test_amd_card() -> None:
     assert (card.memory_bytes, card.free_bytes) == (21458059264, 21458059264 - 27856896)
 
 
+def test_amd_revision_goes_before_a_name_of_several_cards() -> None:
+    series = "Navi 31 [Radeon RX 7900 XT/7900 XTX/7900 GRE/7900M]"
+    (card,) = amd.parse(RADEON.replace("Radeon RX 7900 XT", series).replace("D70401XT", 'x", "Device Rev": "0xcc'))
+    assert card.name == "AMD Radeon RX 7900 XT"
+
+
+# amd-smi static --asic --vram --json, shortened: the list of earlier releases and the object of later ones
+MI210 = """\
+[{"gpu": 0, "asic": {"market_name": "AMD Instinct MI210", "device_id": "0x740f", "rev_id": "0x02"},
+  "vram": {"type": "HBM2E", "size": {"value": 65520, "unit": "MB"}}}]"""
+MI300X = """\
+Permission needed to access required GPU device node(s):
+{"gpu_data": [
+ {"gpu": 0, "asic": {"market_name": "AMD Instinct MI300X", "vendor_id": "0x1002", "device_id": "0x74a1", "rev_id": "0x00"},
+  "vram": {"type": "HBM3", "size": {"value": 196592, "unit": "MB"}}},
+ {"gpu": 1, "asic": "N/A", "vram": {"size": "N/A"}}]}"""
+MI300X_USED = """\
+{"gpu_data": [{"gpu": 0, "mem_usage": {"total_vram": {"value": 196592, "unit": "MB"}, "used_vram": {"value": 285, "unit": "MB"}}}]}"""
+
+
+def test_amd_smi() -> None:
+    (older,) = amd_smi.parse(MI210, "")
+    assert (older.name, older.memory_bytes, older.free_bytes) == ("AMD Instinct MI210", 65520 * MIB, None)
+    (newer,) = amd_smi.parse(MI300X, MI300X_USED)
+    assert (newer.name, newer.memory_bytes, newer.free_bytes) == ("AMD Instinct MI300X", 196592 * MIB, 196307 * MIB)
+
+
+@pytest.mark.parametrize("output", ["", "error", "[", "{", '{"gpu_data": 1}', '[{"gpu": "a"}]', "[1]", "{}"])
+def test_amd_smi_without_an_answer(output: str) -> None:
+    assert amd_smi.parse(output, output) == []
+
+
 def test_amd_integrated_graphics_is_no_card() -> None:
     (card,) = amd.parse(WITH_INTEGRATED)
     assert card.memory_bytes == 17163091968
@@ -125,10 +181,14 @@ def drm_card(folder: Path, name: str, files: dict[str, str]) -> None:
 
 
 def test_amd_from_the_kernel(tmp_path: Path) -> None:
-    drm_card(tmp_path, "card1", {"vendor": "0x1002", "device": "0x744c", "mem_info_vram_total": "21458059264"})
+    drm_card(
+        tmp_path,
+        "card1",
+        {"vendor": "0x1002", "device": "0x744c", "revision": "0xcc", "mem_info_vram_total": "21458059264"},
+    )
     drm_card(tmp_path, "card0", {"vendor": "0x8086", "device": "0x56a0"})
     (card,) = amd.from_sysfs(tmp_path)
-    assert (card.name, card.memory_bytes, card.free_bytes) == ("AMD GPU 0x744c", 21458059264, None)
+    assert (card.name, card.memory_bytes, card.free_bytes) == ("AMD Radeon RX 7900 XT", 21458059264, None)
 
 
 def test_intel_from_the_kernel(tmp_path: Path) -> None:
@@ -137,7 +197,7 @@ def test_intel_from_the_kernel(tmp_path: Path) -> None:
         tmp_path, "card1", {"vendor": "0x8086", "device": "0xe20b", "tile0/physical_vram_size_bytes": str(12 * GIB)}
     )
     (card,) = intel.from_sysfs(tmp_path)
-    assert (card.name, card.memory_bytes) == ("Intel GPU 0xe20b", 12 * GIB)
+    assert (card.name, card.memory_bytes) == ("Intel Arc B580", 12 * GIB)
     assert intel.from_sysfs(tmp_path / "absent") == []
 
 

@@ -147,6 +147,15 @@ def test_models_for_something_else_come_last_among_the_excluded() -> None:
     assert text.index("memory 6:") < text.index("task 9:")
 
 
+def test_a_way_round_stands_below_what_is_too_large() -> None:
+    command = "fmkit vram large-0 --engine llama.cpp --engine-option n_cpu_moe=auto"
+    found = result(pick())
+    others = tuple(replace(one, next=command) for one in found.excluded[:2]) + found.excluded[2:]
+    lines = drawn(replace(found, excluded=others), width=40).splitlines()
+    assert f"next: {command}" in lines
+    assert "large-0 fits with experts in main memory, as does 1 more" in " ".join(" ".join(lines).split())
+
+
 def test_no_pick_is_still_an_answer() -> None:
     text = drawn(result(verdict="No model for chat passes the constraints; memory excludes the most (6)."))
     assert text.startswith("No model for chat")

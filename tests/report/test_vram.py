@@ -113,7 +113,7 @@ def test_parts_of_the_first_estimate_or_of_all_with_detail() -> None:
 
 def test_speed_is_a_range_and_only_for_what_fits() -> None:
     shown = text(RESULT)
-    assert "INT4: 40 to 60 tokens/s, first token after 200 ms to 400 ms" in shown
+    assert "INT4: 50 (40 to 60) tokens/s, first token after 300 ms (200 ms to 400 ms)" in shown
     assert "FP16: 40" not in shown
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.abilities.cells import table, vendor_offsets
-from benchmarks.abilities.validation import fit_of
+from benchmarks.abilities.hiding import fit_of, left
 from fmkit.selection.abilities import abilities
-from fmkit.selection.capability import NO_FIT, CapabilityFit, Item, Prior, VendorOffset
+from fmkit.selection.capability import NO_FIT, CapabilityFit, Item, Prior, VendorOffset, Widths
 from fmkit.selection.covariates import answering
 from fmkit.selection.estimated_scores import estimated_score, predictive, task_estimates
 from fmkit.selection.facts import TaskBenchmark
@@ -40,7 +40,7 @@ def made_up_fit(**changes: Any) -> CapabilityFit:
             )
         },
     }  # fmt: skip
-    base: dict[str, Any] = {"date": "", "scores": 90, "models": 30, "offsets": {}, "spreads": {}}
+    base: dict[str, Any] = {"date": "", "scores": 90, "models": 30, "offsets": {}}
     return CapabilityFit(**(base | facts | changes))
 
 
@@ -132,13 +132,35 @@ def test_a_model_without_a_score_gets_no_estimate(build: Any) -> None:
 def test_wider_widths_give_wider_intervals(build: Any) -> None:
     models = [build.candidate("x-1", scores=(build.score("A", 90),))]
     usual = made_up_fit()
-    narrow = estimated_score(abilities(models, usual)["x-1"], usual.items[1], usual)
-    for fit in (
-        made_up_fit(spreads={"language 1 to 4 scores": 1.5}),
-        made_up_fit(publishers={"language Example": 1.5}),
-    ):
-        wide = estimated_score(abilities(models, fit)["x-1"], fit.items[1], fit)
-        assert wide.low < narrow.low < narrow.value == wide.value < narrow.high < wide.high
+    able = abilities(models, usual)["x-1"]
+    narrow = estimated_score(able, usual.items[1], usual)
+    assert narrow.basis == "1 to 4 scores"
+    for widths in (Widths(every=1.5), Widths(items={"B, 5-shot": 1.5}), Widths(publishers={"Example": 1.5})):
+        of_this, of_others = (
+            made_up_fit(widths={f"language {basis}": widths}) for basis in ("1 to 4 scores", "no scores")
+        )
+        wide = estimated_score(able, of_this.items[1], of_this)
+        assert logit(wide.high / 100) - logit(wide.value / 100) == pytest.approx(
+            1.5 * (logit(narrow.high / 100) - logit(narrow.value / 100)), rel=5e-3
+        )
+        assert estimated_score(able, of_others.items[1], of_others) == narrow
+
+
+def test_what_an_estimate_rests_on(build: Any) -> None:
+    thinking = tuple(build.score(b, 50, variant="thinking, 5-shot") for b in "ABC")
+    models = [
+        build.candidate("x-1", may_think=True, scores=(*thinking, build.score("A", 50), build.score("B", 50))),
+        build.candidate("x-2"),
+        build.candidate("y-1", family="y"),
+        build.candidate("z-1", family="z", scores=(build.score("A", 50), build.score("of no item", 50))),
+    ]
+    found = abilities(models, made_up_fit())
+    assert {name: (one.basis, one.scores, one.family_scores) for name, one in found.items()} == {
+        "x-1": ("5 or more scores", 5, 0),  # in both of its modes
+        "x-2": ("scores of its family", 0, 5),
+        "y-1": ("no scores", 0, 0),
+        "z-1": ("1 to 4 scores", 1, 0),
+    }
 
 
 def test_the_fit_finds_what_made_up_models_are(build: Any) -> None:
@@ -175,3 +197,27 @@ def test_offsets_are_learnt_from_pairs(build: Any) -> None:
     assert found["A"].offset == pytest.approx(0.2, abs=1e-6)
     assert found["A"].pairs == 12
     assert found[""].pairs == 12
+
+
+def test_what_is_hidden_tells_nothing_of_vendors_either(build: Any) -> None:
+    """A model whose vendor reports far too much moves the offset, and with it every cell: not while it is hidden."""
+
+    def both(name: str, vendor: float) -> Any:
+        return build.candidate(name, scores=(build.score("A", 50), build.score("A", vendor, reported_by="vendor")))
+
+    models = [both(f"m-{n}", 55) for n in range(12)]
+    odd, alone = both("odd-1", 95), build.candidate("x-1", scores=(build.score("A", 60, reported_by="vendor"),))
+    every = vendor_offsets([*models, odd])
+    cells = table("language", [*models, odd, alone], every)
+    rest = left(cells, lambda model, _: model == "odd-1")
+    assert rest is not None
+    assert {cell.model for cell in rest.hidden} == {"odd-1"}
+    assert (
+        rest.fit.offsets["A"].offset
+        == pytest.approx(logit(0.55), abs=1e-4)
+        != pytest.approx(every["A"].offset, abs=0.1)
+    )
+    of_alone = next(cell for cell in rest.known if cell.model == "x-1")
+    assert of_alone.value == pytest.approx(logit(0.6) - logit(0.55), abs=1e-4)
+    assert rest.abilities["odd-1", False].basis == "no scores"
+    assert left(cells, lambda _, benchmark: benchmark == "A") is None

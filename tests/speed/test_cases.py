@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.speed.cases import Case, build_of, cases_of, engine_name, shipped_rows
+from benchmarks.speed.cases import Case, cases_of, shipped_rows
 from benchmarks.speed.exclusions import split
 from benchmarks.speed.fitting import Problem
+from benchmarks.speed.settings import build_of, engine_name
 from fmkit.catalog.load import Catalog
 from fmkit.catalog.measurements import LatencyMeasurement
 from fmkit.speed.parts import LAYER_S
@@ -107,7 +108,7 @@ def test_a_server_that_does_not_say_how_it_is_divided_runs_copies(count: int, ra
     assert told.answer / told.seconds == pytest.approx(3000 * count)
 
 
-def test_units_of_memory_and_of_rates_are_not_mixed(catalog: Catalog) -> None:
+def test_rates_of_answers_of_all_tokens_and_of_one_sequence_are_of_one_run(catalog: Catalog) -> None:
     """18.8 s for 64 sequences of 1,024 + 1,024 tokens: 3,486 tokens/s written, 6,972 with prompts, 54 per sequence."""
     shared = {"batch": 64, "prompt_tokens": 1024, "gen_tokens": 1024}
     output, every = (
@@ -126,7 +127,7 @@ def test_units_of_memory_and_of_rates_are_not_mixed(catalog: Catalog) -> None:
      ({"spec_decode": "mtp", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "speculative"),
      ({"accelerator_id": "abacus", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "no device"),
      ({"hub_id": "nobody/nothing", "measures": "decode", "decode_tok_s_per_seq": 1.0}, "no config.json"),
-     ({"measures": "asr"}, "no text")],
+     ({"measures": "asr"}, "seconds of a recording")],
 )  # fmt: skip
 def test_rows_that_say_too_little_are_left_out_with_the_reason(
     facts: dict[str, object], reason: str, catalog: Catalog

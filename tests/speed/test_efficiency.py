@@ -144,10 +144,10 @@ def test_kinds_of_memory(device: str, group: str, catalog: Catalog) -> None:
 
 
 def test_what_a_device_has_no_units_for(catalog: Catalog) -> None:
-    assert "bfloat16" in (not_native(catalog.devices["t4"], "16", "bfloat16") or "")
-    assert not_native(catalog.devices["t4"], "16", "float16") is None
-    assert "float8" in (not_native(catalog.devices["a100-sxm4-80gb"], "fp8", "bfloat16") or "")
-    assert not_native(catalog.devices["h100-sxm5-80gb"], "fp8", "bfloat16") is None
+    assert "bfloat16" in (not_native(catalog.devices["t4"], "16", "bfloat16", "vllm") or "")
+    assert not_native(catalog.devices["t4"], "16", "float16", "vllm") is None
+    assert "float8" in (not_native(catalog.devices["a100-sxm4-80gb"], "fp8", "bfloat16", "vllm") or "")
+    assert not_native(catalog.devices["h100-sxm5-80gb"], "fp8", "bfloat16", "vllm") is None
 
 
 def test_the_shipped_fit_reaches_no_more_than_the_nominal_rates(catalog: Catalog) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from fmkit.catalog.measurements import shipped_measurements
 from fmkit.speed.estimate import SpeedEstimate
 
 SpeedOf = Callable[..., SpeedEstimate]
@@ -46,7 +47,13 @@ def test_most_measured_speeds_lie_in_their_range(speed_of: SpeedOf) -> None:
     assert inside >= 9
 
 
-@pytest.mark.parametrize(("model", "device", "precision", "engine", "tokens_per_s"), DECODED)
+OLD_RELEASE = ("qwen2.5-7b", "a100-sxm4-80gb", "fp16", "vllm", 84.3)
+"""By vLLM 0.6.3, whose engine (V0) is another program than the V1 that estimates are for: no median is held to it."""
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "precision", "engine", "tokens_per_s"), [one for one in DECODED if one != OLD_RELEASE]
+)
 def test_a_known_card_and_engine_is_within_a_fifth(
     model: str, device: str, precision: str, engine: str, tokens_per_s: float, speed_of: SpeedOf
 ) -> None:
@@ -92,15 +99,29 @@ def test_a_mixture_is_faster_than_a_dense_model_of_its_size(speed_of: SpeedOf) -
     assert mixture.median > dense.median
 
 
-def test_whisper_on_a_consumer_card_is_in_the_borrowed_range(speed_of: SpeedOf) -> None:
-    """780 s of sound took whisper-large-v2 112 s on an RTX 3070 Ti (SYSTRAN/faster-whisper, transformers, beam 5)."""
-    found = speed_of("whisper-large-v2", "rtx-3090")
-    assert found.basis == "extrapolated"
-    assert found.ttft_s is not None
-    assert found.decode_tokens_per_s is not None
-    slowest = (found.ttft_s.high + 200 / found.decode_tokens_per_s.low) / 30
-    fastest = (found.ttft_s.low + 200 / found.decode_tokens_per_s.high) / 30
-    assert fastest < 112 / 780 < slowest
+RECORDING_S = 780
+"""13 minutes of sound written by a beam of five: SYSTRAN/faster-whisper's table, whisper-large-v2 on an RTX 3070 Ti."""
+
+
+def test_whisper_works_through_sound_as_fast_as_four_programs(speed_of: SpeedOf) -> None:
+    """Real-time factors of transformers, openai/whisper, whisper.cpp and faster-whisper (alone, and eight windows at once) in 16 bit.
+
+    Only the first is predicted; the others compute the same passes. Errors: -28, -44, +24, +28 and -16 %. The two rows of int8 are of
+    CTranslate2's kernels, four to seven times as fast as is said of LLM.int8.
+    """
+    rows = [row for row in shipped_measurements().latency if row.measures == "asr" and row.quant == "fp16"]
+    assert len(rows) == 5
+    errors = []
+    for row in rows:
+        assert row.e2e_latency_s is not None
+        found = speed_of("whisper-large-v2", row.accelerator_id, sequences=int(row.batch or 1))
+        assert found.basis == "extrapolated"
+        assert found.real_time_factor is not None
+        measured = row.e2e_latency_s / RECORDING_S
+        assert found.real_time_factor.low < measured < found.real_time_factor.high, row.engine
+        errors.append(abs(found.real_time_factor.median / measured - 1))
+    assert sorted(errors)[2] < 0.3
+    assert max(errors) < 0.5
 
 
 @pytest.mark.parametrize(("sequences", "joules"), [(8, 455), (16, 263), (64, 119)])

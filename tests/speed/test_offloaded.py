@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from fmkit.catalog.load import Catalog
@@ -11,26 +14,35 @@ from fmkit.machine import catalog_machine
 from fmkit.model.spec import ModelSpec
 from fmkit.sizing.estimate import EXPERTS_WITH_HOST, MemoryEstimate, Workload
 from fmkit.sizing.memory import estimate as estimate_memory
+from fmkit.speed.offloaded import host_rates
 from fmkit.speed.operations import decode_pass
+from fmkit.speed.rates import MachineRates
 from fmkit.speed.timing import Timing, timing_on
 
-Timed = Callable[[dict[str, str]], tuple[Timing, MemoryEstimate]]
+Timed = Callable[..., tuple[Timing, MemoryEstimate]]
 
 
 @pytest.fixture
 def timed(catalog: Catalog, spec_of: Callable[[str], ModelSpec]) -> Timed:
-    """gpt-oss-120b in MXFP4 on an RTX 4090, with options of llama.cpp."""
+    """gpt-oss-120b in MXFP4 on an RTX 4090, with options of llama.cpp, in a machine where `rates` were measured."""
 
-    def timed(options: dict[str, str]) -> tuple[Timing, MemoryEstimate]:
+    def timed(options: dict[str, str], rates: MachineRates | None = None) -> tuple[Timing, MemoryEstimate]:
         spec, machine = spec_of("gpt-oss-120b"), catalog_machine(catalog.devices["rtx-4090"], 1)
         layout = catalog.layouts["gguf-mxfp4"]
         workload = Workload(context_tokens=8192, options=options)
         memory = estimate_memory(spec, catalog.engines["llama.cpp"], layout, "mxfp4", workload, machine)
-        timing = timing_on(spec, memory, layout, machine, catalog.speed)
+        timing = timing_on(spec, memory, layout, machine, catalog.speed, rates)
         assert timing is not None
         return timing, memory
 
     return timed
+
+
+@pytest.fixture(scope="module")
+def h100() -> MachineRates:
+    """`fmkit hardware measure --json` on an H100, 2026-11-27."""
+    file = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "hardware-measure-h100.json"
+    return msgspec.convert(json.loads(file.read_text())["rates"], MachineRates)
 
 
 def step_s(timing: Timing, memory: MemoryEstimate, catalog: Catalog, spec: ModelSpec) -> float:
@@ -73,3 +85,16 @@ def test_fewer_experts_with_the_host_are_faster_and_whole_layers_are_slower(
         for options in ({"n_cpu_moe": "20"}, {"n_cpu_moe": "36"}, {"gpu_layers": "0"})
     )
     assert some < every < layers
+
+
+def test_rates_measured_here_go_before_assumed_ones_and_are_said(timed: Timed, h100: MachineRates) -> None:
+    """On an H100: 7.4 GB/s to the card, 106 GB/s read by its host's cores; its disk was not measured."""
+    options = {"n_cpu_moe": "all"}
+    assumed, measured = (timed(options, rates)[0].beside for rates in (None, h100))
+    assert measured.read_s == pytest.approx(assumed.read_s * 12 / 7.4, rel=0.01)
+    assert measured.step_s == pytest.approx(assumed.step_s * 40 / 105.8, rel=0.01)
+    assert assumed.rates == "processor 40 GB/s assumed, bus 12 GB/s assumed"
+    assert measured.rates == "processor 106 GB/s measured here, bus 7.43 GB/s measured here"
+    disk = msgspec.structs.replace(h100, disk_read_bytes_per_s=3e9)
+    assert host_rates(h100).said(["disk"]) == "disk 1.5 GB/s assumed"
+    assert host_rates(disk).said(["disk"]) == "disk 3 GB/s measured here"

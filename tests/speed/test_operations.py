@@ -11,7 +11,8 @@ from fmkit.catalog.load import Catalog
 from fmkit.model import layers, recurrent
 from fmkit.model.layers import CrossAttention, FullAttention, Mixer
 from fmkit.model.spec import Block, ModelSpec, Stack
-from fmkit.speed.operations import Reading, attention_operations, decode_weight_bytes, reading_passes, tower_operations
+from fmkit.speed.attention import attention_operations
+from fmkit.speed.operations import Reading, decode_weight_bytes, reading_passes, tower_operations
 
 HEADS = {"query_heads": 8, "kv_heads": 2, "key_dim": 64, "value_dim": 64}
 MAMBA_2 = recurrent.Mamba2(heads=4, head_dim=64, groups=1, state_dim=16, conv_kernel=4)

@@ -78,15 +78,6 @@ def test_an_engine_that_nobody_ran_on_a_cpu_says_so(
     assert missing_reason(memory, machine) == "nobody measured vllm at FP16 on a CPU for us"
 
 
-def test_what_no_engine_runs_is_refused(
-    catalog: Catalog, spec_of: SpecOf, memory_of: MemoryOf, machine_of: Callable[[str], Machine]
-) -> None:
-    memory, machine = memory_of("qwen2.5-0.5b", engine="vllm"), machine_of("two-cores")
-    layout = catalog.layouts["nvfp4"]
-    assert estimate(spec_of("qwen2.5-0.5b"), memory, layout, machine, catalog.speed) is None
-    assert missing_reason(memory, machine, layout) == "no engine multiplies nvfp4 weights on a CPU"
-
-
 def test_a_precision_without_units_of_its_own_is_said(speed_of: SpeedOf) -> None:
     assert "has no float8 matrix units" in speed_of("qwen2.5-7b", "a100-sxm4-80gb", "fp8", engine="vllm").reason
     assert "float8" not in speed_of("qwen2.5-7b", "h100-sxm5-80gb", "fp8", engine="vllm").reason

@@ -6,7 +6,7 @@ import pytest
 
 from fmkit.api.vram import vram
 from fmkit.model.architectures import read
-from fmkit.speed.operations import attention_operations
+from fmkit.speed.attention import attention_operations
 from tests.sizing.test_activations import inputs_for, shortened
 
 torch = pytest.importorskip("torch", reason="the witness is PyTorch: pip install 'fmkit[try]'")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fmkit.catalog.checks.arithmetic import rate_written
 from fmkit.catalog.faults import Fault
 from fmkit.errors import UsageError
+from fmkit.machine import recalled_figures
 from fmkit.units import GIB, parse_size
 
 if TYPE_CHECKING:
@@ -153,10 +154,26 @@ def rates(facts: Facts) -> Iterator[Fault]:
                 f"if it is so, give it a source of its own (sources.tflops.{number_format})"
             )
             yield Fault(file, f"{path}.tflops.{number_format}", message)
-        written = rate_written(entry.sources.get("tflops.float16", entry.sources.get("tflops", "")))
+        written = rate_written(_product(entry))
         if written is not None and abs(half * 1e12 / written - 1) > _ROUNDING:
             message = f"{half:g} TFLOPS, but its source works out {written / 1e12:,.1f}: a rate with sparsity is twice the dense one; correct the one or the other"
             yield Fault(file, f"{path}.tflops.float16", message)
+
+
+def _product(entry: DeviceEntry) -> str:
+    """Where the rate of float16 is worked out."""
+    return next(
+        (entry.sources[key] for key in ("tflops_product", "tflops.float16", "tflops") if key in entry.sources), ""
+    )
+
+
+def recalled(facts: Facts) -> Iterator[Fault]:
+    """A device that is said to be verified, while the source of its memory, bandwidth or a rate says that it was recalled."""
+    for file, path, entry in facts.devices():
+        figures = [key for key in recalled_figures(entry.sources) if key != "link_devices"]
+        if entry.verified and figures:
+            message = f"true, but the source of {' and '.join(figures)} says recalled: write verified: false, or name where it was read"
+            yield Fault(file, f"{path}.verified", message)
 
 
 def siblings(facts: Facts) -> Iterator[Fault]:
@@ -185,4 +202,4 @@ def _far_from_siblings(found: list[tuple[str, str, float | None]], unit: str) ->
             yield Fault(file, path, message)
 
 
-RULES = (memory, rates, siblings)
+RULES = (memory, rates, recalled, siblings)

@@ -12,9 +12,11 @@ from fmkit.catalog import convert
 from fmkit.catalog.checks.fits import as_written
 from fmkit.catalog.checks.scores import SHARES
 from fmkit.catalog.faults import Fault
+from fmkit.catalog.training import training
 from fmkit.selection.abilities import abilities_in_modes
+from fmkit.selection.capability import basis_of, width_of
 from fmkit.selection.covariates import answering
-from fmkit.selection.estimated_scores import basis_of, predictive
+from fmkit.selection.estimated_scores import predictive
 from fmkit.selection.logits import from_logit, full_marks, logit, observations
 from fmkit.selection.score_items import mode_of, set_up
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from fmkit.selection.logits import Observation
 
 _FARTHEST_SD = 6.0
-"""No score as printed by its source is this many standard deviations from what the others say: SmolLM2 1.7B on HumanEval is 5.4."""
+"""No score as printed by its source is this many standard deviations from what the others say: Qwen2 72B on IFEval is 5.6."""
 
 _SAME = 1e-9
 _LARGEST_LEVERAGE = 0.95
@@ -44,7 +46,7 @@ class Expected(NamedTuple):
 def estimates(facts: Facts) -> Iterator[Fault]:
     """A score far from what is to be expected: a digit lost, a fraction for a percentage, the figure of another model or mode."""
     fit = facts.sources.capability
-    if not as_written(facts):
+    if not as_written(facts) or not any(facts.judged.scores.values()):
         return  # constants changed by hand say nothing of scores
     candidates = _candidates(facts)
     members = {member.key: member for each in candidates.values() for member in answering(each)}
@@ -52,7 +54,7 @@ def estimates(facts: Facts) -> Iterator[Fault]:
     told = {key: observations(member.scores, fit.offsets) for key, member in members.items()}
     usual = {model_id: answering(candidate)[0].thinks for model_id, candidate in candidates.items()}
     items = {(item.area, item.benchmark, item.variant): item for item in fit.items}
-    for benchmark, rows in facts.sources.scores.items():
+    for benchmark, rows in facts.judged.scores.items():
         for line, row in rows:
             if row.model not in candidates or row.unit not in SHARES:
                 continue
@@ -76,13 +78,14 @@ def expected_without(
     mean - (value - mean) h / (1 - h), and the variance of the score about that s^2 / (1 - h).
     """
     mean, sd = predictive(ability, item)
-    known, calibration = ability.scores, item.width
+    known = ability.scores
     if told is not None and abs(told.value - value) < _SAME:
         of_score = item.sd**2 + told.sd**2
         leverage = min((sd**2 - item.sd**2) / of_score, _LARGEST_LEVERAGE)
         mean -= (value - mean) * leverage / (1 - leverage)
         sd, known = sqrt(of_score / (1 - leverage)), known - 1
-    return Expected(mean, sd * calibration * fit.spreads.get(f"{ability.area} {basis_of(known)}", 1.0))
+    basis = basis_of(known, ability.family_scores)
+    return Expected(mean, sd * width_of(fit.widths, ability.area, basis, item.name, ability.publisher))
 
 
 def _as_independent(row: ScoreRow, fit: CapabilityFit, benchmark: str) -> float:
@@ -122,8 +125,9 @@ def _candidates(facts: Facts) -> dict[str, Candidate]:
     found: dict[str, Candidate] = {}
     for model_id, model in links.open_models.items():
         found[model_id] = convert.open_candidate(
-            model_id, model.family_id, model.family, model.entry, facts.spec(model_id), None, scores.get(model_id, ())
-        )
+            model_id, model.family_id, model.family, model.entry, facts.spec(model_id), None, scores.get(model_id, ()),
+            training(links, model_id),
+        )  # fmt: skip
     for model_id, (provider, entry) in links.api_models.items():
         of_model = scores.get(model_id, ())
         found[model_id] = convert.api_candidate(model_id, provider, sources.apis[provider], entry, of_model)

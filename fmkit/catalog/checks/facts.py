@@ -8,11 +8,13 @@ import msgspec
 
 from fmkit.catalog.links import Links
 from fmkit.catalog.sources import Sources
+from fmkit.catalog.training import training
 from fmkit.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fmkit.catalog.links import OpenModel
     from fmkit.catalog.schema import ApiModelEntry, DeviceEntry
 
 
@@ -22,6 +24,17 @@ class Facts(msgspec.Struct, frozen=True):
     sources: Sources
     links: Links
     specs: dict[str, ModelSpec]
+
+    @property
+    def judged(self) -> Sources:
+        """Whose entries are held against what others published: a user's own where there is one, for the shipped was before."""
+        return self.sources.own or self.sources
+
+    def judged_models(self) -> Iterator[tuple[str, OpenModel]]:
+        """The open models of `judged`."""
+        for model_id, model in self.links.open_models.items():
+            if model.family_id in self.judged.families:
+                yield model_id, model
 
     def spec(self, model_id: str) -> ModelSpec | None:
         """The architecture of an open model."""
@@ -42,9 +55,8 @@ class Facts(msgspec.Struct, frozen=True):
         return stated or (None if spec is None else spec.max_context_tokens)
 
     def training_tokens(self, model_id: str) -> int | None:
-        """The training tokens of an open model: its entry's, else its family's."""
-        model = self.links.open_models[model_id]
-        return model.entry.training_tokens or model.family.training_tokens
+        """All training tokens of an open model, as far as they are known."""
+        return training(self.links, model_id).tokens
 
     def devices(self) -> Iterator[tuple[str, str, DeviceEntry]]:
         """Every device as (file, path, entry)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.catalog.capability import constants_digest, scores_digest
+from fmkit.catalog.checks.publishers import stated
 from fmkit.catalog.faults import Fault
 from fmkit.catalog.speed import measurements_digest
 from fmkit.selection.capability import NO_FIT
@@ -45,6 +46,16 @@ def capability(facts: Facts) -> Iterator[Fault]:
         yield Fault("capability/fit.yaml", "$.constants_digest", message)
 
 
+def publishers(facts: Facts) -> Iterator[Fault]:
+    """Widths of intervals must be of publishers that the catalog has, under the names that they have now."""
+    sources = facts.sources
+    if sources.own_folder is not None or any(fault.file.startswith(("families/", "api/")) for fault in sources.faults):
+        return  # a file that could not be read has publishers too
+    known = {publisher for publisher, _, _ in stated(facts)}
+    for name in sorted({name for widths in sources.capability.widths.values() for name in widths.publishers} - known):
+        yield Fault("capability/widths.csv", "$", f"no publisher {name!r}; {_FIT_AGAIN}")
+
+
 def as_written(facts: Facts) -> bool:
     """Whether the constants of the capability model are those that were fitted."""
     return facts.sources.capability.constants_digest == constants_digest(facts.sources.folder)
@@ -60,4 +71,4 @@ def losses(facts: Facts) -> Iterator[Fault]:
             yield Fault("quality/loss.csv", f"line {line}, difference", message)
 
 
-RULES = (speed, capability, losses)
+RULES = (speed, capability, publishers, losses)

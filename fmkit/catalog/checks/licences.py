@@ -22,6 +22,24 @@ _BESIDES = "besides"
 _MONTHLY_USERS = "monthly active users"
 
 
+_CONTRADICTS = {
+    "permissive": "no",
+    "weak-copyleft": "no",
+    "community-restricted": "no",
+    "non-commercial": "yes",
+    "research-only": "yes",
+}
+"""What a licence of a class can't say to commercial use: it would be of another class."""
+
+
+def classes(facts: Facts) -> Iterator[Fault]:
+    """A class that the answer to commercial use contradicts: permissive with `no`, research-only with `yes`."""
+    for licence_id, entry in facts.sources.licences.licences.items():
+        if _CONTRADICTS.get(entry.licence_class) == entry.commercial:
+            message = f"{entry.commercial!r}, but its class is {entry.licence_class}: correct the one or the other"
+            yield Fault("licences.yaml", f"$.licences.{licence_id}.commercial", message)
+
+
 def clauses(facts: Facts) -> Iterator[Fault]:
     """What a licence's figures say must stand in its conditions too, under the topic they belong to; and a region the other way round."""
     for licence_id, entry in facts.sources.licences.licences.items():
@@ -111,4 +129,4 @@ def of_bases(facts: Facts) -> Iterator[Fault]:
             yield Fault(*place, message)
 
 
-RULES = (clauses, caps, of_apis, of_bases)
+RULES = (classes, clauses, caps, of_apis, of_bases)

@@ -1,4 +1,4 @@
-"""Open models: parameters, context and training tokens against configuration, name, base and family."""
+"""Open models: parameters, inputs and training tokens against configuration, name, base and family."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fmkit.catalog.checks.facts import Facts
     from fmkit.catalog.links import OpenModel
+    from fmkit.catalog.schema import ModelEntry
     from fmkit.model.spec import ModelSpec
 
 _SIZE_IN_NAME = re.compile(r"(?<![a-z0-9.])(\d+(?:[._]\d+)?)(b|m)(?![a-z0-9])")
@@ -43,6 +44,9 @@ _MEMBERS = 3
 
 _PUBLISHED_ROUNDING = 0.02
 """How far a count may be from the publisher's where INDEX.csv calls them equal."""
+
+_SEES_OR_HEARS = {"vision-language": "image", "clip": "image", "speech": "audio"}
+"""What the kinds of architecture with a tower for it take in."""
 
 
 def sizes_in_names(facts: Facts) -> Iterator[Fault]:
@@ -112,10 +116,25 @@ def _may_differ(model: OpenModel, base: OpenModel, spec: ModelSpec, base_spec: M
     inputs = set(entry.inputs or model.family.inputs), set(base.entry.inputs or base.family.inputs)
     if inputs[0] - inputs[1] and 0 < spec.params - base_spec.params <= _TOWER_PARAMS:
         return True
-    return (
-        ratio < 1
-        and _CUT_DOWN.search(" ".join((entry.hub_id, *entry.notes, entry.sources.get("base_model", "")))) is not None
-    )
+    return ratio < 1 and _is_cut_down(entry)
+
+
+def _is_cut_down(entry: ModelEntry) -> bool:
+    """Whether something says that a model is smaller than its base, or was taught by it."""
+    return _CUT_DOWN.search(" ".join((entry.hub_id, *entry.notes, entry.sources.get("base_model", "")))) is not None
+
+
+def inputs(facts: Facts) -> Iterator[Fault]:
+    """An architecture that reads images or hears, of an entry that does not."""
+    for model_id, model in facts.links.open_models.items():
+        spec = facts.spec(model_id)
+        needed = None if spec is None else _SEES_OR_HEARS.get(spec.kind)
+        stated = model.entry.inputs or model.family.inputs
+        if spec is None or needed is None or needed in stated:
+            continue
+        place = model.place(model_id, "inputs") if model.entry.inputs else (model.place(model_id, "")[0], "$.inputs")
+        message = f"{', '.join(stated)} without {needed}, but {model_id} is of the kind {spec.kind}: add it, or name the configuration of the text part"
+        yield Fault(*place, message)
 
 
 def training_tokens(facts: Facts) -> Iterator[Fault]:
@@ -123,12 +142,12 @@ def training_tokens(facts: Facts) -> Iterator[Fault]:
     by_family: dict[str, list[tuple[str, OpenModel, int]]] = defaultdict(list)
     for model_id, model in facts.links.open_models.items():
         tokens, spec = facts.training_tokens(model_id), facts.spec(model_id)
-        if tokens is None:
+        if tokens is None or _tokens_key(model) is None:
             continue
         by_family[model.family_id].append((model_id, model, tokens))
         place = _tokens_place(model, model_id)
         low, high = _TOKENS_PER_PARAM
-        if spec is not None and not (0 if model.entry.base_model else low) <= tokens / spec.params <= high:
+        if spec is not None and not low <= tokens / spec.params <= high:
             message = (
                 f"{tokens:,} tokens are {tokens / spec.params:,.2g} for each of {format_count(spec.params)} parameters ({model_id}), "
                 f"expected {low:g} to {high:,.0f}: count the digits"
@@ -141,22 +160,30 @@ def training_tokens(facts: Facts) -> Iterator[Fault]:
     for members in by_family.values():
         known = {model_id: tokens for model_id, _, tokens in members}
         for model_id, model, tokens in members:
-            before = known.get(model.entry.base_model or "")
+            base_id = model.entry.base_model or ""
+            before = facts.training_tokens(base_id) if base_id in facts.links.open_models else None
             others = [other for name, other in known.items() if name != model_id]
-            if before is not None and tokens * _FAMILY_FACTOR < before:
-                message = (
-                    f"{tokens:,} tokens, but its base {model.entry.base_model} saw {before:,}: tuning adds to them"
-                )
+            if before is not None and tokens < before and not _is_cut_down(model.entry):
+                message = f"{tokens:,} tokens, but its base {base_id} saw {before:,}: what was added to them are further_training_tokens"
                 yield Fault(*_tokens_place(model, model_id), message)
             elif len(others) >= _MEMBERS and not 1 / _FAMILY_FACTOR <= tokens / median(others) <= _FAMILY_FACTOR:
                 message = f"{tokens:,} tokens, while the median of the family's others is {median(others):,.0f}: count the digits"
                 yield Fault(*_tokens_place(model, model_id), message)
 
 
+def _tokens_key(model: OpenModel) -> str | None:
+    """The key by which a model or its family states what it saw; None where that is its base's."""
+    if model.entry.further_training_tokens is not None and model.entry.training_tokens is None:
+        return "further_training_tokens"
+    stated = model.entry.training_tokens or model.family.training_tokens
+    return None if stated is None else "training_tokens"
+
+
 def _tokens_place(model: OpenModel, model_id: str) -> tuple[str, str]:
     """Where the tokens are stated: at the model, or at its family."""
-    file, path = model.place(model_id, "training_tokens")
-    return (file, path) if model.entry.training_tokens is not None else (file, "$.training_tokens")
+    key = _tokens_key(model) or ""
+    file, path = model.place(model_id, key)
+    return (file, path) if getattr(model.entry, key, None) is not None else (file, "$.training_tokens")
 
 
-RULES = (sizes_in_names, counts, bases, training_tokens)
+RULES = (sizes_in_names, counts, bases, inputs, training_tokens)

@@ -6,6 +6,7 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING
 
+from fmkit.catalog.checks.dates import day_of
 from fmkit.catalog.faults import Fault
 from fmkit.errors import UsageError
 from fmkit.units import GIB, MIB, parse_size
@@ -29,6 +30,7 @@ _BANDWIDTH_GB_S = (5.0, 30_000.0)
 _BUS_BITS = (32, 32_768)
 _TFLOPS = (0.05, 100_000.0)
 _POWER_W = (1.0, 5_000.0)
+_LINK_DEVICES = (1, 1024)
 _USD_PER_1M = (0.001, 1_000.0)
 _USD_PER_HOUR = (0.01, 200.0)
 _CONTEXT_TOKENS = (1, 2**27)
@@ -76,6 +78,7 @@ def _devices(sources: Sources, day: str) -> Iterator[Fault]:
             yield from _within(entry.bandwidth_gb_s, _BANDWIDTH_GB_S, file, f"{path}.bandwidth_gb_s")
             yield from _within(entry.bus_bits, _BUS_BITS, file, f"{path}.bus_bits")
             yield from _within(entry.power_w, _POWER_W, file, f"{path}.power_w")
+            yield from _within(entry.link_devices, _LINK_DEVICES, file, f"{path}.link_devices")
             yield from _within(entry.release_year, (2006, int(day[:4])), file, f"{path}.release_year")
             for number_format, rate in entry.tflops.items():
                 yield from _within(rate, _TFLOPS, file, f"{path}.tflops.{number_format}")
@@ -101,7 +104,8 @@ def _open_models(sources: Sources, day: str) -> Iterator[Fault]:
             file, path = f"families/{stem}.yaml", f"$.models.{model_id}"
             yield from _dated(entry.released, day, file, f"{path}.released")
             yield from _within(entry.context_tokens, _CONTEXT_TOKENS, file, f"{path}.context_tokens")
-            yield from _within(entry.training_tokens, _TRAINING_TOKENS, file, f"{path}.training_tokens")
+            for key in ("training_tokens", "further_training_tokens"):
+                yield from _within(getattr(entry, key), _TRAINING_TOKENS, file, f"{path}.{key}")
 
 
 def _api_models(sources: Sources, day: str) -> Iterator[Fault]:
@@ -139,7 +143,7 @@ def _dated(value: str | None, day: str, file: str, path: str) -> Iterator[Fault]
     """A date may be a year, a month or a day; it is compared as far as it goes."""
     if value is None:
         return
-    if not _DATE.fullmatch(value):
+    if not _DATE.fullmatch(value) or day_of(value) is None:
         yield Fault(file, path, f"{value!r} is no date: YYYY-MM-DD, YYYY-MM or YYYY")
     elif value > day[: len(value)]:
         yield Fault(file, path, f"{value} {_LATER}, {day}")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fmkit.catalog.faults import Fault
+from fmkit.catalog.sources import regular_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -33,7 +34,7 @@ def files(facts: Facts) -> Iterator[Fault]:
         if not (sources.folder / name).is_file():
             yield Fault(name, "$", "missing")
     folders = [sources.folder] if sources.own_folder is None else [sources.folder, sources.own_folder]
-    on_disk = {path.name for folder in folders for path in folder.glob("configs/*.json")}
+    on_disk = {path.name for folder in folders for path in regular_files(folder, "configs/*.json")}
     for file in sorted(on_disk - set(sources.configs)):
         yield Fault(f"configs/{file}", "$", f"not listed in {_INDEX}", names=file)
     for file in sorted(set(sources.configs) - on_disk):

@@ -23,6 +23,7 @@ def models(facts: Facts) -> Iterator[Fault]:
             "licence": entry.licence,
             "released": entry.released,
             "training_tokens": entry.training_tokens,
+            "further_training_tokens": entry.further_training_tokens,
             "context_tokens": entry.context_tokens,
             "native_context_tokens": entry.native_context_tokens,
             "extended_context_tokens": entry.extended_context_tokens,
@@ -43,13 +44,14 @@ def api_models(facts: Facts) -> Iterator[Fault]:
 
 
 def devices(facts: Facts) -> Iterator[Fault]:
-    """Devices: memory, bandwidth, bus and rates."""
+    """Devices: memory, bandwidth, bus, rates and links."""
     for file, path, entry in facts.devices():
         stated = {
             "memory": entry.memory,
             "bandwidth_gb_s": entry.bandwidth_gb_s,
             "bus_bits": entry.bus_bits,
             "tflops": entry.tflops or None,
+            "link_devices": entry.link_devices if entry.link_devices > 1 else None,
         }
         yield from _unsourced(stated, entry.sources, file, path)
 

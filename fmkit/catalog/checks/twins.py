@@ -1,4 +1,4 @@
-"""What is there twice: entries that differ in spelling only, names with two meanings, scores of one variant and reporter."""
+"""What is there twice: entries that differ in spelling or storage only, names with two meanings, scores of one variant and reporter."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from fmkit.catalog.checks.facts import Facts
 
+_STORED_AS = re.compile(r"(-(hf|fp32|fp16|bf16|fp8|nvfp4|mxfp4|fp4|int8|int4|[48]bit|bnb|awq|gptq|gguf|mlx))+$")
+"""What repositories append for the form of the weights; DeepSeek's 0324 and Qwen's 2507 are other weights."""
+
 
 def models(facts: Facts) -> Iterator[Fault]:
     """Models whose ids differ in spelling only."""
@@ -23,6 +26,28 @@ def models(facts: Facts) -> Iterator[Fault]:
             else (f"api/{links.api_models[model_id][0]}.yaml", f"$.models.{model_id}")
         )
         yield Fault(*place, f"differs from the model {other!r} in spelling only")
+
+
+def copies(facts: Facts) -> Iterator[Fault]:
+    """Models whose ids differ in the form that the weights are stored in only: `-hf`, `-bf16`, `-awq`; a user may have a copy of a shipped one."""
+    stored = ((model_id, _STORED_AS.sub("", model_id)) for model_id, _ in facts.judged_models())
+    for model_id, other in alike(stored):
+        message = (
+            f"these are the weights of {other!r} again, by the name: an alias of that entry, or one of its `quantised`"
+        )
+        yield Fault(*facts.links.open_models[model_id].place(model_id, "hub_id"), message)
+
+
+def quantised(facts: Facts) -> Iterator[Fault]:
+    """A quantised repository of two models, or that is an entry of its own."""
+    first: dict[str, str] = {}
+    for model_id, model in facts.links.open_models.items():
+        for repository in model.entry.quantised:
+            name = repository.casefold()
+            owner = facts.links.names.get(name) or first.setdefault(name, model_id)
+            if owner != model_id or model.entry.quantised.count(repository) > 1:
+                message = f"{repository} is of {owner!r} already: a quantised repository is of one model"
+                yield Fault(*model.place(model_id, "quantised"), message)
 
 
 def devices(facts: Facts) -> Iterator[Fault]:
@@ -77,4 +102,4 @@ def _twice(noun: str, names: list[str], file: str, path: str) -> Iterator[Fault]
         yield Fault(file, path, f"the name {name!r} means more than one {noun}")
 
 
-RULES = (models, devices, licences_and_precisions, scores)
+RULES = (models, copies, quantised, devices, licences_and_precisions, scores)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fmkit.sizing.engines.llama_cpp import LlamaCppWeights
     from fmkit.sizing.estimate import Workload
 
+ONE_MEMORY = ("n_cpu_moe changes nothing here: the device computes from main memory",)
 MARGIN_BYTES = GIB
 """What llama.cpp leaves free of each device when it chooses the layers itself. Source: `--fit-target`, 1024 MiB by default."""
 
@@ -33,7 +34,7 @@ def place(whole: LlamaCppWeights, workload: Workload, machine: Machine | None) -
     settings = settings_from(workload.options)
     if is_one_memory(machine):
         alone = with_mmproj(whole.plan(workload, machine, devices=1), whole.spec, workload)
-        return Placement(devices=(DevicePlan(plan=alone),))
+        return Placement(devices=(DevicePlan(plan=alone),), warnings=ONE_MEMORY if settings.n_cpu_moe else ())
     devices = workload.pipeline_parallel if workload.pipeline_parallel > 1 else machine.count if machine else 1
     if settings.n_cpu_moe == AUTO:
         workload = keeping_experts(workload, fewest_cpu_experts(whole, workload, machine, devices))

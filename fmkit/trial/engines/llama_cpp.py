@@ -230,6 +230,8 @@ class LlamaCppEngine:
         settings.n_parallel = request.sequences
         on_device = ALL_LAYERS if request.gpu_layers is None else request.gpu_layers
         settings.n_gpu_layers = on_device if request.device == "cuda" else 0
+        if request.n_cpu_moe:
+            settings.tensor_buft_overrides = experts_with_host(request.n_cpu_moe)
         settings.fit_params = False  # else it changes what does not fit
         settings.warmup = False
         settings.cache_ram_mib = 0
@@ -286,6 +288,15 @@ class LlamaCppEngine:
         if (answer.get("error") or {}).get("type") == TOO_LONG:
             return None
         return said_in(answered(answer))
+
+
+def experts_with_host(layers: int) -> str:
+    r"""What llama.cpp's `--override-tensor` takes to keep the experts of the first layers in main memory, as its `--n-cpu-moe` does (common/arg.cpp).
+
+    >>> print(experts_with_host(2))
+    blk\.0\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU,blk\.1\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU
+    """
+    return ",".join(rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU" for layer in range(layers))
 
 
 def answered(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -135,6 +135,12 @@ def test_mixed_schemes_by_regular_expression() -> None:
     assert 0.99 < by_part["experts"] / whole <= 1
 
 
+def test_kimi_k2_thinking_has_the_size_of_its_files() -> None:
+    """62 files of 554 "GB" (jwt625/PlayGround@1bc4cc0 20251107_kimi_k2_thinking/DEPLOYMENT_SUMMARY.md), GiB as `du` counts: experts in groups of 32, the rest in 16 bits."""
+    spec, layout = stored("moonshotai/Kimi-K2-Thinking")
+    assert 553 < weight_bytes(spec, layout) / 2**30 <= 554
+
+
 def test_config_groups_with_targets_of_their_own() -> None:
     weights = {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True}
     packed = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}
