@@ -36,11 +36,11 @@ the first token) and 0.84 to 1.10 (decoding) of the prediction (benchmarks/resul
 set on them: a little more is stated."""
 
 HERE_ON_CPU: dict[str, dict[Quantity, tuple[float, float]]] = {
-    "transformers": {"prefill": (0.8, 1.2), "decode": (0.82, 1.28)},
+    "transformers": {"prefill": (0.8, 1.2), "decode": (0.81, 1.2)},
     "llama.cpp": {"prefill": (0.74, 1.03), "decode": (0.77, 1.17)},
 }
-"""The same on a processor, by engine, on two cores of a shared host. transformers: 80 % of 85 figures of seven models and one of an eighth
-lay at 0.83 to 1.18 and 0.85 to 1.26 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 78 and 75 %.
+"""The same on a processor, by engine, on two cores of a shared host. transformers: 80 % of 120 figures of ten models lay at 0.80 to
+1.19 and 0.82 to 1.20 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 77 and 78 %.
 llama.cpp: 80 % of 36 figures of three models lay at 0.74 to 1.02 and 0.77 to 1.16 (benchmarks/results/speed_llama_cpp.json); of each
 model's, with the range of the others, 78 and 78 %."""
 
