@@ -17,7 +17,7 @@ def _shares_releases(setting: Setting) -> bool:
 
 
 EXPERT_KERNELS = frozenset(("vllm", "sglang", "tensorrt-llm"))
-"""Engines that multiply experts with kernels of their own, made for a batch of tokens that is dealt out: what these reach with a type of
+"""Engines that multiply experts with kernels of their own (vLLM: layers/fused_moe), made for tokens that are dealt out: what these reach with a type of
 weights says nothing of dense layers, nor they of them."""
 
 

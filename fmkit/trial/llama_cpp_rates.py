@@ -46,7 +46,7 @@ CONTEXT_TOKENS = 1536
 STEPS = 8
 REPEATS = 3
 
-LEAST_LAYER_S = 1e-6
+LEAST_DIFFERENCE_S = 1e-6
 """What a difference of two times comes to at least."""
 
 
@@ -145,7 +145,7 @@ def beside_weights(slim_s: dict[int, float], wide_s: dict[int, float], token_s: 
     for tokens, seconds in slim_s.items():
         slim_layer_s, wide_layer_s = (seconds - token_s) / SLIM.layers, proportional_beyond(wide_points, tokens)
         beside_s = (slim_layer_s * wide - wide_layer_s * slim) / (wide - slim)
-        found.append(LayerPoint(tokens=tokens, seconds=max(LEAST_LAYER_S, beside_s)))
+        found.append(LayerPoint(tokens=tokens, seconds=max(LEAST_DIFFERENCE_S, beside_s)))
     return tuple(found)
 
 
@@ -168,7 +168,7 @@ def _attention(timed: Timed) -> list[RatePoint]:
         (timed.step_s(long) - timed.step_s(few), timed.prompt_s(long) - timed.prompt_s(short) * long / short)
         for _ in range(REPEATS)
     ]
-    step_s, more_s = (max(LEAST_LAYER_S, median(found)) for found in zip(*rounds, strict=True))
+    step_s, more_s = (max(LEAST_DIFFERENCE_S, median(found)) for found in zip(*rounds, strict=True))
     pairs = (long * long - short * long) / 2
     return [
         RatePoint(dtype="F16", tokens=1, per_s=width * (long - few) / step_s),
