@@ -6,12 +6,13 @@ Ten architectures with random weights (speed does not know the difference), bflo
 and four sequences. None of them is among the measurements that the speed model is fitted to, and the prediction uses no fit: rates come from timed
 calls, not from models.
 
-A machine's speed drifts, most on shared hosts. The small Llama that `hardware measure` timed is timed again before and after each repeat
-(`fmkit/trial/drift.py`; it knows nothing of the model), and two errors are stated: of the prediction as it was made from one measurement, and
-of the prediction times the drift of the calls beside it. Measure on an idle machine all the same.
+The machine is measured for each model and type right before it runs, as `fmkit hardware measure --thorough` does: who wants to know measures,
+and then runs. A machine's speed drifts within minutes all the same, most on shared hosts. The small Llama that was timed is timed again before and
+after each repeat (`fmkit/trial/drift.py`; it knows nothing of the model), and two errors are stated: of the prediction as it was made, and
+of the prediction times the drift of the calls beside it.
 
-`--write` keeps the result in benchmarks/results/speed_cpu.json; with `--models`, cells of other models stay there, each run with the rates that
-were measured for it. `--quick` does one prompt and one sequence. Cells that no longer fit in the minutes given are left out, and counted.
+`--write` keeps the result in benchmarks/results/speed_cpu.json; with `--models`, cells of other models stay there. `--quick` does one prompt and one
+sequence. Cells that no longer fit in the minutes given are left out, and counted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,7 +37,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from benchmarks.speed.errors import errors
 from fmkit.api.measure import measure_hardware
-from fmkit.api.sizing import rated
+from fmkit.api.processor_rates import rated
 from fmkit.catalog.load import Catalog, load_catalog
 from fmkit.catalog.paths import source_folder
 from fmkit.hardware import detect
@@ -46,6 +47,7 @@ from fmkit.speed.rates import MachineRates, TorchRates
 from fmkit.speed.roofline import estimate as estimate_speed
 from fmkit.trial.drift import Clock, Drift
 from fmkit.trial.random_weights import build_random
+from fmkit.trial.rates import CPU_SHAPES, measure_torch
 
 RESULT = Path(__file__).parent / "results" / "speed_cpu.json"
 MODELS = (
@@ -64,11 +66,12 @@ LARGE_DRIFT = 0.15
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement of the machine, and the models that were predicted from it."""
+    """One measurement of the machine in one type, and the model that was predicted from it."""
 
     date: str
     transformers: str
-    models: tuple[str, ...]
+    model: str
+    dtype: str
     rates: MachineRates
 
 
@@ -98,26 +101,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--quick", action="store_true", help="one prompt and one sequence")
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--models", default=",".join(MODELS))
     chosen = parser.parse_args()
     catalog = load_catalog()
     tell = lambda text: print(f"measuring: {text}", file=sys.stderr)  # noqa: E731
-    rates = measure_hardware(device="cpu", keep=False, say=tell).rates
-    for warning in rates.warnings:
+    bandwidths = measure_hardware(light=True, keep=False, say=tell).rates
+    for warning in bandwidths.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     end = time.monotonic() + 60 * chosen.minutes
+    runs: list[Run] = []
     cells = []
-    for cell in measured(catalog, rates, chosen.models.split(","), quick=chosen.quick, end=end):
+    for cell in measured(catalog, bandwidths, chosen.models.split(","), runs, quick=chosen.quick, end=end):
         print(msgspec.json.encode(cell).decode(), file=sys.stderr, flush=True)
         cells.append(cell)
-    run = Run(
-        date=datetime.now(UTC).date().isoformat(),
-        transformers=transformers.__version__,
-        models=tuple(dict.fromkeys(cell.model for cell in cells)),
-        rates=rates,
-    )
-    found = beside_others(cells, run)
+    found = beside_others(cells, runs)
     print(f"{len(found.cells)} cells, {found.left_out} left out, load {os.getloadavg()[0]:.1f}")
     for name, figures in found.summary.items():
         print(f"{name:40s} " + "  ".join(f"{key} {value:.1%}" for key, value in figures.items()))
@@ -125,32 +123,46 @@ def main() -> None:
         RESULT.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
 
 
-def beside_others(cells: list[Cell], run: Run) -> Result:
-    """The cells with those of other models that the file holds, and the runs that any of them is of."""
+def beside_others(cells: list[Cell], runs: list[Run]) -> Result:
+    """The cells and runs with those of other models that the file holds."""
     kept = msgspec.json.decode(RESULT.read_bytes(), type=Result)
-    others = [cell for cell in kept.cells if cell.model not in run.models]
-    runs = [
-        msgspec.structs.replace(one, models=models)
-        for one in kept.runs
-        if (models := tuple(name for name in one.models if name not in run.models))
-    ]
-    every = sorted([*others, *cells], key=lambda cell: MODELS.index(cell.model))
+    models = {run.model for run in runs}
+    every = [*(cell for cell in kept.cells if cell.model not in models), *cells]
+    every.sort(key=lambda cell: MODELS.index(cell.model))
     missing = len(MODELS) * len(PRECISIONS) * len(PROMPTS) * len(SEQUENCES) - len(every)
-    return Result(runs=(*runs, run), left_out=missing, summary=summary(every), cells=tuple(every))
+    others = (run for run in kept.runs if run.model not in models)
+    return Result(runs=(*others, *runs), left_out=missing, summary=summary(every), cells=tuple(every))
 
 
-def measured(catalog: Catalog, rates: MachineRates, models: list[str], *, quick: bool, end: float) -> Iterator[Cell]:
-    """Every cell that there is time for, one model in memory at a time."""
+def measured(
+    catalog: Catalog, bandwidths: MachineRates, models: list[str], runs: list[Run], *, quick: bool, end: float
+) -> Iterator[Cell]:
+    """Every cell that there is time for, one model in memory at a time; `runs` gather what was measured before each model and type."""
     prompts, counts = (PROMPTS[:1], SEQUENCES[:1]) if quick else (PROMPTS, SEQUENCES)
     for model in models:
         for precision, dtype in PRECISIONS.items():
-            built = None
+            if time.monotonic() > end:
+                return
+            built = build(catalog, model, dtype)
+            runs.append(measured_for(model, dtype, bandwidths))
             for prompt in prompts:
                 for sequences in counts:
                     if time.monotonic() > end:
                         return
-                    built = built or build(catalog, model, dtype)
-                    yield one_cell(catalog, rates, model, precision, prompt, sequences, built)
+                    yield one_cell(catalog, runs[-1].rates, model, precision, prompt, sequences, built)
+
+
+def measured_for(model: str, dtype: str, bandwidths: MachineRates) -> Run:
+    """The calls of one type, timed now."""
+    shapes = msgspec.structs.replace(CPU_SHAPES, dtypes=(dtype,))
+    torch_rates = measure_torch("cpu", lambda _: None, thorough=True, shapes=shapes)
+    return Run(
+        date=datetime.now(UTC).date().isoformat(),
+        transformers=transformers.__version__,
+        model=model,
+        dtype=dtype,
+        rates=msgspec.structs.replace(bandwidths, torch=(torch_rates,)),
+    )
 
 
 def build(catalog: Catalog, model: str, dtype: str) -> Any:
@@ -202,9 +214,9 @@ def one_cell(
     )
 
 
-@cache
+@lru_cache(maxsize=1)
 def clock(rates: TorchRates, dtype: str) -> Clock:
-    """The calls that tell the drift in one type, built once."""
+    """The calls that tell the drift in one type, built once for all cells of a model and type."""
     return Clock(rates, dtype)
 
 

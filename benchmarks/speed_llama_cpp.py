@@ -27,8 +27,9 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' writer of GGUF headers
 
 from benchmarks.speed.errors import errors
+from fmkit.api.layouts import layout_for
 from fmkit.api.measure import measure_hardware
-from fmkit.api.sizing import layout_for, rated
+from fmkit.api.processor_rates import rated
 from fmkit.catalog.load import Catalog, load_catalog
 from fmkit.hardware import detect
 from fmkit.model.gguf_mix import mixed
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     chosen = parser.parse_args()
     rates = measure_hardware(
-        device="cpu", keep=False, say=lambda text: print(f"measuring: {text}", file=sys.stderr)
+        thorough=True, device="cpu", keep=False, say=lambda text: print(f"measuring: {text}", file=sys.stderr)
     ).rates
     for warning in rates.warnings:
         print(f"warning: {warning}", file=sys.stderr)

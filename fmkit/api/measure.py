@@ -27,10 +27,7 @@ from fmkit.units import GIB, format_bytes
 if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.speed.rates import TorchRates
-    from fmkit.trial.rates import DeviceName
-
-TORCH_BUDGET_S = 5.0
-"""Seconds of timed calls per device; imports, allocations and first calls come on top."""
+    from fmkit.trial.device_calls import DeviceName
 
 TORCH_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -43,11 +40,17 @@ Say = Callable[[str], None]
 
 
 def measure_hardware(
-    *, light: bool = False, device: str | None = None, keep: bool | None = None, say: Say | None = None
+    *,
+    light: bool = False,
+    thorough: bool = False,
+    device: str | None = None,
+    keep: bool | None = None,
+    say: Say | None = None,
 ) -> MeasureResult:
-    """Measure this machine in about 20 seconds per device, and keep the rates for later estimates.
+    """Measure this machine, with about ten seconds of timed calls per device, and keep the rates for later estimates.
 
-    Where xllamacpp is installed, llama.cpp's own kernels are timed on the processor too (about 30 seconds on two cores). Without torch, or
+    `thorough` takes twice as long over each call, and times on the processor what few models do too (float16, GPT-2's matrices and
+    activation, Mamba's scan) and, where xllamacpp is installed, llama.cpp's own kernels: a minute on two cores. Without torch, or
     with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
     to the accelerator (`cuda`, `mps`, `xpu`). What is not measured again stays as it was kept. By default the rates of a machine that is
     busy, or slower than it was, are not kept; `keep` says so in either case. `say` hears what is going on.
@@ -58,6 +61,12 @@ def measure_hardware(
     from fmkit.hardware.light import busy_warning  # noqa: PLC0415
 
     tell, warnings = say or _nothing, list[str]()
+    if light and thorough:
+        raise UsageError(
+            "--light and --thorough exclude each other",
+            where="--thorough",
+            next_command="fmkit hardware measure --thorough",
+        )
     devices = _asked_devices(device, light, tell, warnings)
     machine = detect()
     if keep is not False:
@@ -72,11 +81,11 @@ def measure_hardware(
             f"the disk of the models was not measured: no file of {models_folder()} could be read past the system's cache"
         )
     today = datetime.now(UTC).date().isoformat()
-    torch = _torch_rates(devices, tell, today)
+    torch = _torch_rates(devices, tell, today, thorough=thorough)
     warnings += [warning for rates in torch if (warning := spread_warning(rates)) is not None]
     drift = drift_warning(torch)
     warnings += [drift] if drift is not None else []
-    llama_cpp = None if light or device not in (None, "cpu") else _llama_cpp_rates(tell, warnings)
+    llama_cpp = _llama_cpp_rates(tell, warnings) if thorough and device in (None, "cpu") else None
     doubts = [doubt for doubt in (busy, slower_than_kept(machine, torch)) if doubt is not None]
     rates = MachineRates(
         machine=machine.name,
@@ -92,7 +101,8 @@ def measure_hardware(
         doubt=doubts[0] if doubts else None,
     )
     if keep is None and doubts:
-        again = f"fmkit hardware measure{' --light' if light else ''}{f' --device {device}' if device else ''}"
+        how = f"{' --light' if light else ''}{' --thorough' if thorough else ''}"
+        again = f"fmkit hardware measure{how}{f' --device {device}' if device else ''}"
         return MeasureResult(
             fmkit=__version__, rates=rates, kept_in=None, not_kept=doubts[0], next=(again, f"{again} --keep")
         )
@@ -100,7 +110,10 @@ def measure_hardware(
         fmkit=__version__,
         rates=rates,
         kept_in=None if keep is False else _kept(machine, rates),
-        next=("fmkit vram llama-3.2-1b-instruct", "fmkit try"),
+        next=(
+            "fmkit vram llama-3.2-1b-instruct",
+            "fmkit try" if thorough or not devices else "fmkit hardware measure --thorough",
+        ),
     )
 
 
@@ -171,13 +184,13 @@ def _kept(machine: Machine, rates: MachineRates) -> str:
         raise FmkitError(f"can't keep the rates: {error.strerror}", where=str(data_folder())) from error
 
 
-def _torch_rates(devices: tuple[DeviceName, ...], say: Say, today: str) -> tuple[TorchRates, ...]:
+def _torch_rates(devices: tuple[DeviceName, ...], say: Say, today: str, *, thorough: bool) -> tuple[TorchRates, ...]:
     """Rates of torch on each of the devices."""
     if not devices:
         return ()
     from fmkit.trial.rates import measure_torch  # noqa: PLC0415  imports torch
 
-    return tuple(msgspec.structs.replace(measure_torch(one, TORCH_BUDGET_S, say), date=today) for one in devices)
+    return tuple(msgspec.structs.replace(measure_torch(one, say, thorough=thorough), date=today) for one in devices)
 
 
 def _llama_cpp_rates(say: Say, warnings: list[str]) -> LlamaCppRates | None:

@@ -66,6 +66,13 @@ def measure_command(
     light: Annotated[
         bool, typer.Option("--light", help="Memory of the processor and disk only, without torch.")
     ] = False,
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough",
+            help="A minute: each call twice as long, and llama.cpp's kernels, float16, GPT-2's and Mamba's calls too.",
+        ),
+    ] = False,
     keep: Annotated[
         bool | None,
         typer.Option(
@@ -78,10 +85,14 @@ def measure_command(
     offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure what this machine reaches, in 20 seconds to a minute per device; later estimates for it use the result."""
+    """Measure what this machine reaches, in about 15 seconds per device; later estimates for it use the result."""
     del offline
     result = measure_hardware(
-        light=light, device=device, keep=keep, say=lambda text: note(f"measuring: {text} ...", quiet=quiet)
+        light=light,
+        thorough=thorough,
+        device=device,
+        keep=keep,
+        say=lambda text: note(f"measuring: {text} ...", quiet=quiet),
     )
     for warning in result.rates.warnings:
         note(f"warning: {warning}", quiet=quiet)

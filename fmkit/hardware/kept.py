@@ -9,15 +9,16 @@ import msgspec
 
 from fmkit.errors import UnsafeInputError
 from fmkit.machine import Machine
-from fmkit.speed.rates import LlamaCppRates, MachineRates, TorchRates
+from fmkit.speed.rates import LlamaCppRates, MachineRates, RatePoint, TorchRates
 from fmkit.whole_files import write_whole
 
 Part = TypeVar("Part", TorchRates, LlamaCppRates)
+Point = TypeVar("Point", bound=RatePoint)
 
 FILE_NAME = "hardware-rates.json"
 MOST_BYTES = 4 * 2**20
 
-SCHEMA = "fmkit.hardware-rates/2"
+SCHEMA = "fmkit.hardware-rates/3"
 """Raised whenever a key of the rates becomes required or means something else: rates of another version are not used."""
 
 
@@ -65,15 +66,40 @@ def keep_rates(folder: Path, machine: Machine, rates: MachineRates) -> Path:
 
 
 def merged(rates: MachineRates, earlier: MachineRates | None) -> MachineRates:
-    """The rates, with what only the earlier measurement has: each device of torch and llama.cpp, with the date it was measured on."""
+    """The rates, with what only the earlier measurement has.
+
+    That is each device of torch and llama.cpp, with the date it was measured on, and of each device the calls and types that a short
+    measurement leaves out.
+    """
     if earlier is None:
         return rates
-    again = {one.device for one in rates.torch}
-    kept = tuple(_dated(one, earlier) for one in earlier.torch if one.device not in again)
+    before = {one.device: one for one in earlier.torch}
+    torch = tuple(_with_rare(one, before.pop(one.device, None)) for one in rates.torch)
+    kept = tuple(_dated(one, earlier) for one in before.values())
     llama_cpp = rates.llama_cpp
     if llama_cpp is None and earlier.llama_cpp is not None:
         llama_cpp = _dated(earlier.llama_cpp, earlier)
-    return msgspec.structs.replace(rates, torch=(*rates.torch, *kept), llama_cpp=llama_cpp)
+    return msgspec.structs.replace(rates, torch=(*torch, *kept), llama_cpp=llama_cpp)
+
+
+def _with_rare(rates: TorchRates, earlier: TorchRates | None) -> TorchRates:
+    """The rates of a device, with the calls and types that only the earlier, more thorough measurement of it timed."""
+    if earlier is None or (earlier.version, earlier.threads) != (rates.version, rates.threads):
+        return rates
+    return msgspec.structs.replace(
+        rates,
+        weight_bytes=_and_missing(rates.weight_bytes, earlier.weight_bytes, "dtype"),
+        operations=_and_missing(rates.operations, earlier.operations, "dtype"),
+        attention_macs=_and_missing(rates.attention_macs, earlier.attention_macs, "dtype"),
+        calls=_and_missing(rates.calls, earlier.calls, "call"),
+        in_model=_and_missing(rates.in_model, earlier.in_model, "model"),
+    )
+
+
+def _and_missing(points: tuple[Point, ...], earlier: tuple[Point, ...], kind: str) -> tuple[Point, ...]:
+    """The points, and the earlier ones of a kind that no point is of."""
+    timed = {getattr(point, kind) for point in points}
+    return (*points, *(point for point in earlier if getattr(point, kind) not in timed))
 
 
 def _dated(part: Part, of: MachineRates) -> Part:

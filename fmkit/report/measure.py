@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.report.common import print_next, print_table, say
+from fmkit.speed.rates import RatePoint
 from fmkit.units import format_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from rich.console import Console
 
     from fmkit.results.hardware import MeasureResult
-    from fmkit.speed.rates import Call, LlamaCppRates, RatePoint, TorchRates
+    from fmkit.speed.rates import Call, LlamaCppRates, ModelPoint, TorchRates
 
 
 def print_measured(result: MeasureResult, console: Console) -> None:
@@ -45,20 +46,30 @@ def _print_torch(torch: TorchRates, console: Console) -> None:
         ["launching one layer", f"{torch.layer_s * 1e6:,.0f} us"],
         ["copy inside its memory", _rate(torch.copy_bytes_per_s, "B/s")],
     ]
-    alone = next((point.beside_s for point in torch.in_model if point.tokens == 1), None)
+    llama = [point for point in torch.in_model if point.model == "llama"]
+    alone = next((point.beside_s for point in llama if point.tokens == 1), None)
     if alone is not None:
         rows.insert(1, ["a layer of a small Llama beside its matrices", f"{alone * 1e6:,.0f} us"])
     if torch.host_to_device_bytes_per_s is not None:
         rows.append(["copy from main memory", _rate(torch.host_to_device_bytes_per_s, "B/s")])
     print_table(console, ["", ""], rows, indent=2)
-    table = [
-        *_rows("weights of linear layers", torch.weight_bytes, "B/s"),
-        *_rows("operations of linear layers", torch.operations, "FLOP/s"),
-        *_rows("multiply-adds of attention", torch.attention_macs, "MAC/s"),
-        *(row for point in torch.calls for row in _rows(CALL_NAMES[point.call], (point,), "/s")),
-        *_rows("weights in a small Llama", torch.in_model, "/s"),
-    ]
-    print_table(console, ["rate", "type", "tokens at once", "per second", "spread"], table, indent=2)
+    mamba = [point for point in torch.in_model if point.model == "mamba"]
+    _print_rates(
+        console,
+        [
+            ("weights of linear layers", "B/s", torch.weight_bytes),
+            ("linear layers", "FLOP/s", torch.operations),
+            ("attention, multiply-adds", "MAC/s", torch.attention_macs),
+            *((name, unit, [one for one in torch.calls if one.call == call]) for call, (name, unit) in CALLS.items()),
+            ("in a small Llama", "weights/s", llama),
+            ("in a small Mamba, beside its matrices", "tokens/s", [_scanned(point) for point in mamba]),
+        ],
+    )
+
+
+def _scanned(point: ModelPoint) -> RatePoint:
+    """The tokens that a layer takes per second beside its matrices."""
+    return RatePoint(dtype=point.dtype, tokens=point.tokens, per_s=point.tokens / point.beside_s, spread=point.spread)
 
 
 def _print_llama_cpp(rates: LlamaCppRates, console: Console) -> None:
@@ -68,31 +79,69 @@ def _print_llama_cpp(rates: LlamaCppRates, console: Console) -> None:
         for point in rates.layers
     ]
     print_table(console, ["", ""], beside, indent=2)
-    table = [
-        *_rows("weights", rates.weights, "/s"),
-        *_rows("multiply-adds of attention", rates.attention_macs, "MAC/s"),
-    ]
-    print_table(console, ["rate", "type", "tokens at once", "per second", "spread"], table, indent=2)
+    _print_rates(
+        console,
+        [("weights", "weights/s", rates.weights), ("attention, multiply-adds", "MAC/s", rates.attention_macs)],
+    )
 
 
-CALL_NAMES: dict[Call, str] = {
-    "narrowing": "weights, outputs no more than inputs", "transposed": "weights, transposed", "last-token": "weights of a head, last token",
-    "scan": "selective scan: elements of state",
+CALLS: dict[Call, tuple[str, str]] = {
+    "narrowing": ("outputs no more than inputs", "weights/s"), "transposed": ("transposed", "weights/s"),
+    "last-token": ("a head over the last token", "weights/s"), "new-gelu": ("a GELU spelt out", "elements/s"),
 }  # fmt: skip
+"""What calls are named, and the unit of their rates."""
 
 
-def _rows(name: str, points: Iterable[RatePoint], unit: str) -> list[list[str]]:
-    return [
-        [name, point.dtype, f"{point.tokens:,}", _rate(point.per_s, unit), format_percent(point.spread, digits=0)]
-        for point in points
+def _print_rates(console: Console, rates: Sequence[tuple[str, str, Sequence[RatePoint]]]) -> None:
+    """One row for each rate and type, one column for each number of tokens at once; one below the other where they have no room."""
+    of_types = [
+        (name, unit, dtype, [point for point in points if point.dtype == dtype])
+        for name, unit, points in rates
+        for dtype in dict.fromkeys(point.dtype for point in points)
     ]
+    if console.width < LEAST_WIDTH:
+        rows = [
+            [name if point is points[0] else "", dtype, f"{point.tokens:,}", _rate(point.per_s, unit)]
+            for name, unit, dtype, points in of_types
+            for point in points
+        ]
+        print_table(console, ["rate", "type", "tokens at once", "per second"], rows, indent=2)
+        return
+    tokens = sorted({point.tokens for *_, points in of_types for point in points})
+    columns = ["rate with so many tokens at once", "type", *(f"{count:,}" for count in tokens), "spread"]
+    print_table(console, columns, [_row(*one, tokens) for one in of_types], indent=2)
+
+
+LEAST_WIDTH = 110
+"""Columns of a terminal that the wide table has room in."""
+
+
+def _row(name: str, unit: str, dtype: str, points: Sequence[RatePoint], tokens: Sequence[int]) -> list[str]:
+    """A rate in one type over each number of tokens, all with one prefix, and the largest spread."""
+    scale, prefix = _prefix(max(point.per_s for point in points))
+    known = {point.tokens: f"{point.per_s / scale:,.3g}" for point in points}
+    spread = max(point.spread for point in points)
+    return [
+        f"{name}, {prefix}{unit}",
+        dtype,
+        *(known.get(count, "") for count in tokens),
+        format_percent(spread, digits=0) if spread else "",
+    ]
+
+
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def _prefix(per_s: float) -> tuple[float, str]:
+    """The decimal prefix of a rate, and what it stands for."""
+    return next((one for one in PREFIXES if per_s >= one[0]), (1.0, ""))
 
 
 def _rate(per_s: float, unit: str) -> str:
     """A rate with a decimal prefix.
 
     >>> _rate(26.4e9, "B/s"), _rate(790e12, "FLOP/s"), _rate(2.5e6, "MAC/s")
-    ('26.4 GB/s', '790 TFLOP/s', '0.0025 GMAC/s')
+    ('26.4 GB/s', '790 TFLOP/s', '2.5 MMAC/s')
     """
-    scaled, prefix = (per_s / 1e12, "T") if per_s >= 1e12 else (per_s / 1e9, "G")
-    return f"{scaled:.3g} {prefix}{unit}"
+    scale, prefix = _prefix(per_s)
+    return f"{per_s / scale:.3g} {prefix}{unit}"

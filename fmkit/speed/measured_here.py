@@ -2,7 +2,7 @@
 
 A pass costs launching its layers, its linear layers at the rate measured for as many tokens at once and their kind of matrix, and attention. On a
 CPU one comes after the other; a GPU works while the next kernel is launched. Decoding also copies the cache, which grows by concatenation; a
-prompt is normed, rotated and gated, its last token goes through the head, and a state-space model scans it.
+prompt is normed, rotated and gated, its last token goes through the head, and a state-space model scans it, as a small Mamba was timed to.
 """
 
 from __future__ import annotations
@@ -12,68 +12,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.model.layers import StateSpace, parts_of
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.spec import StackRole
 from fmkit.speed.launches import LLAMA_LAUNCH
-from fmkit.speed.operations import NOT_MULTIPLIED, TowerPass, tower_of
-from fmkit.speed.rates import Call, ModelPoint, TorchRates, between_lines, between_logarithms
+from fmkit.speed.matrices import Matrices
+from fmkit.speed.operations import TowerPass
+from fmkit.speed.rates import Call, ModelPoint, SmallModelName, TorchRates, between_lines, between_logarithms
+from fmkit.speed.scan import scan_of
 
 if TYPE_CHECKING:
-    from fmkit.model.spec import ModelSpec
-
-MATRIX_DIMS = 2
+    from fmkit.speed.scan import Scan
 
 ELEMENTWISE_BYTES = 160
 """Bytes per token, layer and unit of width that norms, rotations, activations and residuals move in 16 bit while a prompt is read:
 80 elements (H100, Llama 8B and Qwen2.5 0.5B, 4k to 16k tokens: 44 to 101)."""
-
-
-class Matrices(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tower's weights are multiplied: shares of its matrices, and weights of the head, which a prompt's last token alone passes through.
-
-    `narrowing` matrices have no more outputs than inputs, `transposed` ones lie inputs first (GPT-2). `head_weights` is 0 where every token
-    passes through the head. `calls` is how many matrices there are, all experts of a layer counted as one; `scanned` is the state of all
-    selective scans, elements per token.
-    """
-
-    calls: int = 0
-    narrowing: float = 0.0
-    transposed: float = 0.0
-    head_weights: int = 0
-    scanned: int = 0
-
-
-def matrices_of(spec: ModelSpec, role: StackRole) -> Matrices:
-    """The matrices of one tower of a model."""
-    found = {"narrowing": 0, "transposed": 0, "all": 0, "calls": 0}
-    for group in spec.tensors:
-        if group.part in NOT_MULTIPLIED or tower_of(group, spec) != role or len(group.shape) < MATRIX_DIMS:
-            continue
-        outputs, inputs = group.shape[-2:]
-        found["all"] += group.elements
-        found["calls"] += group.count
-        if group.module == "conv1d":
-            found["transposed"] += group.elements
-        elif outputs <= inputs:
-            found["narrowing"] += group.elements
-    stack = spec.stack(role)
-    states = [] if stack is None else [(block, part) for block in stack.blocks for part in parts_of(block.mixer)]
-    return Matrices(
-        calls=found["calls"],
-        narrowing=found["narrowing"] / max(1, found["all"]),
-        transposed=found["transposed"] / max(1, found["all"]),
-        head_weights=_head_weights(spec) if role == "decoder" and spec.logits_to_keep else 0,
-        scanned=sum(
-            block.count * part.inner_dim * part.state_dim for block, part in states if isinstance(part, StateSpace)
-        ),
-    )
-
-
-def _head_weights(spec: ModelSpec) -> int:
-    """Weights of the projection to the vocabulary, its own or the embedding's."""
-    parts = ("embedding",) if spec.tied_head else ("head",)
-    return max((group.elements for group in spec.tensors if group.part in parts), default=0)
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -114,8 +66,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             max(1.0, each), found.calls
         )
         work_s = linear_s + tower.attention_operations / 2 / macs + 2 * tower.cache_bytes / rates.copy_bytes_per_s
+        work_s += self._activation_s(tower, found) + self._scan_s(tower, found, decoding=decoding)
+        work_s += self._expanding_s(tower)
         if not decoding:
-            work_s += head_s + self._beside_s(tower) + self._scan_s(tower, found)
+            work_s += head_s + self._beside_s(tower, found)
         launch_s = self.launch_s(tower.layers)
         return launch_s + work_s if rates.device == "cpu" else max(launch_s, work_s)
 
@@ -129,7 +83,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _llama(self) -> list[ModelPoint]:
         """The points of the small Llama in this type, in ascending order of tokens."""
-        return sorted((one for one in self.rates.in_model if one.dtype == self.dtype), key=lambda one: one.tokens)
+        return self._points_of("llama")
+
+    def _points_of(self, model: SmallModelName) -> list[ModelPoint]:
+        found = (one for one in self.rates.in_model if (one.model, one.dtype) == (model, self.dtype))
+        return sorted(found, key=lambda one: one.tokens)
 
     def _called_s(self, tokens: float, calls: int) -> float:
         """Seconds that so many matrices take inside a model beyond what they take one after the other; 0 where no model was timed.
@@ -171,19 +129,41 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         more = self.weight_s(self.sequences) / self.weight_s(1)
         return 0.0 if rate is None else more * head_weights / rate
 
-    def _beside_s(self, tower: TowerPass) -> float:
-        """Seconds of what a prompt's layers do beside multiplying and attending."""
-        elements = tower.tokens * tower.layers * tower.hidden_dim
+    def _beside_s(self, tower: TowerPass, found: Matrices) -> float:
+        """Seconds of what a prompt's layers do beside multiplying, attending and scanning."""
+        elements = tower.tokens * max(0, tower.layers - found.scans) * tower.hidden_dim
         llama = self._llama
         if llama:
             most = llama[-1]
             return max(0.0, most.beside_s - llama[0].beside_s) / (most.tokens * most.hidden_dim) * elements
         return ELEMENTWISE_BYTES * DTYPE_BYTES[self.dtype] / 2 * elements / self.rates.copy_bytes_per_s
 
-    def _scan_s(self, tower: TowerPass, found: Matrices) -> float:
-        """Seconds of selective scans, one token after the other."""
-        rate = self.rates.call_per_s("scan", self.dtype, tower.tokens)
-        return 0.0 if rate is None else tower.tokens * found.scanned / rate
+    def _activation_s(self, tower: TowerPass, found: Matrices) -> float:
+        """Seconds of a GELU that is spelt out; 0 where it was not timed."""
+        rate = self.rates.call_per_s("new-gelu", self.dtype, tower.tokens)
+        return 0.0 if rate is None else tower.tokens * found.activated / rate
+
+    def _scan_s(self, tower: TowerPass, found: Matrices, *, decoding: bool) -> float:
+        """Seconds of all layers with a selective scan beside their matrices; 0 where no Mamba was timed.
+
+        Of a decode step those of further sequences: the first one's are in the launching of the layer.
+        """
+        if not found.scans or self._scan is None:
+            return 0.0
+        if decoding:
+            return (self.sequences - 1) * found.scanned * self._scan.next_element_s
+        return self._scan.seconds(
+            tokens=tower.tokens, sequences=self.sequences, scans=found.scans, elements=found.scanned
+        )
+
+    @cached_property
+    def _scan(self) -> Scan | None:
+        return scan_of(self._points_of("mamba"))
+
+    def _expanding_s(self, tower: TowerPass) -> float:
+        """Seconds of making keys and values of latents anew, a product over as many tokens as are held."""
+        most, seconds = self._points[-1]
+        return tower.expanding_operations / 2 * seconds / most
 
     def _multiplied(self, tower: TowerPass) -> float:
         """Weights that each token is multiplied with."""

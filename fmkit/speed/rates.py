@@ -29,10 +29,12 @@ class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
     spread: float = 0.0
 
 
-Call = Literal["narrowing", "transposed", "last-token", "scan"]
+Call = Literal["narrowing", "transposed", "last-token", "new-gelu"]
 """Calls of models on a processor beside those that every device is timed with. Units per second: weights of a matrix with no more outputs
-than inputs, of one that lies transposed (GPT-2's Conv1D), and of the head over the last token of a prompt; tokens x state of a selective scan,
-token after token."""
+than inputs, of one that lies transposed (GPT-2's Conv1D), and of the head over the last token of a prompt; elements that the GELU of GPT-2
+and Phi takes, which transformers spells out."""
+
+SmallModelName = Literal["llama", "mamba"]
 
 
 class CallPoint(RatePoint, frozen=True, kw_only=True):
@@ -42,10 +44,11 @@ class CallPoint(RatePoint, frozen=True, kw_only=True):
 
 
 class ModelPoint(RatePoint, frozen=True, kw_only=True):
-    """What a small Llama reaches as transformers runs it, `tokens` at once.
+    """What a small model reaches as transformers runs it, `tokens` at once, of all `sequences` together.
 
     `per_s` are weights of its matrices per second, `beside_s` seconds of a layer beside matrices and attention. What follows describes the
-    Llama: `narrowing` is the share of weights in matrices with no more outputs than inputs.
+    model: `narrowing` is the share of weights in matrices with no more outputs than inputs, `state_elements` those of a layer's state of one
+    sequence.
     """
 
     beside_s: float
@@ -53,6 +56,9 @@ class ModelPoint(RatePoint, frozen=True, kw_only=True):
     layer_weights: int
     hidden_dim: int
     narrowing: float
+    model: SmallModelName = "llama"
+    sequences: int = 1
+    state_elements: int = 0
 
 
 class TorchRates(msgspec.Struct, frozen=True, kw_only=True):

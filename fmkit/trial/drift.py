@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.trial.small_llama import SmallLlama
+from fmkit.trial.small_models import SmallModel, points
 
 if TYPE_CHECKING:
     from fmkit.speed.rates import ModelPoint, TorchRates
-    from fmkit.trial.small_llama import LlamaShape
+    from fmkit.trial.small_models import LlamaShape
 
 FEW, MANY = 1, 64
 """Tokens at once: a step waits for memory, a prompt for the units that multiply."""
@@ -36,15 +36,21 @@ class Clock:
     """The Llama, ready to be timed against the rates of a processor; they must have points of it in this type."""
 
     def __init__(self, rates: TorchRates, dtype: str, shape: LlamaShape | None = None) -> None:
-        self._known = {point.tokens: point for point in rates.in_model if point.dtype == dtype}
-        self._llama = SmallLlama(dtype, rates.attention_macs, SLICE_S, shape)
+        self._known = {
+            point.tokens: point for point in rates.in_model if (point.model, point.dtype) == ("llama", dtype)
+        }
+        self._attention = rates.attention_macs
+        self._llama = SmallModel(dtype, shape)
 
     def drift(self) -> Drift:
         """The drift at this moment, in about half a second."""
-        return Drift(decode=self._over_known(FEW), prefill=self._over_known(MANY))
+        few, many = points(self._llama.passes((FEW, MANY)), SLICE_S, self._attention)
+        return Drift(decode=self._over_known(few), prefill=self._over_known(many))
 
-    def _over_known(self, tokens: int) -> float:
-        return self._layer_s(self._llama.points([tokens], visits=1)[0]) / self._layer_s(self._known[tokens])
+    def _over_known(self, point: ModelPoint) -> float:
+        return _layer_s(point) / _layer_s(self._known[point.tokens])
 
-    def _layer_s(self, point: ModelPoint) -> float:
-        return self._llama.shape.layer_weights / point.per_s + point.beside_s
+
+def _layer_s(point: ModelPoint) -> float:
+    """Seconds of a layer of the Llama."""
+    return point.layer_weights / point.per_s + point.beside_s

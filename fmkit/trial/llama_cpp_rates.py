@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from fmkit.speed.rates import LayerPoint, LlamaCppRates, RatePoint, proportional_beyond
+from fmkit.speed.rates import LayerPoint, LlamaCppRates, RatePoint
 from fmkit.subprocesses import die_with_parent
 from fmkit.trial.engines.llama_cpp import LlamaCppEngine
 from fmkit.trial.request import TrialRequest
@@ -39,7 +39,7 @@ TOKENS = (1, 2, 4, 16, 64)
 """Tokens at once: one is a step, more are a prompt; of more the time of weights is in proportion."""
 
 MANY_TOKENS = (256,)
-"""As many of them as the rest of a layer is timed with beside: it grows with other parts of it."""
+"""As many of them as only one type is timed with too, for the rest of a layer: it grows otherwise than the time of weights."""
 
 FEW_TOKENS, SHORT_TOKENS, DEEP_TOKENS = 8, 256, 1024
 CONTEXT_TOKENS = 1536
@@ -71,7 +71,9 @@ def measure(folder: Path) -> LlamaCppRates:
     words_s = (words_step_s - shallow_step_s) / (MANY_WORDS.vocabulary - SHALLOW.vocabulary)
     wide = {kind: Timed(folder, WIDE, kind) for kind in KINDS}
     passes = in_turn([timed for each in wide.values() for timed in (slim, each)], TOKENS)
-    layers = beside_weights(passes[slim] | in_turn((slim,), MANY_TOKENS)[slim], passes[wide[first]], token_s)
+    longer = in_turn((slim, wide[first]), MANY_TOKENS)
+    slim_s, wide_s = (passes[timed] | longer[timed] for timed in (slim, wide[first]))
+    layers = beside_weights(slim_s, wide_s, token_s)
     weights = [point for kind, timed in wide.items() for point in _weights(kind, passes[timed], layers, token_s)]
     return LlamaCppRates(
         version=version("xllamacpp"),
@@ -137,13 +139,12 @@ def in_turn(models: Sequence[Timed], tokens: Sequence[int]) -> dict[Timed, dict[
 def beside_weights(slim_s: dict[int, float], wide_s: dict[int, float], token_s: float) -> tuple[LayerPoint, ...]:
     """Seconds that a layer takes beside its weights, whatever its width, from passes through two models that differ in width.
 
-    A layer of w weights takes a w + b. Beyond the tokens that the wide model was timed with, a is in proportion to them.
+    A layer of w weights takes a w + b.
     """
     slim, wide = SLIM.layer_weights, WIDE.layer_weights
-    wide_points = [(tokens, (seconds - token_s) / WIDE.layers) for tokens, seconds in wide_s.items()]
     found = []
     for tokens, seconds in slim_s.items():
-        slim_layer_s, wide_layer_s = (seconds - token_s) / SLIM.layers, proportional_beyond(wide_points, tokens)
+        slim_layer_s, wide_layer_s = (seconds - token_s) / SLIM.layers, (wide_s[tokens] - token_s) / WIDE.layers
         beside_s = (slim_layer_s * wide - wide_layer_s * slim) / (wide - slim)
         found.append(LayerPoint(tokens=tokens, seconds=max(LEAST_DIFFERENCE_S, beside_s)))
     return tuple(found)

@@ -2,67 +2,64 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from fmkit.speed.rates import Call
-    from fmkit.trial.rates import Shapes
+from fmkit.speed.rates import Call
+from fmkit.trial.device_calls import Shapes, TimedCall, full, linear_layers
 
 VOCABULARY = 8192
 """Rows of the head that is timed: its time grows with them."""
 
 PROMPT_TOKENS = 64
-STATE_DIM = 16
+ACTIVATED_TOKENS = (1, 64, 512, 2048)
 
 
 class ProcessorCalls:
-    """The calls in one type, over matrices of the sizes that are timed anyway."""
+    """The calls in one type, over `weights`: the matrices that linear layers are timed with, taken the other way around."""
 
-    def __init__(self, shapes: Shapes, kind: torch.dtype) -> None:
+    def __init__(self, shapes: Shapes, dtype: str, weights: list[Tensor]) -> None:
         self.shapes = shapes
-        self.kind = kind
+        self.dtype = dtype
+        self._narrowing = [weight.view(shapes.hidden, shapes.inner) for weight in weights]
 
-    def all(self) -> Iterator[tuple[Call, int, float, Callable[[], object]]]:
-        """Name, tokens at once, work in the unit of the name, and what to time."""
-        hidden, inner, count = self.shapes.hidden, self.shapes.inner, self.shapes.weights
-        narrowing = [self._full(hidden, inner) for _ in range(count)]
-        for tokens in (*self.shapes.few_tokens, *self.shapes.many_tokens):
-            used = narrowing if tokens in self.shapes.few_tokens else narrowing[:1]
-            rows = self._full(1, tokens, inner)
-            yield "narrowing", tokens, float(hidden * inner * len(used)), partial(_linear_layers, rows, used)
-        for tokens in (*self.shapes.few_tokens, *self.shapes.many_tokens):
-            used = narrowing if tokens in self.shapes.few_tokens else narrowing[:1]
-            call = partial(_transposed_layers, self._full(tokens, hidden), used, self._full(inner))
-            yield "transposed", tokens, float(hidden * inner * len(used)), call
+    def common(self) -> Iterator[TimedCall]:
+        """Calls of nearly all models: matrices with fewer outputs than inputs, and the head over a prompt's last token."""
+        yield from self._multiplied(
+            "narrowing", lambda tokens, used: partial(linear_layers, self._full(1, tokens, self.shapes.inner), used)
+        )
         with torch.inference_mode(mode=False):
-            head = torch.nn.Parameter(self._full(VOCABULARY, hidden))
-        yield "last-token", 1, float(head.numel()), partial(_last_token, self._full(1, PROMPT_TOKENS, hidden), head)
-        for tokens in dict.fromkeys((PROMPT_TOKENS, self.shapes.many_tokens[-1])):
-            yield "scan", tokens, float(tokens * hidden * STATE_DIM), self._scan(tokens)
+            head = torch.nn.Parameter(self._full(VOCABULARY, self.shapes.hidden))
+        yield self._call(
+            "last-token", 1, head.numel(), partial(_last_token, self._full(1, PROMPT_TOKENS, self.shapes.hidden), head)
+        )
 
-    def _scan(self, tokens: int) -> Callable[[], object]:
-        """The selective scan of Mamba over a prompt: the longer it is, the more memory is taken anew for it, page by page."""
-        inner = self.shapes.hidden
-        prompt = self._full(1, inner, tokens)
-        step = torch.full((1, inner, tokens), 0.01)
-        state = torch.full((inner, STATE_DIM), -0.01)
-        into, out = self._full(1, tokens, STATE_DIM), self._full(1, tokens, STATE_DIM)
-        return partial(_selective_scan, prompt, step, state, into, out)
+    def rare(self) -> Iterator[TimedCall]:
+        """Calls of some models: GPT-2's transposed matrices, and the spelt-out GELU of GPT-2 and Phi."""
+        bias = self._full(self.shapes.inner)
+        yield from self._multiplied(
+            "transposed",
+            lambda tokens, used: partial(_transposed_layers, self._full(tokens, self.shapes.hidden), used, bias),
+        )
+        for tokens in ACTIVATED_TOKENS:
+            rows = self._full(1, tokens, self.shapes.inner)
+            yield self._call("new-gelu", tokens, rows.numel(), partial(_new_gelu, rows))
+
+    def _multiplied(self, call: Call, over: Callable[[int, list[Tensor]], Callable[[], object]]) -> Iterator[TimedCall]:
+        for tokens in (*self.shapes.few_tokens, *self.shapes.many_tokens):
+            used = self._narrowing if tokens in self.shapes.few_tokens else self._narrowing[:1]
+            yield self._call(call, tokens, sum(weight.numel() for weight in used), over(tokens, used))
+
+    def _call(self, call: Call, tokens: int, work: float, run: Callable[[], object]) -> TimedCall:
+        return TimedCall(rate=call, dtype=self.dtype, tokens=tokens, work=float(work), run=run)
 
     def _full(self, *shape: int) -> Tensor:
-        with torch.inference_mode(mode=False):  # as a model's tensors are made
-            return torch.full(shape, 0.01, dtype=self.kind)
-
-
-def _linear_layers(rows: Tensor, weights: list[Tensor]) -> None:
-    for weight in weights:
-        functional.linear(rows, weight)
+        return full(shape, getattr(torch, self.dtype))
 
 
 def _transposed_layers(rows: Tensor, weights: list[Tensor], bias: Tensor) -> None:
@@ -75,13 +72,7 @@ def _last_token(prompt: Tensor, head: Tensor) -> Tensor:
     return functional.linear(prompt[:, -1:, :], head)
 
 
-def _selective_scan(prompt: Tensor, step: Tensor, state: Tensor, into: Tensor, out: Tensor) -> Tensor:
-    """One token after the other, as without the kernels of mamba-ssm."""
-    decay = torch.exp(state[None, :, None, :] * step[..., None])
-    driven = step[..., None] * into[:, None].float() * prompt[..., None].float()
-    held = torch.zeros_like(decay[:, :, 0])
-    found = []
-    for token in range(prompt.shape[-1]):
-        held = decay[:, :, token] * held + driven[:, :, token]
-        found.append(torch.matmul(held.to(prompt.dtype), out[:, token].unsqueeze(-1))[:, :, 0])
-    return torch.stack(found, dim=-1)
+def _new_gelu(rows: Tensor) -> Tensor:
+    """GELU by its tanh formula, one operation after the other (Hendrycks and Gimpel, arXiv:1606.08415)."""
+    cubed = 0.044715 * torch.pow(rows, 3.0)
+    return 0.5 * rows * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (rows + cubed)))

@@ -7,60 +7,41 @@ themselves are timed, over weights that no cache holds, for few tokens (decoding
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from fmkit.speed.rates import CallPoint, ModelPoint, RatePoint, TorchRates, spread_of
+from fmkit.speed.rates import Call, CallPoint, ModelPoint, RatePoint, TorchRates, spread_of
+from fmkit.trial.device_calls import DeviceCalls, DeviceName, Shapes, TimedCall, eight_bit
 from fmkit.trial.narrow_layer import NarrowLayer
 from fmkit.trial.processor_calls import ProcessorCalls
+from fmkit.trial.turns import Round, in_turns
 
-DeviceName = Literal["cpu", "cuda", "mps", "xpu"]
+if TYPE_CHECKING:
+    from fmkit.trial.small_models import Passes
 
-LEAST_ROUNDS = 3
-TOO_SLOW_S = 0.5
-"""A round that takes longer is not repeated, and no larger number of tokens is tried in its type where it would."""
-
-PROCESSOR_DTYPES = ("float32", "bfloat16")
-"""Types that models run in on a processor; float16 is a hundredth as fast there."""
-
-
-class Shapes(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes of the calls on one kind of device: a model of a size that people run there.
-
-    `weights` matrices of `hidden` x `inner` are used in turn, so that no cache holds them. `heads` over `kv_heads` of `head_dim`
-    attend to `cached` tokens in `sequences` sequences.
-    """
-
-    hidden: int
-    inner: int
-    weights: int
-    few_tokens: tuple[int, ...]
-    many_tokens: tuple[int, ...]
-    heads: int
-    kv_heads: int
-    head_dim: int
-    cached: int
-    sequences: int
-    dtypes: tuple[str, ...]
-
+SLICE_S, THOROUGH_SLICE_S = 0.06, 0.2
+"""Seconds of each call's rounds; imports, allocations and first rounds come on top, and long calls take what they take."""
 
 CPU_SHAPES = Shapes(
     hidden=2048, inner=5632, weights=8, few_tokens=(1, 4, 16), many_tokens=(64, 512), heads=16, kv_heads=4, head_dim=64,
-    cached=1024, sequences=4, dtypes=("float32", "bfloat16", "float16"),
+    cached=1024, sequences=4, dtypes=("float32", "bfloat16"),
 )  # fmt: skip
 GPU_SHAPES = Shapes(
     hidden=4096, inner=14336, weights=8, few_tokens=(1, 4, 16, 64), many_tokens=(128, 512, 2048), heads=32, kv_heads=8,
     head_dim=128, cached=4096, sequences=8, dtypes=("bfloat16", "float16", "float32"),
 )  # fmt: skip
+
+SLOW_DTYPE = "float16"
+"""Few models run in it on a processor, for it is a hundredth as fast on most: timed when all is, over fewer tokens."""
+
+SCANNED = ((1, 64), (4, 64), (1, 512), (4, 512))
+"""Sequences and tokens of the prompts that a small Mamba reads; it goes on with one sequence and with several."""
 
 
 def torch_devices() -> tuple[DeviceName, ...]:
@@ -73,71 +54,85 @@ def torch_devices() -> tuple[DeviceName, ...]:
 
 
 def measure_torch(
-    device: DeviceName, budget_s: float, say: Callable[[str], None], shapes: Shapes | None = None
+    device: DeviceName,
+    say: Callable[[str], None],
+    *,
+    thorough: bool = False,
+    shapes: Shapes | None = None,
+    slice_s: float | None = None,
 ) -> TorchRates:
-    """Time the calls on `device` in about `budget_s` seconds; `say` hears what is being measured.
+    """Time the calls on `device`; `say` hears what is being measured.
 
-    `shapes` defaults to those of the kind of device. A call that the device has no kernel for leaves its rate out.
+    `thorough` takes twice as long over each, and on a processor times those that few models make too. `shapes` and `slice_s` default
+    to those of the kind of device. A call that the device has no kernel for leaves its rate out.
     """
-    chosen = shapes or (CPU_SHAPES if device == "cpu" else GPU_SHAPES)
-    bench = Bench(device, chosen, budget_s / (len(chosen.dtypes) * 8 + 4))
+    bench = Bench(
+        device,
+        shapes or (CPU_SHAPES if device == "cpu" else GPU_SHAPES),
+        slice_s or (THOROUGH_SLICE_S if thorough else SLICE_S),
+        thorough=thorough,
+    )
     with torch.inference_mode():
         say(f"launching layers on {device}")
         layer_s = bench.layer_s()
-        few, many, attention, calls = [], [], [], []
-        for dtype in chosen.dtypes:
-            say(f"linear layers and attention in {dtype} on {device}")
-            found = list(bench.linear(dtype))
-            few += [_weight_rate(point, dtype) for point in found if point.tokens in chosen.few_tokens]
-            many += [point for point in found if point.tokens in chosen.many_tokens]
-            attention += list(bench.attention(dtype))
-            calls += list(bench.processor_calls(dtype)) if device == "cpu" and dtype in PROCESSOR_DTYPES else []
+        found = Found()
+        for dtype in bench.shapes.dtypes:
+            say(f"the calls of models in {dtype} on {device}")
+            bench.time_type(dtype, found)
+        if device == "cpu" and thorough:
+            say(f"linear layers and attention in {SLOW_DTYPE} on {device}")
+            bench.time_slow_type(found)
         if device == "cuda":
             say("8-bit matrix rates")
-            many += list(bench.eight_bit())
-        copy_bytes_per_s = bench.copy_bytes_per_s()
+            bench.time_calls(list(eight_bit(device, bench.shapes)), found)
         return TorchRates(
             device=device,
             device_name=torch.cuda.get_device_name() if device == "cuda" else device,
             version=str(torch.__version__),
             threads=torch.get_num_threads(),
             layer_s=layer_s,
-            weight_bytes=tuple(few),
-            operations=tuple(many),
-            attention_macs=tuple(attention),
-            copy_bytes_per_s=copy_bytes_per_s,
+            weight_bytes=tuple(found.rates("weight-bytes")),
+            operations=tuple(found.rates("operations")),
+            attention_macs=tuple(found.rates("attention-macs")),
+            copy_bytes_per_s=bench.copy_bytes_per_s(),
             host_to_device_bytes_per_s=None if device == "cpu" else bench.host_to_device_bytes_per_s(),
-            calls=tuple(calls),
-            in_model=tuple(_in_model(bench, attention, say)) if device == "cpu" else (),
+            calls=tuple(found.calls()),
+            in_model=tuple(found.in_model),
         )
 
 
-def _in_model(bench: Bench, attention: list[RatePoint], say: Callable[[str], None]) -> Iterator[ModelPoint]:
-    """Points of a small Llama in the types that models run in on a processor; none without transformers and accelerate."""
-    if find_spec("transformers") is None or find_spec("accelerate") is None:
-        return
-    from fmkit.trial.small_llama import SmallLlama  # noqa: PLC0415  2 s: transformers
+class Found:
+    """What was found so far: calls with the seconds of their rounds, and points of small models."""
 
-    for dtype in bench.shapes.dtypes:
-        if dtype in PROCESSOR_DTYPES:
-            say(f"a small Llama in {dtype}")
-            llama = SmallLlama(dtype, tuple(point for point in attention if point.dtype == dtype), bench.slice_s)
-            yield from llama.points((*bench.shapes.few_tokens, *bench.shapes.many_tokens))
+    def __init__(self) -> None:
+        self.timed: list[tuple[TimedCall, list[float]]] = []
+        self.in_model: list[ModelPoint] = []
 
+    def rates(self, rate: str) -> list[RatePoint]:
+        """The points of one rate; none of a call without rounds."""
+        return [
+            RatePoint(dtype=call.dtype, tokens=call.tokens, per_s=call.work / median(rounds), spread=spread_of(rounds))
+            for call, rounds in self.timed
+            if call.rate == rate and rounds
+        ]
 
-def _weight_rate(point: RatePoint, dtype: str) -> RatePoint:
-    """Operations per second of a linear layer as bytes of weights per second: 2 operations per weight and token."""
-    element_bytes = getattr(torch, dtype).itemsize
-    return msgspec.structs.replace(point, per_s=point.per_s * element_bytes / (2 * point.tokens))
+    def calls(self) -> list[CallPoint]:
+        """The points of the calls that a processor is timed with beside the others."""
+        return [
+            CallPoint(call=name, **msgspec.structs.asdict(point))
+            for name in get_args(Call)
+            for point in self.rates(name)
+        ]
 
 
 class Bench:
     """Timed calls on one device, each for about `slice_s` seconds."""
 
-    def __init__(self, device: DeviceName, shapes: Shapes, slice_s: float) -> None:
+    def __init__(self, device: DeviceName, shapes: Shapes, slice_s: float, *, thorough: bool = False) -> None:
         self.device = device
         self.shapes = shapes
         self.slice_s = slice_s
+        self.thorough = thorough
 
     def layer_s(self) -> float:
         """Seconds to launch all operations of one decoder layer, as `transformers` spells them."""
@@ -148,122 +143,69 @@ class Bench:
             for layer in layers:
                 layer(hidden)
 
-        return median(self.rounds(run)) / len(layers)
+        return self.median_s(run) / len(layers)
 
-    def processor_calls(self, dtype: str) -> Iterator[CallPoint]:
-        """Rates of the calls that a processor is timed with beside the others; those that it is too slow for are left out."""
-        calls = ProcessorCalls(self.shapes, getattr(torch, dtype))
-        for call, tokens, work, run in calls.all():
-            rounds = self._tried(run)
-            if rounds:
-                point = _point(dtype, tokens, work, rounds)
-                yield CallPoint(call=call, **msgspec.structs.asdict(point))
+    def time_type(self, dtype: str, found: Found) -> None:
+        """Time all calls in one type in turns; on a processor small models too, where transformers and accelerate are there."""
+        device_calls = DeviceCalls(self.device, self.shapes, dtype)
+        calls = [*device_calls.linear(), *device_calls.attention()]
+        if self.device != "cpu":
+            self.time_calls(calls, found)
+            return
+        further = ProcessorCalls(self.shapes, dtype, device_calls.weights)
+        calls += [*further.common(), *(further.rare() if self.thorough else ())]
+        self.time_calls(calls, found, self._small_models(dtype))
 
-    def linear(self, dtype: str) -> Iterator[RatePoint]:
-        """Operations per second of linear layers over each number of tokens; fewer points where the type is too slow."""
-        kind, shapes = getattr(torch, dtype), self.shapes
-        weights = [self._full(kind, shapes.inner, shapes.hidden) for _ in range(shapes.weights)]
-        counts = (*shapes.few_tokens, *shapes.many_tokens)
-        for tokens, following in pairwise((*counts, 0)):
-            used = weights if tokens in shapes.few_tokens or self.device != "cpu" else weights[:2]
-            rounds = self._tried(partial(_linear_layers, self._full(kind, 1, tokens, shapes.hidden), used))
-            if not rounds:
-                return
-            operations = 2.0 * tokens * shapes.hidden * shapes.inner * len(used)
-            yield _point(dtype, tokens, operations, rounds)
-            slower = following / tokens if tokens in shapes.many_tokens else 1.0
-            if rounds[0] * slower > TOO_SLOW_S:
-                return
+    def time_slow_type(self, found: Found) -> None:
+        """Time the calls in a type that is slow on a processor."""
+        fewer = msgspec.structs.replace(self.shapes, many_tokens=self.shapes.many_tokens[:1])
+        calls = DeviceCalls(self.device, fewer, SLOW_DTYPE)
+        self.time_calls([*calls.linear(), *calls.attention()], found)
 
-    def attention(self, dtype: str) -> Iterator[RatePoint]:
-        """Multiply-adds per second of attention: one token over the cache, and a prompt over itself."""
-        shapes, kind = self.shapes, getattr(torch, dtype)
-        prompts = shapes.many_tokens[:1] + shapes.many_tokens[-1:] if self.device == "cpu" else shapes.many_tokens[-1:]
-        for tokens, cached, sequences, causal in (
-            (1, shapes.cached, shapes.sequences, False),
-            *((prompt, prompt, 1, True) for prompt in dict.fromkeys(prompts)),
-        ):
-            query = self._full(kind, sequences, shapes.heads, tokens, shapes.head_dim)
-            keys = self._full(kind, sequences, shapes.kv_heads, cached, shapes.head_dim)
-            values = self._full(kind, sequences, shapes.kv_heads, cached, shapes.head_dim)
-            rounds = self._tried(
-                partial(functional.scaled_dot_product_attention, query, keys, values, is_causal=causal, enable_gqa=True)
-            )
-            if not rounds:
-                return
-            pairs = tokens * (cached + 1) / 2 if causal else tokens * cached
-            yield _point(dtype, tokens, 2.0 * sequences * shapes.heads * shapes.head_dim * pairs, rounds)
+    def time_calls(self, calls: Sequence[TimedCall], found: Found, passes: Sequence[Passes] = ()) -> None:
+        """Time the calls in turns, with passes of small models between them."""
+        rounds = in_turns([*(partial(self._round, call.run) for call in calls), *passes], self.slice_s)
+        found.timed += zip(calls, ([sum(one) for one in of] for of in rounds[: len(calls)]), strict=True)
+        attention = found.rates("attention-macs")
+        found.in_model += [each.point(of, attention) for each, of in zip(passes, rounds[len(calls) :], strict=True)]
 
-    def eight_bit(self) -> Iterator[RatePoint]:
-        """Operations per second of matrix products in float8 (e4m3, scaled) and int8, where the card has them."""
-        hidden, inner = self.shapes.hidden, self.shapes.inner
-        tokens = self.shapes.many_tokens[-1]
-        operations = 2.0 * tokens * hidden * inner
-        one = torch.ones((), device=self.device)
-        for dtype in ("float8_e4m3fn", "int8"):
-            kind = getattr(torch, dtype)
-            rows = torch.ones(tokens, hidden, device=self.device).to(kind)
-            weight = torch.ones(inner, hidden, device=self.device).to(kind)
-            if dtype == "int8":
-                call = partial(torch._int_mm, rows, weight.t())  # noqa: SLF001  its only name
-            else:
-                call = partial(torch._scaled_mm, rows, weight.t(), one, one, out_dtype=torch.bfloat16)  # noqa: SLF001
-            rounds = self._tried(call)
-            if rounds:
-                yield _point(dtype, tokens, operations, rounds)
+    def _small_models(self, dtype: str) -> list[Passes]:
+        """Passes of a small Llama, and of a small Mamba where all is timed."""
+        if find_spec("transformers") is None or find_spec("accelerate") is None:
+            return []
+        from transformers.utils import logging as transformers_logging  # noqa: PLC0415  2 s
+
+        from fmkit.trial.small_models import MambaShape, SmallModel  # noqa: PLC0415
+
+        transformers_logging.set_verbosity_error()  # kernels that a processor has not anyway
+        llama = SmallModel(dtype).passes((*self.shapes.few_tokens, *self.shapes.many_tokens))
+        if not self.thorough:
+            return llama
+        mamba = SmallModel(dtype, MambaShape())
+        steps = [mamba.steps(sequences) for sequences in dict.fromkeys(sequences for sequences, _ in SCANNED)]
+        return llama + steps + [mamba.prompts(tokens, sequences) for sequences, tokens in SCANNED]
 
     def copy_bytes_per_s(self) -> float:
         """Bytes read plus bytes written per second by a copy inside the device's memory."""
         elements = 2**26 if self.device == "cpu" else 2**28
         source = torch.ones(elements, dtype=torch.uint8, device=self.device)
         target = torch.empty_like(source)
-        return 2 * elements / median(self.rounds(lambda: target.copy_(source)))
+        return 2 * elements / self.median_s(lambda: target.copy_(source))
 
     def host_to_device_bytes_per_s(self) -> float:
         """Bytes per second of a copy from ordinary host memory to the device: how off-loaded weights travel."""
         elements = 2**27
         source = torch.ones(elements, dtype=torch.uint8)
-        return elements / median(self.rounds(lambda: source.to(self.device)))
+        return elements / self.median_s(lambda: source.to(self.device))
 
-    def _full(self, kind: torch.dtype, *shape: int) -> Tensor:
-        """A tensor of small equal numbers: nothing overflows, and no value makes a call faster."""
-        with torch.inference_mode(
-            mode=False
-        ):  # as a model's: some calls take another way with tensors made in this mode
-            return torch.full(shape, 0.01, dtype=kind, device=self.device)
+    def median_s(self, call: Callable[[], object]) -> float:
+        """Median seconds of one call's rounds."""
+        return median(sum(one) for one in in_turns([partial(self._round, call)], self.slice_s)[0])
 
-    def _tried(self, call: Callable[[], object]) -> list[float]:
-        """Seconds of each round; none where the device has no kernel for the call, or no memory."""
-        try:
-            return self.rounds(call)
-        except (RuntimeError, NotImplementedError, ValueError):
-            return []
-
-    def rounds(self, call: Callable[[], object]) -> list[float]:
-        """Seconds of each of several calls after a first that does not count, for about `slice_s` seconds."""
+    def _round(self, call: Callable[[], object]) -> Round:
+        """One round, until the device has done what it was handed."""
+        started = time.perf_counter()
         call()
-        self._wait()
-        rounds: list[float] = []
-        end = time.perf_counter() + self.slice_s
-        while len(rounds) < LEAST_ROUNDS or time.perf_counter() < end:
-            started = time.perf_counter()
-            call()
-            self._wait()
-            rounds.append(time.perf_counter() - started)
-            if rounds[-1] > TOO_SLOW_S:
-                break
-        return rounds
-
-    def _wait(self) -> None:
-        """Wait until the device has done what it was handed."""
         if self.device != "cpu":
             getattr(torch, self.device).synchronize()
-
-
-def _linear_layers(rows: Tensor, weights: list[Tensor]) -> None:
-    for weight in weights:
-        functional.linear(rows, weight)
-
-
-def _point(dtype: str, tokens: int, work: float, rounds: list[float]) -> RatePoint:
-    return RatePoint(dtype=dtype, tokens=tokens, per_s=work / median(rounds), spread=spread_of(rounds))
+        return (time.perf_counter() - started,)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from fmkit.api.sizing import layout_for
+from fmkit.api.layouts import layout_for
 from fmkit.catalog.load import Catalog
 from fmkit.machine import Machine, catalog_machine
 from fmkit.model.spec import ModelSpec
@@ -19,7 +19,8 @@ from fmkit.sizing.estimate import Workload
 from fmkit.sizing.memory import estimate as estimate_memory
 from fmkit.speed.estimate import Range, SpeedEstimate
 from fmkit.speed.launches import launch_of
-from fmkit.speed.measured_here import Matrices, Measured, matrices_of
+from fmkit.speed.matrices import Matrices, matrices_of
+from fmkit.speed.measured_here import Measured
 from fmkit.speed.operations import TowerPass
 from fmkit.speed.rates import CallPoint, MachineRates, ModelPoint, RatePoint, TorchRates
 from fmkit.speed.roofline import estimate
@@ -122,7 +123,7 @@ Predictions = list[tuple[dict[str, Any], SpeedEstimate]]
 def on_two_cores(catalog: Catalog, machine_of: Callable[[str], Machine]) -> Predictions:
     """Each cell of benchmarks/speed_cpu.py, measured, and what the rates that were timed before it predict today."""
     kept = json.loads((RESULTS / "speed_cpu.json").read_text())
-    timed = {model: msgspec.convert(run["rates"], MachineRates) for run in kept["runs"] for model in run["models"]}
+    timed = {(run["model"], run["dtype"]): msgspec.convert(run["rates"], MachineRates) for run in kept["runs"]}
     engine, found = catalog.engines["transformers"], []
     for cell in kept["cells"]:
         spec = catalog.model(cell["model"]).spec
@@ -134,7 +135,13 @@ def on_two_cores(catalog: Catalog, machine_of: Callable[[str], Machine]) -> Pred
         machine = machine_of("two-cores")
         memory = estimate_memory(spec, engine, layout, precision, workload, machine)
         speed = estimate(
-            spec, memory, layout, machine, catalog.speed, cell["prompt_tokens"], rates=timed[cell["model"]]
+            spec,
+            memory,
+            layout,
+            machine,
+            catalog.speed,
+            cell["prompt_tokens"],
+            rates=timed[cell["model"], cell["dtype"]],
         )
         assert speed is not None
         assert speed.basis == "measured-here"
@@ -155,7 +162,7 @@ def ranges_on_two_cores(found: Predictions, quantity: str) -> list[tuple[float, 
 
 @pytest.mark.parametrize("quantity", ["ttft_s", "decode_tokens_per_s"])
 def test_a_processor_is_as_fast_as_its_timed_calls_say(quantity: str, on_two_cores: Predictions) -> None:
-    """Seven architectures in transformers on two cores, 32 to 512 tokens, one and four sequences, two types: half within 12 %."""
+    """Ten architectures in transformers on two cores, 32 to 512 tokens, one and four sequences, two types: half within 12 %."""
     assert sum(count == 12 for count in Counter(cell["model"] for cell, _ in on_two_cores).values()) >= 7
     found = [
         abs(predicted.median / measured - 1) for measured, predicted in ranges_on_two_cores(on_two_cores, quantity)
@@ -180,7 +187,16 @@ def test_matrices_are_told_apart_by_shape_and_place(spec_of: SpecOf) -> None:
     assert llama.calls in (16 * 7, 16 * 7 + 1)
     gpt2 = matrices_of(spec_of("gpt2"), "decoder")
     assert (gpt2.transposed, gpt2.narrowing) == (1.0, 0.0)
-    assert matrices_of(spec_of("mamba-370m-hf"), "decoder").scanned == 48 * 2048 * 16
+    mamba = matrices_of(spec_of("mamba-370m-hf"), "decoder")
+    assert (mamba.scans, mamba.scanned, mamba.activated) == (48, 48 * 2048 * 16, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "elements"), [("gpt2", 12 * 4 * 768), ("phi-1_5", 24 * 8192), ("opt-1.3b", 0), ("llama-3.2-1b", 0)]
+)
+def test_a_gelu_spelt_out_is_told_from_an_activation_of_one_call(model: str, elements: int, spec_of: SpecOf) -> None:
+    """`gelu_new` in config.json: a module of eight operations in transformers, over the inner width of every layer."""
+    assert matrices_of(spec_of(model), "decoder").activated == elements
 
 
 def on_a_processor(**further: Any) -> TorchRates:
@@ -194,18 +210,47 @@ def on_a_processor(**further: Any) -> TorchRates:
     )  # fmt: skip
 
 
-def test_the_head_sees_the_last_token_of_each_prompt_and_a_scan_every_token() -> None:
-    """The head at 1e8 weights a second takes 10 s for 1e9 weights over one prompt; 1e6 elements of state a second are scanned."""
+def mamba_point(*, tokens: int, sequences: int, beside_s: float) -> ModelPoint:
+    """A layer with 1000 elements of state."""
+    return ModelPoint(
+        model="mamba", dtype="bfloat16", tokens=tokens, sequences=sequences, beside_s=beside_s, state_elements=1000,
+        per_s=1e9, layer_matrices=3, layer_weights=1, hidden_dim=0, narrowing=0.0,
+    )  # fmt: skip
+
+
+def test_the_head_sees_the_last_token_of_each_prompt_and_an_activation_every_token() -> None:
+    """The head at 1e8 weights a second takes 10 s for 1e9 weights over one prompt; 1e6 elements a second are activated."""
     calls = (
         CallPoint(call="last-token", dtype="bfloat16", tokens=1, per_s=1e8),
-        CallPoint(call="scan", dtype="bfloat16", tokens=64, per_s=1e6),
+        CallPoint(call="new-gelu", dtype="bfloat16", tokens=64, per_s=1e6),
     )
     tower = TowerPass(
         role="decoder", layers=0, operations=0.0, weight_bytes=2 * 1_000_000_000, hidden_dim=0, tokens=128
     )
-    found = {"decoder": Matrices(head_weights=1_000_000_000, scanned=1000)}
+    found = {"decoder": Matrices(head_weights=1_000_000_000, activated=1000)}
     measured = Measured(rates=on_a_processor(calls=calls), dtype="bfloat16", sequences=1, matrices=cast("Any", found))
     assert measured.pass_s(tower, decoding=False) == pytest.approx(10 + 128 * 1000 / 1e6)
+
+
+def test_a_scan_takes_what_it_took_in_the_mamba_that_was_timed() -> None:
+    """64 steps took 0.4 s with one sequence and 0.7 s with four: a step 4.7 ms, and 1.6 ms more for each sequence of 1000 elements."""
+    points = (
+        mamba_point(tokens=64, sequences=1, beside_s=0.4),
+        mamba_point(tokens=256, sequences=4, beside_s=0.7),
+        mamba_point(tokens=1, sequences=1, beside_s=0.002),
+        mamba_point(tokens=4, sequences=4, beside_s=0.005),
+    )
+    tower = TowerPass(role="decoder", layers=2, operations=0.0, weight_bytes=0, hidden_dim=64, tokens=4 * 64)
+    measured = Measured(
+        rates=on_a_processor(in_model=points),
+        dtype="bfloat16",
+        launch=0.0,
+        sequences=4,
+        matrices={"decoder": Matrices(scans=2, scanned=2000)},
+    )
+    assert measured.pass_s(tower, decoding=False) == pytest.approx(2 * 0.7)
+    step = msgspec.structs.replace(tower, tokens=4)
+    assert measured.pass_s(step, decoding=True) == pytest.approx(2 * (0.005 - 0.002))
 
 
 def test_a_pass_of_the_llama_that_was_timed_takes_what_it_took() -> None:
@@ -220,6 +265,17 @@ def test_a_pass_of_the_llama_that_was_timed_takes_what_it_took() -> None:
     )
     tower = TowerPass(role="decoder", layers=2, operations=4e6, weight_bytes=4_000_000, hidden_dim=64, tokens=1)
     assert measured.pass_s(tower, decoding=True) == pytest.approx(2 * (1_000_000 / 5e8 + 0.003))
+
+
+def test_latents_are_expanded_at_the_rate_of_a_prompt() -> None:
+    """1e11 operations a second over 64 tokens: 2e9 operations take 20 ms more, whatever else a step does."""
+    tower = TowerPass(role="decoder", layers=1, operations=2e6, weight_bytes=2_000_000, hidden_dim=64)
+    measured = Measured(rates=on_a_processor(), dtype="bfloat16")
+    plain, expanding = (
+        measured.pass_s(msgspec.structs.replace(tower, expanding_operations=operations), decoding=True)
+        for operations in (0.0, 2e9)
+    )
+    assert expanding - plain == pytest.approx(0.02)
 
 
 def test_a_call_costs_a_large_matrix_as_much_as_a_small_one() -> None:
