@@ -78,6 +78,11 @@ class ModelNotFoundError(FmkitError):
 
     exit_code = ExitCode.MODEL_NOT_FOUND
 
+    @classmethod
+    def on_this_disk(cls, message: str, path: object) -> ModelNotFoundError:
+        """The error for a path that holds no model; names the command that lists the models of this disk."""
+        return cls(message, where=str(path), next_command="fmkit catalog list --local")
+
 
 class NetworkNeededError(FmkitError):
     """The answer is neither in the catalog nor on this disk, and the network is off or absent."""

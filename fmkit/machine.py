@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 DeviceClassName = Literal["consumer", "workstation", "datacentre", "integrated", "edge", "cpu"]
 
+MOST_DEVICES = 1024
+"""Of one machine, as people may ask for it."""
+
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One accelerator, or one CPU class, as its vendor states it.
 
     `flops_per_s` holds dense peak rates by number format (`float16`, `bfloat16`, `float8`, `int8`, `float4`, `float32`);
-    a format that is absent is unknown, not slow. `link_devices` of them are joined by a link of their own (NVLink, Infinity Fabric, Xe Link);
+    a format that is absent is unknown, not slow. Of a processor `vector` is the nominal rate of its vector units in float32, others are what PyTorch reaches. `link_devices` of them are joined by a link of their own (NVLink, Infinity Fabric, Xe Link);
     1: they reach each other over PCIe.
     """
 
@@ -57,7 +60,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model is to run: `count` equal devices, or this computer.
 
     `origin` says whether the figures are a catalog device's, were detected here, or are a bare `--memory` size.
-    `usable_bytes` is what one device offers to a model after what system and driver keep; unknown is None. `cpu_formats` are
+    `usable_bytes` is what one device offers to a model after what system and driver keep; unknown is None. `cpu_cores` are
+    what this process may use, threads of one core each counted, of which there are `cpu_threads_per_core`; `cpu_formats` are
     the number formats that the processor multiplies matrices in with instructions of its own. `uses_trials`: whether the trials
     kept on this computer may correct what is predicted for it; they never do for others. `disk` is the kind that models lie on,
     `numa_nodes` the memories that this process may take from.
@@ -73,6 +77,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     host_memory_bytes: int | None = None
     cpu_cores: int | None = None
     cpu_formats: tuple[str, ...] = ()
+    cpu_threads_per_core: int = 1
     reserve_reason: str = ""
     uses_trials: bool = True
     disk: Literal["nvme", "ssd", "disk"] | None = None
@@ -96,7 +101,9 @@ def catalog_machine(device: Device, count: int, memory_bytes: int | None = None)
     nominal = device.memory_bytes if memory_bytes is None else memory_bytes
     if nominal is None:
         raise UsageError(
-            f"{device.name} has no memory of its own: say how much there is with --memory", where=f"--gpu {device.id}"
+            f"{device.name} has no memory of its own: say how much there is with --memory",
+            where=f"--gpu {device.id}",
+            next_command=f"fmkit vram MODEL --gpu {device.id} --memory 32GiB",
         )
     reserve = device_reserve(device, nominal)
     return Machine(

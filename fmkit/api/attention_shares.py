@@ -42,4 +42,4 @@ def _share(spec: ModelSpec, engine: str, layout: Layout, workload: Workload) -> 
         on_cpu=False,
     )
     scores = Activations(spec, run.kind).score_bytes(run) if engine == "transformers" else None
-    return attention_share(spec, layout, reading, workload.context_tokens, scores)
+    return attention_share(spec, layout, reading, workload.context_tokens, engine, scores)

@@ -14,6 +14,7 @@ import msgspec
 from fmkit.api.kept_rates import kept_here
 from fmkit.errors import FmkitError, UnreadTrialsWarning
 from fmkit.sizing.calibration import calibrated
+from fmkit.sizing.engines.llama_cpp_backends import backend_on
 from fmkit.sizing.runtime import vendor_of
 from fmkit.speed.calibration import RateTrial, corrected
 from fmkit.trial.paths import record_file
@@ -46,8 +47,11 @@ def engine_here(catalog: Catalog, engine: str, machine: Machine | None) -> Engin
 def speed_here(
     speed: SpeedEstimate | None, memory: MemoryEstimate, machine: Machine | None, catalog: Catalog
 ) -> SpeedEstimate | None:
-    """The speed as the trials of this computer correct it, with the same weights, cache and basis."""
-    if speed is None or memory.host_is_used:
+    """The speed as the trials of this computer correct it, with the same weights, cache and basis.
+
+    A trial does not say what its llama.cpp was built with: it counts for the default backend alone.
+    """
+    if speed is None or memory.host_is_used or memory.backend not in (None, backend_on(machine, None)):
         return speed
     here = _here(memory.engine, machine, catalog)
     trials = here.rates.get((memory.layout, memory.cache_dtype, speed.basis), ())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fmkit import __version__
 from fmkit.api.asked import text, tokens
 from fmkit.api.capabilities import capabilities
-from fmkit.api.resolve import resolve_machine
+from fmkit.api.machines import resolve_machine
 from fmkit.api.summaries import licence_facts
 from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog

@@ -8,6 +8,7 @@ import msgspec
 
 from fmkit.api.asked import whole
 from fmkit.errors import UsageError
+from fmkit.machine import MOST_DEVICES
 from fmkit.results.vram import DegreeSummary
 from fmkit.sizing.engines.plan import is_one_memory
 from fmkit.sizing.engines.vllm_devices import divides_layers
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fmkit.sizing.estimate import Offload, Workload
     from fmkit.sizing.parallel import Degree
 
-MOST_DEVICES = 1024
 TRIED_COUNTS = (1, 2, 4, 8)
 """Numbers of devices that a model is tried on, up to all of the machine's."""
 SHOWN_DEGREES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.api.resolve import resolve_machine, this_machine
-from fmkit.api.sizing import estimate_for, has_stored
+from fmkit.api.layouts import has_stored
+from fmkit.api.machines import resolve_machine, this_machine
+from fmkit.api.sizing import estimate_for
 from fmkit.errors import FmkitError, UsageError
 from fmkit.sizing.estimate import Workload
 from fmkit.trial.endpoint.models import name_stem

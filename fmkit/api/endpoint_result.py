@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fmkit import __version__
+from fmkit.api.endpoint_prediction import Prediction, estimate_beside
 from fmkit.api.trial_result import machine_of, predicted_parts
 from fmkit.results.trial import EngineVersion, TrialResult, TrialSpeed, sample
 from fmkit.results.trial_setting import UNKNOWN, TrialMachine, TrialWorkload
 
 if TYPE_CHECKING:
-    from fmkit.api.endpoint_prediction import Prediction
     from fmkit.catalog.load import Catalog
     from fmkit.catalog.records import CatalogModel
     from fmkit.machine import Machine
     from fmkit.results.trial import EndpointServer
-    from fmkit.results.vram import Estimate
     from fmkit.trial.endpoint.request import EndpointCell, EndpointMeasured, EndpointOutcome
 
 MOST_CACHED = 0.2
@@ -48,35 +46,40 @@ def notes_on(cell: EndpointCell, found: EndpointMeasured, server: EndpointServer
     return notes
 
 
-def endpoint_result(
-    ref: str,
-    known: CatalogModel | None,
-    outcome: EndpointOutcome,
-    cell: EndpointCell,
-    found: EndpointMeasured,
-    machine: Machine | None,
-    prediction: Prediction | None,
-    estimate: Estimate | None,
-    catalog: Catalog,
-    notes: Sequence[str],
-) -> TrialResult:
+class EndpointTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """What all workloads at one server share; `precision` is the one asked for, `notes` are about all."""
+
+    ref: str
+    known: CatalogModel | None
+    outcome: EndpointOutcome
+    machine: Machine | None
+    prediction: Prediction | None
+    precision: str | None
+    catalog: Catalog
+    notes: tuple[str, ...]
+
+
+def endpoint_result(trial: EndpointTrial, cell: EndpointCell, found: EndpointMeasured) -> TrialResult:
     """The answer for one workload; memory is only predicted, for a server does not say what it holds."""
+    known, outcome, prediction = trial.known, trial.outcome, trial.prediction
     server = msgspec.structs.replace(
         outcome.server, token_count=found.counted_by, cache_usage_peak=found.cache_usage_peak
     )
+    estimate, why_none = estimate_beside(prediction, cell, found, trial.catalog)
+    notes = [*trial.notes, *notes_on(cell, found, outcome.server), *([why_none] if why_none else [])]
     predicted = {} if estimate is None else predicted_parts(estimate)
     speed = {} if estimate is None or estimate.speed is None else msgspec.to_builtins(estimate.speed)
     return TrialResult(
         fmkit=__version__,
-        catalog=catalog.date,
+        catalog=trial.catalog.date,
         id=uuid.uuid4().hex[:12],
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=ref,
+        model=trial.ref,
         hub_id=None if known is None else known.candidate.hub_id,
         engine=EngineVersion(name=server.kind, version=server.version or UNKNOWN),
-        machine=_machine(machine, server),
+        machine=_machine(trial.machine, server),
         workload=_workload(cell, found),
-        precision=UNKNOWN if prediction is None else prediction.precision,
+        precision=trial.precision or (UNKNOWN if prediction is None else prediction.precision),
         predicted=predicted,
         measured={},  # a server says what its files hold, not what it holds
         error={},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fmkit import __version__
 from fmkit.api.kept_rates import kept_here
-from fmkit.api.resolve import resolve_device, this_machine
+from fmkit.api.machines import resolve_device, this_machine
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.machine import Device, device_reserve, recalled_figures

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.api.accuracy.vllm import bytes_of_tokens, rank_groups
-from fmkit.model.layers import FullAttention, LatentAttention, SlidingAttention
+from fmkit.model.attention import FullAttention, LatentAttention, SlidingAttention
 from fmkit.model.layers import parts_of as mixers_of
 from fmkit.sizing.cache import cached_blocks
 from fmkit.sizing.logs.llama_cpp import devices_without, is_host
@@ -178,8 +178,12 @@ def _llama_cpp(log: StartupLog, estimate: MemoryEstimate, *, exact: bool) -> Ite
             if cut:
                 reason = f"{reason} alone: the log has none of {', '.join(cut)}"
             yield Predicted(part=part, actual=actual, bytes=None if cut else size, reason=reason, bounds_of=bounds)
-    if alone:
-        return
+    if not alone:
+        yield from _llama_cpp_host(log, estimate, exact=exact)
+
+
+def _llama_cpp_host(log: StartupLog, estimate: MemoryEstimate, *, exact: bool) -> Iterator[Predicted]:
+    """What lies in main memory beside the devices."""
     host = estimate.host.lines if estimate.host is not None else ()
     for name, part in (
         ("weights", "weights with the host"),

@@ -10,8 +10,9 @@ import msgspec
 from fmkit.api.accuracy.subject import NotScored, gguf_subject, layout_of, named_spec
 from fmkit.api.accuracy.vllm import release_defaults
 from fmkit.api.asked import precision_id
-from fmkit.api.resolve import resolve_machine, resolve_model
-from fmkit.api.sizing import layout_for, stores_quantised
+from fmkit.api.layouts import layout_for, stores_quantised
+from fmkit.api.machines import resolve_machine
+from fmkit.api.resolve import resolve_model
 from fmkit.errors import UsageError
 from fmkit.machine import Machine, memory_machine
 from fmkit.model.precision import Layout

@@ -20,6 +20,8 @@ DEFAULTS = {
 LENGTHS = ("--context", "--encoder-tokens")
 ELSEWHERE = ("--gpu", "--memory", "--engine")
 """Options that say what a trial on this machine may not have."""
+SERVER = "http://localhost:8000/v1"
+"""Where vLLM listens: what only a server runs is tried at its address."""
 TRIED = ("fp16", "int8", "int4")
 """Precisions that transformers has of its own, whatever another engine makes of them."""
 
@@ -82,7 +84,8 @@ def next_commands(
 
 
 def _trial(ref: str, best: Estimate, options: Mapping[str, object]) -> str:
-    words = ["fmkit", "try", ref, "--random-weights", "--precision", best.precision]
+    words = ["fmkit", "try", ref]
+    words += ["--engine", SERVER] if best.engine == "vllm" else ["--random-weights", "--precision", best.precision]
     if "--context" in options:
         words += ["--context", _length(best.context_tokens, "--context")]
     if "--sequences" in options:
@@ -91,5 +94,9 @@ def _trial(ref: str, best: Estimate, options: Mapping[str, object]) -> str:
 
 
 def _can_be_tried(estimate: Estimate) -> bool:
-    """Whether `fmkit try` runs this precision: what other engines load it makes of transformers' own."""
-    return estimate.layout in QUANTISERS or (estimate.engine != "transformers" and estimate.precision in TRIED)
+    """Whether `fmkit try` runs this precision: a server has loaded its own, and what other engines load it makes of transformers' own."""
+    return (
+        estimate.engine == "vllm"
+        or estimate.layout in QUANTISERS
+        or (estimate.engine != "transformers" and estimate.precision in TRIED)
+    )

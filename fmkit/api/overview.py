@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from fmkit import __version__
-from fmkit.api.pool import PreparedModels, known, pool_for
-from fmkit.api.resolve import this_machine
+from fmkit.api.catalog_sizer import PreparedModels
+from fmkit.api.machines import this_machine
+from fmkit.api.pool import known, pool_for
 from fmkit.api.sizing import PreparedLayouts
 from fmkit.catalog.load import load_catalog
 from fmkit.results.overview import BestModel, OverviewResult
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from fmkit.catalog.load import Catalog
     from fmkit.machine import Machine
-    from fmkit.selection.ranking import Standing
+    from fmkit.selection.standing import Standing
     from fmkit.speed.estimate import SpeedEstimate
 
 TASKS = ("chat", "code", "embedding", "transcription")
@@ -145,6 +146,8 @@ def _best(task: str, machine: Machine, catalog: Catalog, prepared: PreparedModel
         precision=found.precision,
         peak_bytes=None if sized is None else sized.memory.peak_bytes,
         decode_tokens_per_s=None if found.speed is None else found.speed.decode_tokens_per_s,
+        texts_per_s=None if found.speed is None else found.speed.texts_per_s,
+        real_time_factor=None if found.speed is None else found.speed.real_time_factor,
         licence=pool.bound_licences[model].binding.id,
         next=f"fmkit try {model} --precision {found.precision}" if found.precision else f"fmkit recommend {task}",
         reason=verdict(selection, request, pool)

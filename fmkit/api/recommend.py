@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fmkit.api.pool import sizer_for
+from fmkit.api.catalog_sizer import CatalogSizer
 from fmkit.api.recommend_answer import answer, excluded
 from fmkit.api.recommend_picks import pick_of
 from fmkit.api.recommend_question import read_question
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.selection.asking import unknown_name
-from fmkit.selection.ranking import Standing, assess, select
+from fmkit.selection.ranking import select
+from fmkit.selection.standing import Standing, assess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,7 +102,7 @@ def _with_found(result: RecommendResult, found: Found, question: Question, *, to
     wider = replace(
         pool,
         candidates=(*pool.candidates, *found.candidates),
-        size=sizer_for(pool.task, request, pool.machine, question.catalog, specs=found.specs),
+        size=CatalogSizer(pool.task, request, pool.machine, question.catalog, specs=found.specs),
     )
     assessed = [assess(candidate, request, wider) for candidate in found.candidates]
     standings = [one for one in assessed if isinstance(one, Standing)]

@@ -117,7 +117,10 @@ def _warnings(selection: Selection, question: Question) -> Iterator[str]:
         yield "cost does not count in the score: one sequence on several cards says nothing about serving; give --sequences"
     sized = [standing.sized for standing in selection.standings if standing.sized is not None]
     if sized and all(one.speed is None for one in sized):
-        yield f"no speed is predicted on {pool.machine.name}: its bandwidth is not known; name a device with --gpu"
+        device = pool.machine.device
+        unknown = device is None or device.bandwidth_bytes_per_s is None
+        why = "its bandwidth is not known; name a device with --gpu" if unknown else "the notes of each model say why"
+        yield f"no speed is predicted on {pool.machine.name}: {why}"
 
 
 def _not_ranked(selection: Selection, question: Question) -> Iterator[str]:

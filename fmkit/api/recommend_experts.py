@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.api.sizing import ModelSizer, kept_as
+from fmkit.api.layouts import kept_as
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.errors import ArchitectureUnknownError, UsageError
 from fmkit.selection.request import context_need
 from fmkit.sizing.cuts import host_experts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fmkit.api.recommend_question import Question
     from fmkit.selection.quality import Judgement
-    from fmkit.selection.ranking import Standing
+    from fmkit.selection.standing import Standing
 
 
 def pick_of(standing: Standing, shown: Sequence[Standing], rank: int | None, question: Question) -> Pick:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from fmkit.api.layouts import layout_for
+from fmkit.api.machines import resolve_machine
 from fmkit.api.pool import families, known, pool_for
-from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import layout_for
 from fmkit.selection.asking import build_request
-from fmkit.selection.phrase import Phrase, device_spellings, is_phrase, known_task, parse_phrase
+from fmkit.selection.device_names import device_spellings
+from fmkit.selection.phrase import Phrase, is_phrase, parse_phrase
+from fmkit.selection.task_names import known_task
 from fmkit.units import parse_size
 
 if TYPE_CHECKING:

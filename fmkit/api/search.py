@@ -16,7 +16,7 @@ from fmkit.selection.facts import Candidate
 from fmkit.selection.languages import LANGUAGE_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fmkit.api.resolve import ResolvedModel
     from fmkit.catalog.load import Catalog
@@ -58,7 +58,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     specs: dict[str, ModelSpec]
     facts: dict[str, HubFacts]
     excluded: tuple[Exclusion, ...]
-    note: str
+    note: str = ""
 
 
 def search_hub(
@@ -76,17 +76,11 @@ def search_hub(
     """
     from fmkit.hub.client import HubClient  # noqa: PLC0415  the network client only when the Hub is asked
     from fmkit.hub.connection import switched_off  # noqa: PLC0415
-    from fmkit.hub.live import facts_of  # noqa: PLC0415
     from fmkit.hub.search import search_models, sort_out  # noqa: PLC0415
 
     words = " ".join(words.split())
     kinds = KINDS.get(task.id, (None,))
-    if not words and None in kinds:
-        raise UsageError(
-            f"the Hub has no tag for {task.id}: say which words a model's name has",
-            where="--search",
-            next_command=f"fmkit recommend {task.id} --search WORDS",
-        )
+    _check_words(words, kinds, task)
     if offline or switched_off():
         raise NetworkNeededError(
             "a search asks the Hub, and the network is off",
@@ -102,20 +96,36 @@ def search_hub(
     sorted_out = sort_out(new, {hub_id.partition("/")[0].casefold() for hub_id in known}, known)
     chosen = (sorted_out.own + sorted_out.copies if copies else sorted_out.own)[:MOST_SIZED]
     sized = client.get_all(lambda one: _sized(one, catalog), chosen, "the Hub")
-    pairs = list(zip(chosen, sized, strict=True))
+    left_out = 0 if copies else len(sorted_out.copies)
+    found = _found(list(zip(chosen, sized, strict=True)), task, catalog)
+    note = _note(len(listed), len(listed) - len(new), left_out, len(chosen), len(found.specs))
+    return msgspec.structs.replace(found, note=note)
+
+
+def _check_words(words: str, kinds: Sequence[str | None], task: Task) -> None:
+    """Where the Hub has no tag for a task, the words alone have to say what to look for."""
+    if not words and None in kinds:
+        raise UsageError(
+            f"the Hub has no tag for {task.id}: say which words a model's name has",
+            where="--search",
+            next_command=f"fmkit recommend {task.id} --search WORDS",
+        )
+
+
+def _found(pairs: Sequence[tuple[Described, ResolvedModel | FmkitError]], task: Task, catalog: Catalog) -> Found:
+    """The models whose architecture is known, as candidates; the others with the reason."""
+    from fmkit.hub.live import facts_of  # noqa: PLC0415  with the network client
+
     specs = {
         one.id: found.spec
         for one, found in pairs
         if not isinstance(found, FmkitError) and found.spec is not None and found.engine is None
     }
     return Found(
-        candidates=tuple(_candidate(one, specs[one.id], task, catalog) for one in chosen if one.id in specs),
+        candidates=tuple(_candidate(one, specs[one.id], task, catalog) for one, _ in pairs if one.id in specs),
         specs=specs,
-        facts={one.id: facts_of(one) for one in chosen},
+        facts={one.id: facts_of(one) for one, _ in pairs},
         excluded=tuple(_refused(one, found) for one, found in pairs if one.id not in specs),
-        note=_note(
-            len(listed), len(listed) - len(new), 0 if copies else len(sorted_out.copies), len(chosen), len(specs)
-        ),
     )
 
 

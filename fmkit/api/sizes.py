@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from fmkit import __version__
 from fmkit.api.asked import tokens
-from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import ModelSizer, several_devices
+from fmkit.api.inverse import several_devices
+from fmkit.api.machines import resolve_machine
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.machine import memory_machine

@@ -11,7 +11,7 @@ from fmkit.machine import catalog_machine
 from fmkit.results.throughput import ThroughputResult, ThroughputRow
 from fmkit.selection.cost import cheapest_hourly, electricity_usd_per_1m, tokens_per_usd
 from fmkit.selection.serving import MOST_SEQUENCES
-from fmkit.units import format_count, format_rate
+from fmkit.units import format_count, format_rate, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ MOST_USD_PER_KWH = 100.0
 
 
 class Estimator(Protocol):
-    """What sizes one model: `fmkit.api.sizing.ModelSizer` and its like."""
+    """What sizes one model: `fmkit.api.model_sizer.ModelSizer` and its like."""
 
     def estimate(self, precision: str, workload: Workload, machine: Machine) -> Estimate:
         """Memory and speed at one precision and workload."""
@@ -74,10 +74,24 @@ class Sweep:
         return ThroughputResult(
             rows=tuple(rows),
             by_device=tuple(by_device),
-            summary=tuple(_summary(rows, by_device)),
+            summary=tuple(
+                _summary(rows, by_device, machine) if rows else [self._why_none(machine, sizer, precisions, workload)]
+            ),
             electricity_usd_per_kwh=self.usd_per_kwh,
             price_source=_price_source(self.prices) if priced else None,
         )
+
+    @staticmethod
+    def _why_none(machine: Machine, sizer: Estimator, precisions: Sequence[str], workload: Workload) -> str:
+        """Why not even one sequence has a rate of tokens."""
+        single = msgspec.structs.replace(workload, sequences=1)
+        found = [sizer.estimate(precision, single, machine) for precision in precisions]
+        speeds = [one.speed for one in found if one.fits is not False and one.valid]
+        if not speeds:
+            return "no sequence fits"
+        if any(speed is not None and speed.decode_tokens_per_s is None for speed in speeds):
+            return "nothing is written token by token: --sequences 1,8,32 shows what each batch takes in per second"
+        return "the speed is not known here"
 
     def _on(
         self, machine: Machine, sizer: Estimator, precisions: Sequence[str], workload: Workload
@@ -129,24 +143,27 @@ def _per_usd(row: ThroughputRow) -> float:
     return row.tokens_per_usd.median if row.tokens_per_usd is not None else 0.0
 
 
-def _summary(rows: Sequence[ThroughputRow], by_device: Sequence[ThroughputRow]) -> Iterator[str]:
-    if not rows:
-        yield "no sequence fits, or nothing is written token by token, or the speed is not known"
-    else:
-        best = max(rows, key=lambda row: row.tokens_per_s.median)
-        one = next(row for row in rows if (row.precision, row.sequences) == (best.precision, 1))
-        gain = best.tokens_per_s.median / one.tokens_per_s.median
-        yield (
-            f"most on {best.device}: {best.precision.upper()} with {best.sequences} sequences, {_range(best.tokens_per_s)} tokens/s, "
-            f"{gain:.0f} times one sequence"
-        )
+def _summary(rows: Sequence[ThroughputRow], by_device: Sequence[ThroughputRow], machine: Machine) -> Iterator[str]:
+    best = max(rows, key=lambda row: row.tokens_per_s.median)
+    one = next(row for row in rows if (row.precision, row.sequences) == (best.precision, 1))
+    gain = best.tokens_per_s.median / one.tokens_per_s.median
+    count = f"{machine.count} x " if machine.count > 1 else ""
+    yield (
+        f"most on {count}{best.device}: {best.precision.upper()} with {number_of(best.sequences, 'sequence')}, "
+        f"{_range(best.tokens_per_s)} tokens/s, {format_rate(gain)} times one sequence"
+    )
     if by_device:
         first = by_device[0]
         assert first.tokens_per_usd is not None
         yield (
-            f"most per dollar: {first.device} at {first.usd_per_hour:g} USD per hour, {first.precision.upper()} with {first.sequences} "
-            f"sequences, {format_count(first.tokens_per_usd.low)} to {format_count(first.tokens_per_usd.high)} tokens per dollar if it is never idle"
+            f"most per dollar: {first.device} at {first.usd_per_hour:g} USD per hour, {first.precision.upper()} with "
+            f"{number_of(first.sequences, 'sequence')}, {_count(first.tokens_per_usd.low)} to {_count(first.tokens_per_usd.high)} "
+            "tokens per dollar if it is never idle"
         )
+
+
+def _count(tokens: float) -> str:
+    return format_count(float(f"{tokens:.2g}"))
 
 
 def _range(rate: Range) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
+from fmkit.api.inverse import find_inverse
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.api.next_commands import again
-from fmkit.api.sizing import ModelSizer, find_inverse
 from fmkit.api.training_options import MOST_BATCH, MOST_RANK, TrainingOptions
 from fmkit.api.verdict import verdict
 from fmkit.errors import UsageError

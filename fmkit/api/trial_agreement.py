@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.api.layouts import layout_for
 from fmkit.api.resolve import resolve_model
-from fmkit.api.sizing import estimate_for, layout_for
+from fmkit.api.sizing import estimate_for
 from fmkit.api.trial_gguf import STORED, gguf_facts, require_gguf
 from fmkit.api.trial_request import default_precision
 from fmkit.errors import UsageError

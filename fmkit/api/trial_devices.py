@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.api.resolve import this_machine
+from fmkit.api.machines import this_machine
 from fmkit.errors import UsageError
 
 if TYPE_CHECKING:

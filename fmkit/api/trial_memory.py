@@ -58,7 +58,7 @@ def would_have_fitted(failure: TrialFailure, plan: Plan, index: int, limit_bytes
     over = max(0, needed_bytes(failure, machine.usable_bytes) - estimate.per_device_bytes)
     budget = max(0, min(machine.usable_bytes - over, estimate.per_device_bytes - 1))
     smaller = msgspec.structs.replace(machine, usable_bytes=budget)
-    fitting = what_fits(estimate, plan.config, plan.spec, plan.workloads[index], smaller, plan.catalog)
+    fitting = what_fits(plan, index, smaller)
     more = f", {format_bytes(over)} less than this, which is counted in the following" if over else ""
     return f"The estimate was {format_bytes(estimate.per_device_bytes)}{more}. {fitting}"
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fmkit.api.asked import precision_id
+from fmkit.api.layouts import layout_for
 from fmkit.api.resolve import ResolvedModel, resolve_model
-from fmkit.api.sizing import estimate_for, layout_for
+from fmkit.api.sizing import estimate_for
 from fmkit.api.trial_agreement import check_against
 from fmkit.api.trial_devices import machine_for
 from fmkit.api.trial_gguf import gguf_facts, require_gguf, settings_of, stored_only

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fmkit.api.sizing import ModelSizer, find_inverse
+from fmkit.api.inverse import find_inverse
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.errors import DoesNotFitError, FmkitError
 from fmkit.model.architectures import read
+from fmkit.sizing.search import largest
 from fmkit.trial.shorten import with_layers
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
-    from fmkit.catalog.load import Catalog
+    from fmkit.api.trial_plan import Plan
     from fmkit.machine import Machine
-    from fmkit.model.spec import ModelSpec
-    from fmkit.results.vram import Estimate
-    from fmkit.sizing.estimate import Workload
 
 
 PROPOSED = ("fp32", "fp16", "int8", "int4")
@@ -26,39 +25,25 @@ PLAIN = ("fp32", "fp16")
 """Those that a trial over several ranks runs."""
 
 
-def refuse_if_too_large(
-    model: str,
-    estimate: Estimate,
-    config: Mapping[str, Any],
-    spec: ModelSpec,
-    workload: Workload,
-    machine: Machine,
-    catalog: Catalog,
-) -> None:
-    """Raise DoesNotFitError for an estimate that does not fit: what is short, and the settings that would fit."""
-    if estimate.fits is not False:
-        return
+def refusal(plan: Plan) -> DoesNotFitError:
+    """Why a plan is not run whose first workload does not fit: what is short, and the settings that would fit."""
+    model, machine = plan.resolved.ref, plan.machine
+    estimate, workload = plan.estimates[0], plan.workloads[0]
     short = estimate.needed_bytes - machine.usable_bytes
     reason = f" ({machine.reserve_reason})" if machine.reserve_reason else ""
-    raise DoesNotFitError(
+    return DoesNotFitError(
         f"{model} at {estimate.precision} with {format_tokens(workload.context_tokens)} tokens needs "
         f"{format_bytes(estimate.needed_bytes)}, and {machine.name} offers {format_bytes(machine.usable_bytes)}{reason}: "
-        f"{format_bytes(short)} short; nothing was loaded. {what_fits(estimate, config, spec, workload, machine, catalog)}",
+        f"{format_bytes(short)} short; nothing was loaded. {what_fits(plan, 0, machine)}",
         where=model,
         next_command=f"fmkit vram {model} --fit",
     )
 
 
-def what_fits(
-    estimate: Estimate,
-    config: Mapping[str, Any],
-    spec: ModelSpec,
-    workload: Workload,
-    machine: Machine,
-    catalog: Catalog,
-) -> str:
-    """The settings that would fit, in one sentence."""
-    sizer = ModelSizer(spec, catalog, estimate.engine, workload)
+def what_fits(plan: Plan, index: int, machine: Machine) -> str:
+    """The settings with which a workload of the plan would fit on `machine`, in one sentence."""
+    estimate, workload, catalog = plan.estimates[index], plan.workloads[index], plan.catalog
+    sizer = ModelSizer(plan.spec, catalog, estimate.engine, workload)
     is_file = estimate.engine == "llama.cpp"  # it has one precision, and layers that nobody leaves out
     layouts = () if is_file else catalog.engines[estimate.engine].layouts
     others = PROPOSED if workload.tensor_parallel == 1 else PLAIN
@@ -73,14 +58,14 @@ def what_fits(
         options.append(f"--context {here.max_context_tokens}")
     if here is not None and here.max_sequences:
         options.append(f"--sequences {here.max_sequences}")
-    layers = 0 if is_file else most_layers(sizer, estimate.precision, config, machine)
+    layers = 0 if is_file else most_layers(sizer, estimate.precision, plan.config, machine)
     if layers:
         options.append(f"--random-weights --layers {layers}")
     return f"What would fit: {', or '.join(options)}." if options else "No smaller setting fits either."
 
 
 def most_layers(sizer: ModelSizer, precision: str, config: Mapping[str, Any], machine: Machine) -> int:
-    """The most layers of the architecture that fit, by bisection; 0 where not even one does."""
+    """The most layers of the architecture that fit; 0 where not even one does."""
     workload = sizer.workload
 
     def fits(layers: int) -> bool:
@@ -90,11 +75,7 @@ def most_layers(sizer: ModelSizer, precision: str, config: Mapping[str, Any], ma
         memory = short(precision, workload.context_tokens, workload.sequences, machine)
         return memory.needed_bytes <= machine.usable_bytes
 
-    low, high = 0, max(stack.layers for stack in sizer.spec.stacks)
     try:
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        return largest(fits, max(stack.layers for stack in sizer.spec.stacks)) or 0
     except FmkitError:  # an architecture that can't be cut
         return 0
-    return low

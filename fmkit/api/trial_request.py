@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fmkit.api.asked import tokens as tokens_of
 from fmkit.api.asked import whole
+from fmkit.api.layouts import layout_for
 from fmkit.api.quantisers import NOT_ON_CPU, QUANTISERS
 from fmkit.api.resolve import ResolvedModel
-from fmkit.api.sizing import layout_for
 from fmkit.api.summaries import context_limit
 from fmkit.errors import MissingExtraError, UsageError
 from fmkit.model.architectures.embedder import embedder_config

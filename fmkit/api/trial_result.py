@@ -17,34 +17,32 @@ from fmkit.sizing.engines.transformers_shares import BROUGHT_IN, ON_DISK
 from fmkit.trial.memory_limit import limit_as_held
 
 if TYPE_CHECKING:
-    from fmkit.api.resolve import ResolvedModel
-    from fmkit.catalog.load import Catalog
+    from fmkit.api.trial_plan import Plan
     from fmkit.machine import Machine
     from fmkit.results.vram import Estimate
     from fmkit.trial.request import CellOutcome, RankOutcome, TrialOutcome, TrialRequest
 
 
 def trial_result(
-    resolved: ResolvedModel,
+    plan: Plan,
     request: TrialRequest,
     outcome: TrialOutcome,
     cell: CellOutcome,
     estimate: Estimate,
-    machine: Machine,
-    layers: int | None,
-    catalog: Catalog,
-    warnings: Sequence[str],
     *,
-    busy_share: float | None = None,
+    layers: int | None,
+    warnings: Sequence[str],
+    busy_share: float | None,
 ) -> TrialResult:
     """The answer for one workload: `request` is the trial at it, `cell` what was measured there, `outcome` what all share.
 
     `busy_share` is what others used of the processors before it; what they used while times were taken counts instead where it is known.
     """
+    resolved, machine = plan.resolved, plan.machine
     predicted = predicted_parts(estimate)
     return TrialResult(
         fmkit=__version__,
-        catalog=catalog.date,
+        catalog=plan.catalog.date,
         id=uuid.uuid4().hex[:12],
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         model=resolved.ref,

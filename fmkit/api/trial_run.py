@@ -18,7 +18,7 @@ from fmkit.api.trial_offload import room_of
 from fmkit.api.trial_options import TrialOptions
 from fmkit.api.trial_plan import Plan, decode_steps
 from fmkit.api.trial_ranks import run_divided
-from fmkit.api.trial_refusal import refuse_if_too_large
+from fmkit.api.trial_refusal import refusal
 from fmkit.api.trial_request import (
     require_libraries,
 )
@@ -86,10 +86,7 @@ def _first_to_run(plan: Plan) -> int:
     for index, estimate in enumerate(plan.estimates):
         if estimate.fits is not False:
             return index
-    refuse_if_too_large(
-        plan.resolved.ref, plan.estimates[0], plan.config, plan.spec, plan.workloads[0], plan.machine, plan.catalog
-    )
-    raise AssertionError("an estimate that does not fit is refused")
+    raise refusal(plan)
 
 
 def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialResult | TrialFailure]:
@@ -114,9 +111,15 @@ def _run_in(place: Workplace, plan: Plan, options: TrialOptions) -> list[TrialRe
             answers.append(_explained_failure(found.failure, plan, index, request.limit_bytes))
         else:
             result = trial_result(
-                plan.resolved, request.at(cells[index]), outcome, found, estimate, plan.machine, options.layers, plan.catalog,
-                (*estimate.warnings, *warnings), busy_share=others,
-            )  # fmt: skip
+                plan,
+                request.at(cells[index]),
+                outcome,
+                found,
+                estimate,
+                layers=options.layers,
+                warnings=(*estimate.warnings, *warnings),
+                busy_share=others,
+            )
             answers.append(kept(result) if options.keep and options.host_rank == 0 else result)
     return answers
 

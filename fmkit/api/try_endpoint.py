@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from fmkit.api.asked import precision_id, whole
 from fmkit.api.asked import tokens as tokens_of
-from fmkit.api.endpoint_prediction import estimate_beside, known_model, machine_behind, prediction_for
-from fmkit.api.endpoint_result import endpoint_result, notes_on
+from fmkit.api.endpoint_prediction import known_model, machine_behind, prediction_for
+from fmkit.api.endpoint_result import EndpointTrial, endpoint_result
 from fmkit.api.trial_inputs import check_inputs, check_resumption, many_items, reference_of
 from fmkit.api.trial_options import MOST_REPEATS
 from fmkit.api.trial_request import DEFAULT_CONTEXT_TOKENS
@@ -22,7 +20,7 @@ from fmkit.results.trial import TrialResult, Unmeasured
 from fmkit.results.trial_setting import UNKNOWN
 from fmkit.trial.checks import check_names
 from fmkit.trial.embedded import HELD_OUT_PATH
-from fmkit.trial.endpoint.address import is_address, parse_address
+from fmkit.trial.endpoint.address import parse_address
 from fmkit.trial.endpoint.client import Deadlines, EndpointClient
 from fmkit.trial.endpoint.measure import measure
 from fmkit.trial.endpoint.models import choose, served_models
@@ -35,8 +33,9 @@ from fmkit.units import KIB
 if TYPE_CHECKING:
     from fmkit.api.trial_options import TrialOptions
     from fmkit.catalog.load import Catalog
-
-__all__ = ["is_address", "try_endpoint"]
+    from fmkit.catalog.records import CatalogModel
+    from fmkit.trial.endpoint.models import Served
+    from fmkit.trial.endpoint.request import EndpointOutcome
 
 MOST_STREAMS = 256
 MOST_DECODE_TOKENS = 64
@@ -57,7 +56,6 @@ def try_endpoint(
 ) -> list[TrialResult | Unmeasured]:
     """Every combination of contexts and sequences at one server; raises FmkitError where the first one fails."""
     catalog = load_catalog()
-    names = check_names(options.checks)
     _check_options(options, precision)
     cells = tuple(_cell(length, count) for count in sequences for length in context)
     asked_precision = None if precision[0] is None else precision_id(precision[0], catalog)
@@ -65,18 +63,7 @@ def try_endpoint(
     client = _client(options)
     machine = machine_behind(options.device, catalog, is_local=client.address.is_local)
     try:
-        models = served_models(client)
-        kind = identify(client, models)
-        served = choose(model, models, _other_names(model, catalog), lists_all=kind not in LISTS_SOME)
-        known = known_model(model, served, catalog)
-        tuned = None if known is None else known.candidate.tuning in TUNED
-        request = EndpointRequest(
-            prompt=prompt, cells=cells, repeat=options.repeat, checks=names, instruction_tuned=tuned, held_out_path=str(HELD_OUT_PATH),
-            reference_path=reference_of(options), vocabulary=None if known is None or known.spec is None else known.spec.vocab_size,
-            items=many_items(options), output_path=options.output, output_tokens=options.output_tokens,
-        )  # fmt: skip
-        check_resumption(options, "decoder", served.id, client.address.origin)
-        outcome = measure(client, kind, served, request, options.progress)
+        served, known, outcome = _measured(client, model, prompt, cells, options, catalog)
     finally:
         client.cancel()
     prediction, why_none = prediction_for(known, asked_precision, outcome.server, machine, catalog)
@@ -85,20 +72,54 @@ def try_endpoint(
         about_all.append(
             f"predicted for this machine, {machine.name}, for the address is its own; --device names another"
         )
+    trial = EndpointTrial(
+        ref=model or served.id,
+        known=known,
+        outcome=outcome,
+        machine=machine,
+        prediction=prediction,
+        precision=asked_precision,
+        catalog=catalog,
+        notes=tuple(about_all),
+    )
     answers: list[TrialResult | Unmeasured] = []
     for cell, found in zip(cells, outcome.cells, strict=True):
         if isinstance(found, TrialFailure):
             answers.append(_unmeasured(cell, asked_precision, found))
-            continue
-        estimate, note = estimate_beside(prediction, cell, found, catalog)
-        notes = [*about_all, *notes_on(cell, found, outcome.server), *([note] if note else [])]
-        result = endpoint_result(
-            model or served.id, known, outcome, cell, found, machine, prediction, estimate, catalog, notes
-        )
-        if asked_precision is not None:
-            result = msgspec.structs.replace(result, precision=asked_precision)
-        answers.append(kept(result) if options.keep else result)
+        else:
+            result = endpoint_result(trial, cell, found)
+            answers.append(kept(result) if options.keep else result)
     return answers
+
+
+def _measured(
+    client: EndpointClient,
+    model: str | None,
+    prompt: str,
+    cells: tuple[EndpointCell, ...],
+    options: TrialOptions,
+    catalog: Catalog,
+) -> tuple[Served, CatalogModel | None, EndpointOutcome]:
+    """Which of the server's models it is, the catalog's model for it, and what was measured."""
+    models = served_models(client)
+    kind = identify(client, models)
+    served = choose(model, models, _other_names(model, catalog), lists_all=kind not in LISTS_SOME)
+    known = known_model(model, served, catalog)
+    request = EndpointRequest(
+        prompt=prompt,
+        cells=cells,
+        repeat=options.repeat,
+        checks=check_names(options.checks),
+        instruction_tuned=None if known is None else known.candidate.tuning in TUNED,
+        held_out_path=str(HELD_OUT_PATH),
+        reference_path=reference_of(options),
+        vocabulary=None if known is None or known.spec is None else known.spec.vocab_size,
+        items=many_items(options),
+        output_path=options.output,
+        output_tokens=options.output_tokens,
+    )
+    check_resumption(options, "decoder", served.id, client.address.origin)
+    return served, known, measure(client, kind, served, request, options.progress)
 
 
 def _unmeasured(cell: EndpointCell, precision: str | None, failure: TrialFailure) -> Unmeasured:

@@ -10,9 +10,10 @@ from fmkit import __version__
 from fmkit.api.trial_options import TrialOptions
 from fmkit.api.trial_plan import plan_trial
 from fmkit.api.trial_run import run_plan, too_large
-from fmkit.api.try_endpoint import is_address, try_endpoint
+from fmkit.api.try_endpoint import try_endpoint
 from fmkit.errors import DoesNotFitError, FmkitError, TrialFailedError
 from fmkit.results.trial import SweepResult, TrialResult, Unmeasured
+from fmkit.trial.endpoint.address import is_address
 from fmkit.trial.out_of_memory import OutOfMemoryError
 from fmkit.trial.request import TrialFailure
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fmkit import __version__
-from fmkit.api.resolve import resolve_machine, resolve_model
+from fmkit.api.machines import resolve_machine
+from fmkit.api.resolve import resolve_model
 from fmkit.api.sizing import estimate_for
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError

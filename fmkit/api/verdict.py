@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.api.sizing import several_devices
+from fmkit.api.inverse import several_devices
 from fmkit.selection.request import DEFAULT_PRECISIONS
 from fmkit.sizing.cuts import engine_setting, host_experts, tensor_parallel
 from fmkit.sizing.fit import MOST_TOKENS, smallest_device
@@ -14,7 +14,7 @@ from fmkit.units import format_bytes, format_tokens
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fmkit.api.sizing import ModelSizer
+    from fmkit.api.model_sizer import ModelSizer
     from fmkit.machine import Machine
     from fmkit.results.vram import Estimate
     from fmkit.sizing.estimate import MemoryEstimate

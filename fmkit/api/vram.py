@@ -9,9 +9,10 @@ from fmkit.api.asked import one_or_many
 from fmkit.api.attention_shares import attention_shares
 from fmkit.api.audio import audio_note
 from fmkit.api.division import possible_degrees
+from fmkit.api.inverse import find_inverse
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.api.next_commands import next_commands
 from fmkit.api.resolve import resolve_model
-from fmkit.api.sizing import ModelSizer, find_inverse
 from fmkit.api.summaries import context_limit, machine_summary, model_summary
 from fmkit.api.training_options import TrainingOptions
 from fmkit.api.verdict import runs_instead, verdict
@@ -19,7 +20,14 @@ from fmkit.api.vram_closed import closed_answer
 from fmkit.api.vram_files import VariantSizer, files_answer, stored_files
 from fmkit.api.vram_options import VramOptions
 from fmkit.api.vram_precisions import precision_notes, quality_losses
-from fmkit.api.vram_request import attention_kind, check_encoder, encoder_length, machine_for, read_request
+from fmkit.api.vram_request import (
+    attention_kind,
+    check_backend,
+    check_encoder,
+    encoder_length,
+    machine_for,
+    read_request,
+)
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.results.vram import VramResult
@@ -119,6 +127,7 @@ def _sized(
 ) -> VramResult:
     """The answer about running a model; `notes` go behind all other warnings."""
     request = read_request(options, resolved, spec, catalog)
+    check_backend(request, machine, resolved.ref, options)
     engine, precisions, layouts, shape = request.engine, request.precisions, request.layouts, request.shape
     sizer = (
         VariantSizer(resolved.variants, catalog, engine, shape)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit import __version__
-from fmkit.api.sizing import ModelSizer, estimate_for
+from fmkit.api.model_sizer import ModelSizer
+from fmkit.api.sizing import estimate_for
 from fmkit.api.summaries import LICENCE_SOURCE
 from fmkit.errors import UsageError
 from fmkit.model.stored_parts import match

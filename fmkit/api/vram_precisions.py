@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.api.sizing import kept_as
+from fmkit.api.layouts import kept_as
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.model.quality import PointsLost, loss_in_words, loss_of, points_lost
 from fmkit.model.quantised.loading import unpacks

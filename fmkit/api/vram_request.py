@@ -10,11 +10,14 @@ import msgspec
 from fmkit.api.asked import one_or_many, precision_id, text, tokens, whole
 from fmkit.api.cache_types import cache_type
 from fmkit.api.division import degree, offload_target
-from fmkit.api.resolve import resolve_machine
-from fmkit.api.sizing import has_stored, kept_as, layout_for
+from fmkit.api.layouts import has_stored, kept_as, layout_for
+from fmkit.api.machines import resolve_machine
+from fmkit.api.next_commands import again
 from fmkit.api.summaries import context_limit
 from fmkit.api.vram_files import chosen_labels
 from fmkit.errors import UsageError
+from fmkit.sizing.engines.llama_cpp_backends import backends_of, why_no_backend
+from fmkit.sizing.engines.llama_cpp_options import settings_from
 from fmkit.sizing.estimate import Workload
 from fmkit.sizing.forward import encoder_of
 from fmkit.units import KIB
@@ -89,6 +92,27 @@ def read_request(options: VramOptions, resolved: ResolvedModel, spec: ModelSpec,
         context_tokens=lengths,
         sequences=_counts(one_or_many(options.sequences, "--sequences")),
         shape=_shape(options, lengths[0], engine, catalog),
+    )
+
+
+def check_backend(request: VramRequest, machine: Machine, ref: str, options: VramOptions) -> None:
+    """UsageError where llama.cpp is to be built with what does not compute on the machine; the next command asks for its default."""
+    if request.engine != "llama.cpp":
+        return
+    why = why_no_backend(machine, settings_from(request.shape.options).backend)
+    if why is None:
+        return
+    typed = options.as_typed()
+    others = [
+        one
+        for one in one_or_many(options.engine_option, "--engine-option")
+        if one.partition("=")[0].strip() != "backend"
+    ]
+    instead = [f"backend={name}" for name in backends_of(machine.device)[:1]]
+    raise UsageError(
+        why,
+        where="--engine-option backend",
+        next_command=again(ref, {**typed, "--engine-option": [*others, *instead]}) if instead else None,
     )
 
 

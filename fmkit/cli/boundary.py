@@ -26,8 +26,20 @@ class ErrorMessage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-def guarded(command: Callable[[], int], arguments: list[str]) -> int:
-    """Run `command`; turn whatever it raises into a message and the exit code of the contract."""
+REFUSED = (
+    ExitCode.USAGE,
+    ExitCode.MODEL_NOT_FOUND,
+    ExitCode.ARCHITECTURE_UNKNOWN,
+    ExitCode.UNSAFE_INPUT,
+)
+"""What was typed can't be answered: the help of the command says what can."""
+
+
+def guarded(command: Callable[[], int], arguments: list[str], help_command: str) -> int:
+    """Run `command`; turn whatever it raises into a message and the exit code of the contract.
+
+    `help_command` is what to type next after an argument was refused, where the error names nothing better.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without a character shows a mark instead of failing
@@ -40,13 +52,15 @@ def guarded(command: Callable[[], int], arguments: list[str]) -> int:
         discard_stdout()
         return ExitCode.OK
     except FmkitError as error:
-        return _report(error, arguments)
+        return _report(error, arguments, help_command)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug must not look like an answer
-        return _report(_in_our_words(error), arguments)
+        return _report(_in_our_words(error), arguments, help_command)
 
 
-def _report(error: FmkitError, arguments: list[str]) -> int:
+def _report(error: FmkitError, arguments: list[str], help_command: str) -> int:
     """Print the error for a program or for a person."""
+    if error.next_command is None and error.exit_code in REFUSED:
+        error.next_command = help_command
     if os.environ.get("FMKIT_DEBUG"):
         traceback.print_exc()
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments

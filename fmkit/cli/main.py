@@ -17,15 +17,18 @@ from fmkit.cli.options import JsonOption, OfflineOption, QuietOption
 from fmkit.cli.output import note
 from fmkit.errors import OldCatalogWarning, OwnCatalogWarning, UnreadRatesWarning, UnreadTrialsWarning, UsageError
 
+GROUP = "app"
+"""What the module of a group of commands calls the group."""
+
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "recommend": ("fmkit.cli.recommend", "recommend_command", "Which model to use for a task."),
     "vram": ("fmkit.cli.vram", "vram_command", "What hardware a model needs."),
     "try": ("fmkit.cli.try_", "try_command", "Run a model: is the estimate true here?"),
     "compare": ("fmkit.cli.compare", "compare_command", "Models side by side."),
     "accuracy": ("fmkit.cli.accuracy", "accuracy_command", "Predictions against measurements."),
-    "trials": ("fmkit.cli.trials", "app", "The trials kept here."),
-    "catalog": ("fmkit.cli.catalog", "app", "What fmkit knows of models and licences."),
-    "hardware": ("fmkit.cli.hardware", "app", "This machine, and the devices of --gpu."),
+    "trials": ("fmkit.cli.trials", GROUP, "The trials kept here."),
+    "catalog": ("fmkit.cli.catalog", GROUP, "What fmkit knows of models and licences."),
+    "hardware": ("fmkit.cli.hardware", GROUP, "This machine, and the devices of --gpu."),
 }
 """Each command: where it is written, the function or group to register, and its line in the help, whole at 60 columns."""
 
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", ours)
         warnings.simplefilter("default", UnreadTrialsWarning)  # each engine reads them
         warnings.showwarning = _warned_in_our_words(quiet=bool({"-q", "--quiet"} & set(arguments)))
-        return guarded(lambda: _run(arguments), arguments)
+        return guarded(lambda: _run(arguments), arguments, help_command(arguments))
 
 
 def _warned_in_our_words(*, quiet: bool) -> Callable[..., None]:
@@ -83,8 +86,25 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
+def help_command(arguments: list[str]) -> str:
+    """The help of the command that was typed, of one of a group with its group.
+
+    >>> help_command(["vram", "--gpu", "rtx-4090", "gpt2"]), help_command(["catalog", "show", "gpt3"]), help_command(["--json"])
+    ('fmkit vram --help', 'fmkit catalog show --help', 'fmkit --help')
+    """
+    name, inner = (*_words(arguments), "", "")[:2]
+    if name not in COMMANDS:
+        return "fmkit --help"
+    return f"fmkit {name} {inner} --help" if inner and COMMANDS[name][1] == GROUP else f"fmkit {name} --help"
+
+
+def _words(arguments: list[str]) -> list[str]:
+    """What was typed without a dash before it: commands first."""
+    return [argument for argument in arguments if not argument.startswith("-")]
+
+
 def _needed_commands(arguments: list[str]) -> Iterable[str]:
-    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    name = next(iter(_words(arguments)), None)
     if name is None:
         return COMMANDS if {"-h", "--help"} & set(arguments) else ()
     if name in COMMANDS:

@@ -72,10 +72,16 @@ def recommend_command(
         Texts, typer.Option("--modality", metavar="KIND", help="What it must read: text, image, audio, video, pdf.")
     ] = None,
     min_tokens_per_s: Annotated[
-        float | None, typer.Option("--min-tokens-per-s", metavar="RATE", help="Slower models are out.")
+        float | None,
+        typer.Option(
+            "--min-tokens-per-s",
+            metavar="RATE",
+            help="Least tokens written per second in each sequence, by the median.",
+        ),
     ] = None,
     max_ttft: Annotated[
-        str | None, typer.Option("--max-ttft", metavar="TIME", help="Longest wait for the first token: 300ms, 2s.")
+        str | None,
+        typer.Option("--max-ttft", metavar="TIME", help="Longest wait for the first token, by the median: 300ms, 2s."),
     ] = None,
     min_quality: Annotated[
         float | None, typer.Option("--min-quality", metavar="0..1", help="Least quality among the catalog's models.")

@@ -68,7 +68,11 @@ def vram_command(
     engine: EngineOption = "transformers",
     engine_option: Annotated[
         list[str] | None,
-        typer.Option("--engine-option", metavar="KEY=VALUE", help="A setting of the engine; repeat for several."),
+        typer.Option(
+            "--engine-option",
+            metavar="KEY=VALUE",
+            help="A setting of the engine, such as backend=hip (llama.cpp); repeat for several.",
+        ),
     ] = None,
     kv_dtype: Annotated[
         str | None,

@@ -46,7 +46,6 @@ class _Base(msgspec.Struct, frozen=True):
 
 
 class _Bases(msgspec.Struct, frozen=True):
-    relation: str | None = None
     models: list[_Base] | None = None
 
 

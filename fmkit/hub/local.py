@@ -9,21 +9,29 @@ from typing import Any
 import msgspec
 
 from fmkit.errors import ModelNotFoundError, UnsafeInputError, UsageError
+from fmkit.hub.contents import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    PIPELINE_INDEX,
+    QUANT_CONFIG,
+    adapter_from,
+    components,
+    dense_files,
+    indexed_files,
+    missing_note,
+    pickle_note,
+    shared_keys,
+    unique,
+    with_quantisation,
+)
 from fmkit.hub.document import MAX_BYTES, parse_object
-from fmkit.hub.files import Adapter, Component, GgufFacts, Layout, ModelFiles
-from fmkit.hub.gguf import GgufHeader, SkippedArray, read_gguf_set
+from fmkit.hub.files import GgufFacts, Layout, ModelFiles
+from fmkit.hub.gguf import read_gguf_set
 from fmkit.hub.safetensors import read_safetensors
 from fmkit.hub.text_files import gguf_facts, read_text_files
-from fmkit.hub.weight_files import INDEX, GgufVariant, Selected, components_of, pickles_of, safetensors_of, variants_of
-from fmkit.model.stored import StoredTensor, StoredWeights
-from fmkit.units import format_bytes
+from fmkit.hub.weight_files import INDEX, GgufVariant, pickles_of, safetensors_of, variants_of
+from fmkit.model.stored import StoredFile, StoredWeights
 
-CONFIG = "config.json"
-ADAPTER_CONFIG = "adapter_config.json"
-QUANT_CONFIG = "hf_quant_config.json"
-"""Where NVIDIA ModelOpt writes down how weights are stored; newer versions say it in config.json too."""
-
-PIPELINE_INDEX = "model_index.json"
 _MOST_FILES = 100_000
 
 
@@ -32,10 +40,8 @@ def read_folder(path: Path) -> ModelFiles:
 
     Raises ModelNotFoundError where there is nothing to size, UnsafeInputError for files that no honest program writes.
     """
-    if not path.exists():
-        raise ModelNotFoundError(f"no such file or folder: {path}", where=str(path))
     if not path.is_dir():
-        return ModelFiles(where=str(path), layout="config-only", config=read_config(path))
+        return ModelFiles(where=str(path), layout="config-only", config=_config_of_any_name(path))
     sizes = _sizes(path)
     config = read_config(path) if (path / CONFIG).exists() else None
     if ADAPTER_CONFIG in sizes and config is None:
@@ -52,16 +58,15 @@ def read_folder(path: Path) -> ModelFiles:
     if variants and config is None:
         return _gguf(path, variants)
     if config is None:
-        raise ModelNotFoundError("the folder has no config.json and no weights", where=str(path))
+        raise ModelNotFoundError.on_this_disk("the folder has no config.json and no weights", path)
     return ModelFiles(where=str(path), layout="config-only", config=config, text=text, notes=notes)
 
 
 def read_weight_file(path: Path) -> ModelFiles:
     """One safetensors file, with the config.json beside it if there is one."""
     tensors = read_safetensors(path)
-    selected = safetensors_of({path.name: path.stat().st_size})
-    assert selected is not None  # one file of that name is always chosen
-    weights = StoredWeights(format="safetensors", files=selected.files, tensors=tensors)
+    file = StoredFile(path.name, path.stat().st_size)
+    weights = StoredWeights(format="safetensors", files=(file,), tensors=tensors)
     config = read_config(path.parent) if (path.parent / CONFIG).is_file() else None
     return ModelFiles(
         where=str(path), layout="weights-only" if config is None else "transformers", config=config, weights=weights
@@ -78,7 +83,7 @@ def read_config(path: Path) -> dict[str, Any]:
             next_command=f"fmkit vram {path}",
         )
     if not path.exists():
-        raise ModelNotFoundError(f"no such file or folder: {path}", where=str(path))
+        raise ModelNotFoundError.on_this_disk(f"no such file or folder: {path}", path)
     file = path / CONFIG if path.is_dir() else path
     if file.exists() and not file.is_file():
         raise UnsafeInputError("not a file: a config.json is read from a regular file only", where=str(file))
@@ -90,44 +95,22 @@ def read_config(path: Path) -> dict[str, Any]:
                 where=str(path),
                 next_command=f"fmkit vram {files[0]}",
             )
-        raise ModelNotFoundError("the folder has no config.json", where=str(path))
+        raise ModelNotFoundError.on_this_disk("the folder has no config.json", path)
     beside = file.with_name(QUANT_CONFIG)
     return with_quantisation(_object(file), _object(beside) if beside.is_file() else None)
 
 
-def with_quantisation(config: dict[str, Any], stored: dict[str, Any] | None) -> dict[str, Any]:
-    """The config.json with what a hf_quant_config.json beside it says, where it does not say so itself."""
-    return config if stored is None or "quantization_config" in config else {**config, "hf_quant_config": stored}
-
-
-def adapter_from(document: dict[str, Any]) -> Adapter:
-    """What an adapter_config.json says; fields of the wrong type count as absent.
-
-    >>> adapter_from({"base_model_name_or_path": "org/base", "peft_type": "LORA", "r": 16})
-    Adapter(base='org/base', method='LORA', rank=16)
-    """
-    base, method, rank = (document.get(name) for name in ("base_model_name_or_path", "peft_type", "r"))
-    return Adapter(
-        base=base if isinstance(base, str) and base else None,
-        method=method if isinstance(method, str) else "adapter",
-        rank=rank if isinstance(rank, int) and rank > 0 else None,
-    )
-
-
-def indexed_files(document: dict[str, Any], where: str) -> frozenset[str]:
-    """The weight files that an index names; UnsafeInputError for a name that leads out of the folder, or too many."""
-    names = document.get("weight_map")
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise UnsafeInputError("the index of the weight files has no weight_map of names", where=where)
-    files = frozenset(names.values())
-    outside = sorted(
-        name
-        for name in files
-        if not name or name in {".", ".."} or set(name) & set("/\\:?#%") or not name.isprintable()
-    )
-    if outside:
-        raise UnsafeInputError(f"the index names a file outside of the model: {outside[0][:80]!r}", where=where)
-    return files
+def _config_of_any_name(path: Path) -> dict[str, Any]:
+    """The config.json that a file is, whatever its name; what is none is said to be no model at all."""
+    try:
+        return read_config(path)
+    except UnsafeInputError as error:
+        if path.suffix == ".json":
+            raise
+        raise UnsafeInputError(
+            f"the file is no model ({error.message}): name a folder, a config.json, a .gguf or a .safetensors file",
+            where=error.where,
+        ) from error
 
 
 def _sizes(path: Path) -> dict[str, int]:
@@ -157,16 +140,9 @@ def _weights(path: Path, sizes: dict[str, int]) -> tuple[StoredWeights | None, t
     if selected is not None and selected.missing:
         return None, (f"{missing_note(selected)}; sized from config.json",)
     if selected is not None:
-        tensors = [tensor for file in selected.files for tensor in read_safetensors(path / file.name)]
-        dense = [
-            tensor
-            for folder in _dense_folders(sizes)
-            for tensor in read_safetensors(path / folder / "model.safetensors")
-        ]
-        weights = StoredWeights(
-            format="safetensors", files=selected.files, tensors=unique([*tensors, *dense], str(path))
-        )
-        return weights, ()
+        files = (*selected.files, *dense_files(sizes))
+        tensors = [tensor for file in files for tensor in read_safetensors(path / file.name)]
+        return StoredWeights(format="safetensors", files=files, tensors=unique(tensors, str(path))), ()
     pickled = pickles_of(sizes)
     if pickled is None:
         return None, ()
@@ -175,43 +151,12 @@ def _weights(path: Path, sizes: dict[str, int]) -> tuple[StoredWeights | None, t
     return StoredWeights(format="pickle", files=pickled.files), (pickle_note(pickled),)
 
 
-def unique(tensors: list[StoredTensor], where: str) -> tuple[StoredTensor, ...]:
-    """The tensors of all shards; UnsafeInputError where two shards hold the same name."""
-    names: set[str] = set()
-    for tensor in tensors:
-        if tensor.name in names:
-            raise UnsafeInputError(f"the tensor {tensor.name[:80]!r} is in two files", where=where)
-        names.add(tensor.name)
-    return tuple(tensors)
-
-
-def missing_note(selected: Selected) -> str:
-    """What to say of weights that are not all there."""
-    return (
-        f"{len(selected.missing):,} of {len(selected.missing) + len(selected.files):,} weight files are missing, among them "
-        f"{selected.missing[0][:80]}"
-    )
-
-
-def pickle_note(selected: Selected) -> str:
-    """What to say of weights that are not opened."""
-    return (
-        f"the weights are pickled ({selected.files[0].name[:80]}): a pickle can run code, so none is opened; the files take "
-        f"{format_bytes(selected.bytes)}"
-    )
-
-
-def _dense_folders(sizes: dict[str, int]) -> list[str]:
-    """Folders of the dense layers that sentence-transformers puts behind a model."""
-    return sorted(name.partition("/")[0] for name in sizes if name.endswith("_Dense/model.safetensors"))
-
-
 def _gguf(path: Path, variants: tuple[GgufVariant, ...]) -> ModelFiles:
     """A folder of GGUF files: the header of every complete one is read."""
     complete = [variant for variant in variants if not variant.selected.missing]
     notes = tuple(f"{one.label}: {missing_note(one.selected)}" for one in variants if one.selected.missing)
     if not complete:
-        raise ModelNotFoundError(notes[0], where=str(path))
+        raise ModelNotFoundError.on_this_disk(notes[0], path)
     headers = [read_gguf_set(path / variant.selected.files[0].name) for variant in complete]
     return ModelFiles(
         where=str(path),
@@ -226,26 +171,16 @@ def _gguf(path: Path, variants: tuple[GgufVariant, ...]) -> ModelFiles:
     )
 
 
-def shared_keys(header: GgufHeader) -> dict[str, Any]:
-    """The keys of a header that sizing asks for: those of the architecture, without the vocabulary."""
-    return {
-        name: value
-        for name, value in header.keys.items()
-        if not name.startswith("tokenizer.") and not isinstance(value, SkippedArray)
-    }
-
-
 def _adapter(path: Path, sizes: dict[str, int]) -> ModelFiles:
     adapter = adapter_from(_object(path / ADAPTER_CONFIG))
     name = "adapter_model.safetensors"
     if name in sizes:
-        selected = safetensors_of({"model.safetensors": sizes[name]})
-        assert selected is not None
-        weights = StoredWeights(format="safetensors", files=selected.files, tensors=read_safetensors(path / name))
+        file = StoredFile(name, sizes[name])
+        weights = StoredWeights(format="safetensors", files=(file,), tensors=read_safetensors(path / name))
         return ModelFiles(where=str(path), layout="adapter", adapter=adapter, weights=weights)
     pickled = pickles_of({file: size for file, size in sizes.items() if file.startswith("adapter_model")})
     if pickled is None:
-        raise ModelNotFoundError("the adapter has no weights: no adapter_model.safetensors", where=str(path))
+        raise ModelNotFoundError.on_this_disk("the adapter has no weights: no adapter_model.safetensors", path)
     return ModelFiles(
         where=str(path),
         layout="adapter",
@@ -257,14 +192,6 @@ def _adapter(path: Path, sizes: dict[str, int]) -> ModelFiles:
 
 def _pipeline(path: Path, sizes: dict[str, int]) -> ModelFiles:
     return ModelFiles(where=str(path), layout="diffusers", components=components(sizes))
-
-
-def components(sizes: dict[str, int]) -> tuple[Component, ...]:
-    """The models of a diffusers pipeline, from file sizes."""
-    return tuple(
-        Component(name=name, bytes=selected.bytes, format=selected.files[0].name.rpartition(".")[2])
-        for name, selected in components_of(sizes).items()
-    )
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from fmkit.hub import metadata_cache
 from fmkit.hub.cache import cached_file, cached_snapshots
 from fmkit.hub.client import HubClient
 from fmkit.hub.connection import endpoint, switched_off
+from fmkit.hub.contents import CONFIG
 from fmkit.hub.files import ModelFiles
-from fmkit.hub.local import CONFIG, read_folder
+from fmkit.hub.local import read_folder
 from fmkit.hub.metadata_cache import Kept
 from fmkit.hub.remote import fetch_files
 from fmkit.hub.repository import check_name, fetch_repository

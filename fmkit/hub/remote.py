@@ -6,22 +6,11 @@ pickled is never fetched, and no code is run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from threading import Lock
-from typing import Any
-from urllib.parse import quote
-
 import msgspec
 
-from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UnsafeInputError, UsageError
-from fmkit.hub.answer import Answer
+from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, UsageError
 from fmkit.hub.client import HubClient, RangeIgnoredError
-from fmkit.hub.document import MAX_BYTES, parse_object
-from fmkit.hub.files import GgufFacts, Layout, ModelFiles
-from fmkit.hub.gguf import MAX_HEADER_BYTES as MAX_GGUF_BYTES
-from fmkit.hub.gguf import GgufHeader, HeaderTooLongError, parse_gguf
-from fmkit.hub.local import (
+from fmkit.hub.contents import (
     ADAPTER_CONFIG,
     CONFIG,
     PIPELINE_INDEX,
@@ -32,33 +21,17 @@ from fmkit.hub.local import (
     missing_note,
     pickle_note,
     shared_keys,
-    unique,
     with_quantisation,
 )
-from fmkit.hub.refusals import gated, refusal
+from fmkit.hub.files import GgufFacts, Layout, ModelFiles
+from fmkit.hub.remote_files import RemoteFiles
+from fmkit.hub.remote_headers import RemoteHeaders
 from fmkit.hub.repository import Repository
-from fmkit.hub.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES, header_bytes, parse_header
 from fmkit.hub.text_files import MAX_TEXT_BYTES, TEXT_FILES, gguf_facts, read_text_files
-from fmkit.hub.weight_files import INDEX, GgufVariant, Selected, pickles_of, safetensors_of, variants_of
-from fmkit.model.stored import StoredFile, StoredTensor, StoredWeights
+from fmkit.hub.weight_files import INDEX, GgufVariant, pickles_of, safetensors_of, variants_of
+from fmkit.model.stored import StoredFile, StoredWeights
 from fmkit.model.text import TextFacts
 from fmkit.units import format_bytes
-
-MAX_ALL_HEADERS_BYTES = 32_000_000
-MOST_COMBINED = 500
-"""Files whose headers are asked for in one answer; the most seen are 191."""
-
-MAX_ALL_TENSORS = 160_000
-"""Tensors of all files together; the most seen are 140,000."""
-
-_FIRST_RANGE = 100_000
-"""Bytes of a shard that are asked for first: a header is seldom longer."""
-
-_LONG_HEADER_BYTES = 2_000_000
-"""Headers from this length on are read one at a time: what several threads hold would add up."""
-
-_GGUF_STEPS = (2 * 1024**2, 10 * 1024**2, 18 * 1024**2, 34 * 1024**2, 50 * 1024**2)
-"""Where the growing ranges of a GGUF header end: 8 MB is usual, 11 MB the longest seen."""
 
 _PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q8_0")
 """The quantisation whose header is read, if nobody asked for one."""
@@ -71,7 +44,8 @@ def fetch_files(
 
     With `text_files` tokenizer, generation and chat template files are asked for too, instead of the Hub's summary of them.
     """
-    reader = _Reader(client, repository, revision, text_files=text_files)
+    remote = RemoteFiles(client, repository)
+    reader = _Reader(remote, RemoteHeaders(remote, on_main=revision is None), text_files=text_files)
     sizes = repository.sizes
     if label is not None or not ({CONFIG, ADAPTER_CONFIG, PIPELINE_INDEX} & set(sizes)):
         variants = variants_of(sizes)
@@ -87,21 +61,18 @@ def fetch_files(
 
 
 class _Reader:
-    """Reads the files of one repository at one commit."""
+    """Reads the files of one repository at one commit, as it is laid out."""
 
-    def __init__(self, client: HubClient, repository: Repository, revision: str | None, *, text_files: bool) -> None:
-        self._client = client
-        self._repository = repository
-        self._on_main = revision is None
+    def __init__(self, files: RemoteFiles, headers: RemoteHeaders, *, text_files: bool) -> None:
+        self._files = files
+        self._headers = headers
+        self._repository = files.repository
         self._text_files = text_files
-        self._tensor_count = 0
-        self._lock = Lock()
-        self._one_long_header = Lock()
-        self.where = f"{repository.hub_id}@{repository.commit[:12]}"
+        self.where = files.where
 
     def model(self) -> ModelFiles:
-        beside = self._document(QUANT_CONFIG) if QUANT_CONFIG in self._repository.sizes else None
-        config = with_quantisation(self._document(CONFIG), beside)
+        beside = self._files.document(QUANT_CONFIG) if QUANT_CONFIG in self._repository.sizes else None
+        config = with_quantisation(self._files.document(CONFIG), beside)
         weights, notes = self._weights()
         text, text_notes = self._text()
         layout: Layout = "transformers" if weights is not None else "config-only"
@@ -115,21 +86,14 @@ class _Reader:
         there = [name for name in TEXT_FILES if name in self._repository.sizes]
         if not self._text_files or not there:
             return self._repository.text, ()
-        bodies = self._client.get_all(self._text_file, there, self.where)
+        bodies = self._files.client.get_all(self._text_file, there, self.where)
         found = dict(zip(there, bodies, strict=True))
-
-        def read(name: str) -> bytes:
-            body = found[name]
-            if isinstance(body, FmkitError):
-                raise body
-            return body
-
-        return read_text_files(there, read, self.where)
+        return read_text_files(there, lambda name: _body(found[name]), self.where)
 
     def _text_file(self, name: str) -> bytes | FmkitError:
         """One file, or what is wrong with it: nothing depends on it. A lost network is raised."""
         try:
-            return self._file(name, limit=MAX_TEXT_BYTES, span=None, where=f"{self.where}/{name}").body
+            return self._files.body(name, limit=MAX_TEXT_BYTES)
         except NetworkNeededError:
             raise
         except FmkitError as error:
@@ -147,13 +111,13 @@ class _Reader:
         )
 
     def adapter(self) -> ModelFiles:
-        adapter = adapter_from(self._document(ADAPTER_CONFIG))
+        adapter = adapter_from(self._files.document(ADAPTER_CONFIG))
         name = "adapter_model.safetensors"
         sizes = self._repository.sizes
         notes = self._repository.notes
         if name in sizes:
             file = StoredFile(name, sizes[name])
-            weights = StoredWeights(format="safetensors", files=(file,), tensors=self._header(file))
+            weights = StoredWeights(format="safetensors", files=(file,), tensors=self._headers.of_file(file))
         else:
             pickled = pickles_of({file: size for file, size in sizes.items() if file.startswith("adapter_model")})
             if pickled is None:
@@ -167,7 +131,7 @@ class _Reader:
         if not complete:
             raise ModelNotFoundError(notes[0], where=self.where)
         chosen = _wanted(complete, label, self.where)
-        header, weights = self._gguf_weights(chosen.selected)
+        header, weights = self._headers.gguf(chosen.selected)
         kept = [chosen] if label is not None else complete
         if len(kept) > 1:
             notes = (*notes, _sizes_note(chosen, self._repository.hub_id))
@@ -185,12 +149,12 @@ class _Reader:
         sizes = self._repository.sizes
         selected = safetensors_of(sizes)
         if selected is None and INDEX in sizes:
-            selected = safetensors_of(sizes, indexed_files(self._document(INDEX), f"{self.where}/{INDEX}"))
+            selected = safetensors_of(sizes, indexed_files(self._files.document(INDEX), f"{self.where}/{INDEX}"))
         if selected is not None and selected.missing:
             return None, (f"{missing_note(selected)}; sized from config.json",)
         if selected is not None:
             try:
-                return self._safetensors(selected), ()
+                return self._headers.safetensors(selected), ()
             except RangeIgnoredError:
                 return None, (
                     f"this server sends no parts of files, so no header was read; the weight files take {format_bytes(selected.bytes)}",
@@ -202,131 +166,11 @@ class _Reader:
             return None, (f"{missing_note(pickled)}; sized from config.json",)
         return StoredWeights(format="pickle", files=pickled.files), (pickle_note(pickled),)
 
-    def _safetensors(self, selected: Selected) -> StoredWeights:
-        dense = [
-            StoredFile(name, size)
-            for name, size in self._repository.sizes.items()
-            if name.endswith("_Dense/model.safetensors")
-        ]
-        files = (*selected.files, *dense)
-        one_answer = self._on_main and 1 < len(files) <= MOST_COMBINED and not dense
-        combined = self._all_headers(files) if one_answer else None
-        headers = combined or self._client.get_all(self._header, files, self.where)
-        tensors = unique([tensor for header in headers for tensor in header], self.where)
-        return StoredWeights(format="safetensors", files=files, tensors=tensors)
 
-    def _all_headers(self, files: tuple[StoredFile, ...]) -> list[tuple[StoredTensor, ...]] | None:
-        """All headers in one request, where the Hub has that route (it answers for `main` only); None where not, or where it disagrees."""
-        path = f"/api/models/{self._repository.hub_id}/safetensors-metadata/{INDEX}"
-        answer = self._client.get(path, limit=MAX_ALL_HEADERS_BYTES, where=self.where)
-        if answer.status != 200:
-            return None
-        found = _named_headers(answer.body, [file.name for file in files])
-        if found is None:
-            return None
-        try:
-            headers = [
-                self._parsed(header, None, f"{self.where}/{file.name}")
-                for header, file in zip(found, files, strict=True)
-            ]
-        except UnsafeInputError:  # a mirror may have another idea of this route; the files decide
-            headers = []
-        if not headers or any(not _plausible(header, file) for header, file in zip(headers, files, strict=True)):
-            self._tensor_count = 0
-            return None
-        return headers
-
-    def _header(self, file: StoredFile) -> tuple[StoredTensor, ...]:
-        """The header of one file, in one range, or two if it is long. What it claims is held against the size the Hub gave."""
-        where = f"{self.where}/{file.name}"
-        if file.bytes < LENGTH_BYTES:
-            raise UnsafeInputError(f"{file.bytes} bytes are no safetensors file", where=where)
-        data = self._range(file, 0, min(_FIRST_RANGE, file.bytes) - 1, where)
-        length = header_bytes(data[:LENGTH_BYTES], file_bytes=file.bytes, where=where)
-        end = LENGTH_BYTES + length
-        with self._one_long_header if end > _LONG_HEADER_BYTES else nullcontext():
-            header = data[LENGTH_BYTES:end]
-            if end > len(data):
-                header += self._range(file, len(data), end - 1, where)
-            return self._parsed(header, file.bytes - end, where)
-
-    def _parsed(self, header: bytes, data_bytes: int | None, where: str) -> tuple[StoredTensor, ...]:
-        """The tensors of one header; one header at a time, and counted before they become objects."""
-        with self._lock:
-            self._tensor_count += header.count(b'"data_offsets"')
-            if self._tensor_count > MAX_ALL_TENSORS:
-                raise UnsafeInputError(f"the model lists more than {MAX_ALL_TENSORS:,} tensors", where=self.where)
-            return parse_header(header, data_bytes=data_bytes, where=where)
-
-    def _gguf_weights(self, selected: Selected) -> tuple[GgufHeader, StoredWeights]:
-        headers = self._client.get_all(self._gguf_header, selected.files, self.where)
-        tensors = unique([tensor for header in headers for tensor in header.tensors], self.where)
-        return headers[0], StoredWeights(format="gguf", files=selected.files, tensors=tensors)
-
-    def _gguf_header(self, file: StoredFile) -> GgufHeader:
-        """The header of one file, read in growing ranges: nobody knows beforehand how long a vocabulary is."""
-        where = f"{self.where}/{file.name}"
-        first = self._range(file, 0, min(_GGUF_STEPS[0], file.bytes) - 1, where)
-        try:
-            return parse_gguf(first, file_bytes=file.bytes, where=where)
-        except HeaderTooLongError:
-            with self._one_long_header:
-                return self._long_gguf_header(file, first, where)
-
-    def _long_gguf_header(self, file: StoredFile, data: bytes, where: str) -> GgufHeader:
-        for step in _GGUF_STEPS[1:]:
-            end = min(step, file.bytes, MAX_GGUF_BYTES)
-            if end <= len(data):
-                break
-            data += self._range(file, len(data), end - 1, where)
-            try:
-                return parse_gguf(data, file_bytes=file.bytes, where=where)
-            except HeaderTooLongError:
-                continue
-        raise UnsafeInputError("the header does not end within the file, or within 50 MiB", where=where)
-
-    def _range(self, file: StoredFile, first: int, last: int, where: str) -> bytes:
-        answer = self._file(file.name, limit=last - first + 1, span=(first, last), where=where)
-        if answer.total_bytes is not None and answer.total_bytes != file.bytes:
-            raise UnsafeInputError(
-                f"the file is {answer.total_bytes:,} bytes long, and the Hub said {file.bytes:,}", where=where
-            )
-        if len(answer.body) != last - first + 1:
-            raise UnsafeInputError(
-                f"{len(answer.body):,} bytes came where {last - first + 1:,} were asked for", where=where
-            )
-        return answer.body
-
-    def _document(self, name: str) -> dict[str, Any]:
-        where = f"{self.where}/{name}"
-        return parse_object(self._file(name, limit=MAX_BYTES, span=None, where=where).body, where=where)
-
-    def _file(self, name: str, *, limit: int, span: tuple[int, int] | None, where: str) -> Answer:
-        repository = self._repository
-        path = f"/{repository.hub_id}/resolve/{repository.commit}/{quote(name)}"
-        answer = self._client.get(path, limit=limit, span=span, where=where)
-        if answer.status == (206 if span is not None else 200):
-            return answer
-        if repository.gated and answer.status in (401, 403):
-            raise gated(repository.hub_id, where, token_sent=answer.token_sent)
-        if answer.status == 404 and answer.error_code in ("", "EntryNotFound"):
-            raise ModelNotFoundError(f"the Hub lists {name} in {repository.hub_id} and does not have it", where=where)
-        raise refusal(answer, repository.hub_id, repository.commit, where)
-
-
-def _named_headers(body: bytes, names: Sequence[str]) -> list[bytes] | None:
-    """The headers of these files in an answer that has all of them, each still JSON; None where one is missing.
-
-    What else the answer names is stepped over: of a few bytes for each name, millions would fit into it.
-    """
-    fields = {f"file_{number}": name for number, name in enumerate(names)}
-    headers = msgspec.defstruct("Headers", [(field, msgspec.Raw) for field in fields], rename=fields)
-    combined = msgspec.defstruct("Combined", [("headers", headers)])
-    try:
-        found = msgspec.json.decode(body, type=combined).headers  # type: ignore[attr-defined]
-    except (ValueError, RecursionError):
-        return None
-    return [bytes(getattr(found, field)) for field in fields]
+def _body(found: bytes | FmkitError) -> bytes:
+    if isinstance(found, FmkitError):
+        raise found
+    return found
 
 
 def _sizes_note(read: GgufVariant, hub_id: str) -> str:
@@ -335,11 +179,6 @@ def _sizes_note(read: GgufVariant, hub_id: str) -> str:
         f"the header of {read.label} was read; of the others the file sizes count, the token embedding included, which stays with the host "
         f"on a GPU: fmkit vram {hub_id}:LABEL reads another"
     )
-
-
-def _plausible(header: tuple[StoredTensor, ...], file: StoredFile) -> bool:
-    """Whether a header that came without its file can belong to it: the tensors fill the file but for the header itself."""
-    return LENGTH_BYTES < file.bytes - sum(tensor.bytes for tensor in header) <= MAX_HEADER_BYTES
 
 
 def _wanted(variants: list[GgufVariant], label: str | None, where: str) -> GgufVariant:

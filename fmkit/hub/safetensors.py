@@ -65,7 +65,7 @@ def read_safetensors(path: Path) -> tuple[StoredTensor, ...]:
             length = header_bytes(stream.read(LENGTH_BYTES), file_bytes=size, where=str(path))
             data = stream.read(length)
     except FileNotFoundError:
-        raise ModelNotFoundError(f"no such file: {path}", where=str(path)) from None
+        raise ModelNotFoundError.on_this_disk(f"no such file: {path}", path) from None
     except OSError as error:
         raise UnsafeInputError(f"can't read the file: {error.strerror}", where=str(path)) from error
     return parse_header(data, data_bytes=size - LENGTH_BYTES - length, where=str(path))

@@ -1,6 +1,6 @@
 """The header of a GGUF file -> ModelSpec: every tensor with its own type, layers from llama.cpp's keys.
 
-`model_type` is `gguf:` and the architecture. Understood are the architectures of `fmkit.model.gguf_tensors`.
+`model_type` is `gguf:` and the architecture. Understood are the architectures of `fmkit.model.gguf_lineages`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING
 
 from fmkit.errors import ArchitectureUnknownError, UnsafeInputError
-from fmkit.model.gguf_tensors import GGUF_PREFIX, LINEAGES, WINDOW_PATTERNS
-from fmkit.model.layers import EncoderAttention, FullAttention, LatentAttention, SlidingAttention, StateSpace
+from fmkit.model.attention import EncoderAttention, FullAttention, LatentAttention, SlidingAttention
+from fmkit.model.gguf_lineages import GGUF_PREFIX, LINEAGES, WINDOW_PATTERNS
+from fmkit.model.recurrent import StateSpace
 from fmkit.model.spec import Block, Mlp, ModelSpec, Part, Stack, TensorGroup
 
 if TYPE_CHECKING:

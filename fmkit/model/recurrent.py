@@ -31,6 +31,27 @@ class FixedState(msgspec.Struct, frozen=True, kw_only=True):
         return 0
 
 
+class StateSpace(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="state-space", omit_defaults=True):
+    """A selective state-space layer (Mamba): a fixed state, whatever the context.
+
+    Bytes = inner_dim * conv_kernel * element_bytes + inner_dim * state_dim * 4. Source: Gu & Dao 2023
+    (arXiv:2312.00752); transformers 5.23 keeps the state in float32 also in a 16-bit model.
+
+    >>> StateSpace(inner_dim=5120, state_dim=16, conv_kernel=4, dt_rank=160).cache_bytes(4096, 0, 2) * 64  # mamba-2.8b
+    23592960
+    """
+
+    inner_dim: int
+    state_dim: int
+    conv_kernel: int
+    dt_rank: int
+
+    def cache_bytes(self, context_tokens: int, encoder_tokens: int, element_bytes: int) -> int:
+        """Bytes of the convolution and recurrent states of one layer for one sequence."""
+        del context_tokens, encoder_tokens
+        return self.inner_dim * (self.conv_kernel * element_bytes + self.state_dim * STATE_BYTES)
+
+
 class Mamba2(FixedState, frozen=True, kw_only=True, tag_field="kind", tag="mamba-2", omit_defaults=True):
     """A Mamba 2 layer: the last inputs of its convolution, and one matrix of state per head.
 

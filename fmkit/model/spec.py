@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from fmkit.model.layers import CrossAttention, Mixer
+from fmkit.model.attention import CrossAttention
+from fmkit.model.layers import Mixer
 from fmkit.model.precision import Layout
 
 Kind = Literal["decoder", "encoder", "encoder-decoder", "clip", "vision-language", "speech", "state-space", "hybrid"]

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import (
-    CompressedAttention,
-    CrossAttention,
-    EncoderAttention,
-    FullAttention,
-    LatentAttention,
-    parts_of,
-)
+from fmkit.model.attention import CompressedAttention, CrossAttention, EncoderAttention, FullAttention, LatentAttention
+from fmkit.model.layers import parts_of
 from fmkit.model.recurrent import NoMixer
 
 if TYPE_CHECKING:

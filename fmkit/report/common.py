@@ -110,12 +110,12 @@ def of_catalog(date: str, age: CatalogAge) -> str:
     return f"catalog of {date}{reach(age)}"
 
 
-def print_next(commands: Iterable[str], console: Console) -> None:
+def print_next(commands: Iterable[str], console: Console, *, indent: int = 0) -> None:
     """Print what to type next, each command whole, however narrow the terminal: it must survive copying."""
     from rich.text import Text
 
     for command in commands:
-        console.print(Text(printable(f"next: {command}")), soft_wrap=True)
+        console.print(Text(" " * indent + printable(f"next: {command}")), soft_wrap=True)
 
 
 def print_table(

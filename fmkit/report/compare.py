@@ -11,7 +11,7 @@ from fmkit.report.compare_rows import UNKNOWN, Row, rows
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fmkit.results.compare import CompareResult
+    from fmkit.results.compare import ComparedModel, CompareResult
 
 LABEL_COLUMNS = 24
 LEAST_CELL_COLUMNS = 18
@@ -32,12 +32,18 @@ def print_comparison(result: CompareResult, console: Console, *, sources: bool =
             say(console, model.id, indent=2)
             for label, source in _sources(found, place):
                 say(console, f"{label}: {source}", indent=4)
-    for warning in dict.fromkeys(f"{model.id}: {text}" for model in result.models for text in model.warnings):
-        say(console, f"note: {warning}")
+    for note in dict.fromkeys(f"note: {model.id}: {text}" for model in result.models for text in _notes(model)):
+        say(console, note)
     console.print()
     say(console, of_catalog(result.catalog, result.age), style="dim")
     if result.next and not sources:
         print_next(result.next[:1], console)
+
+
+def _notes(model: ComparedModel) -> Iterator[str]:
+    """What is to be said of a model, and why precisions of it have no speed."""
+    yield from model.warnings
+    yield from (found.why_no_speed for found in model.estimates if found.why_no_speed is not None)
 
 
 def _print_section(section: Sequence[Row], result: CompareResult, console: Console) -> None:

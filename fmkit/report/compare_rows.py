@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fmkit.report.common import rate_range
 from fmkit.report.scores import first_of_each, interval, short_score, vendor_mark
-from fmkit.units import format_bytes, format_count, format_tokens
+from fmkit.units import format_bytes, format_count, format_seconds, format_tokens
 
 if TYPE_CHECKING:
     from fmkit.results.capability import TaskCapability
@@ -198,6 +198,18 @@ def _rate(one: Estimate) -> str:
     return rate_range(rate, "-") + ("" if written is not None else " read")
 
 
+def _first_token(one: Estimate) -> str:
+    """The wait for the first token after a prompt that fills the context; a model that writes none has no such wait."""
+    wait = None if one.speed is None or one.speed.decode_tokens_per_s is None else one.speed.ttft_s
+    return UNKNOWN if wait is None else f"{format_seconds(wait.low)} to {format_seconds(wait.high)}"
+
+
+def _of_sound(one: Estimate) -> str:
+    """The real-time factor."""
+    factor = None if one.speed is None else one.speed.real_time_factor
+    return UNKNOWN if factor is None else f"{factor.low:.2g}-{factor.high:.2g}"
+
+
 def _layout(one: Estimate) -> str:
     return f"estimate of fmkit, {one.engine} {one.engine_version}, {one.layout}"
 
@@ -211,6 +223,8 @@ SIZES: tuple[tuple[str, Callable[[Estimate], str], Callable[[Estimate], str]], .
     ("cache", lambda one: format_bytes(one.cache_bytes), _layout),
     ("peak", _peak, _layout),
     ("tokens/s", _rate, _speed_basis),
+    ("first token", _first_token, _speed_basis),
+    ("s per s of sound", _of_sound, _speed_basis),
 )
 
 

@@ -58,7 +58,7 @@ def _print_excluded(result: RecommendResult, console: Console) -> None:
             more = len(beside) - 1
             others = f", as {'do' if more > 1 else 'does'} {more} more" if more else ""
             say(console, f"{beside[0].model} fits with experts in main memory{others}", indent=2)
-            print_next(filter(None, (beside[0].next,)), console)
+            print_next(filter(None, (beside[0].next,)), console, indent=2)
 
 
 def _print_changes(result: RecommendResult, console: Console) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fmkit.results.recommend import Pick, QuantisedVariant, RecommendResult
+    from fmkit.speed.estimate import SpeedEstimate
 
 
 def print_notes(result: RecommendResult, console: Console, *, explain: bool) -> None:
@@ -21,7 +22,7 @@ def print_notes(result: RecommendResult, console: Console, *, explain: bool) -> 
     for pick in result.picks if explain else result.picks[:1]:
         console.print()
         say(console, pick.model, style="bold")
-        for line in _explained(pick) if explain else ():
+        for line in _explained(pick, result) if explain else ():
             say(console, line, indent=2)
         for reason in pick.reasons:
             say(console, reason, indent=2)
@@ -33,7 +34,7 @@ def print_notes(result: RecommendResult, console: Console, *, explain: bool) -> 
             say(console, f"licence {pick.licence.id}: {_sentence(pick.licence.conditions)}", indent=2)
 
 
-def _explained(pick: Pick) -> list[str]:
+def _explained(pick: Pick, result: RecommendResult) -> list[str]:
     parts = {name: getattr(pick.parts, name) for name in pick.parts.__struct_fields__}
     stated = ", ".join(f"{name} {'unknown' if value is None else f'{value:.2f}'}" for name, value in parts.items())
     lines = [f"score {score(pick)}: {stated} (quality counts half-way to the low end of its interval)"]
@@ -50,20 +51,44 @@ def _explained(pick: Pick) -> list[str]:
     if pick.quality.missing:
         lines.append(f"no score on {', '.join(pick.quality.missing)}")
     if pick.task_units:
-        lines.append(", ".join(f"{unit.replace('_', ' ')} {figure}" for unit, figure in pick.task_units.items()))
-    lines += _speed_and_cost(pick)
+        lines.append(", ".join(_task_unit(pick, unit) for unit in pick.task_units))
+    lines += _speed_and_cost(pick, result)
     facts = pick.licence
     state = "" if facts.verified else ", text not read"
     lines.append(f"licence {facts.id} ({facts.licence_class}{state}): {_sentence(facts.conditions)} [{facts.source}]")
     return lines
 
 
-def _speed_and_cost(pick: Pick) -> list[str]:
+SPEED_OF_UNIT = {
+    "texts_per_s": "texts_per_s", "pairs_per_s": "texts_per_s", "images_per_s": "images_per_s",
+    "real_time_factor": "real_time_factor",
+}  # fmt: skip
+"""The figures of a speed, with their range, that a task's units are the medians of."""
+
+
+def _task_unit(pick: Pick, unit: str) -> str:
+    """A figure in the task's own unit; a speed with its range."""
+    name, figure = unit.replace("_", " "), pick.task_units[unit]
+    speed = getattr(pick.speed, SPEED_OF_UNIT[unit]) if pick.speed is not None and unit in SPEED_OF_UNIT else None
+    return f"{name} {figure}" if speed is None else f"{name} {figure} ({speed.low:.3g} to {speed.high:.3g})"
+
+
+def _wait(speed: SpeedEstimate, result: RecommendResult) -> str:
+    """The wait for the first token, and after which prompt; of what writes nothing that for one pass."""
+    if speed.ttft_s is None:
+        return ""
+    prompt = result.understood.get("prompt_tokens")
+    if speed.decode_tokens_per_s is None:
+        return f"one pass {wait_with_range(speed.ttft_s)}; "
+    heard = speed.real_time_factor is not None
+    after = f" after a prompt of {prompt:,} tokens" if isinstance(prompt, int) and not heard else ""
+    return f"first token{after}: {wait_with_range(speed.ttft_s)}; "
+
+
+def _speed_and_cost(pick: Pick, result: RecommendResult) -> list[str]:
     lines = []
     if pick.speed is not None:
-        wait = pick.speed.ttft_s
-        first = "" if wait is None else f"first token {wait_with_range(wait)}; "
-        lines.append(f"speed: {first}{pick.speed.reason}")
+        lines.append(f"speed: {_wait(pick.speed, result)}{pick.speed.reason}")
     if pick.cost is not None:
         dated = f", prices of {pick.cost.price_date}" if pick.cost.price_date else ""
         lines.append(f"cost: {price(pick)} USD per 1M tokens: {pick.cost.assumption}{dated}")

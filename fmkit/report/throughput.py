@@ -4,56 +4,81 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.report.common import NARROW_COLUMNS, print_table, rate_range, rate_with_range, say
-from fmkit.units import format_count
+from fmkit.report.common import COLUMN_GAP, print_table, rate_range, rate_with_range, say
+from fmkit.units import format_count, format_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
     from fmkit.results.throughput import ThroughputResult, ThroughputRow
     from fmkit.speed.estimate import Range
 
+ALWAYS_SHOWN = 3
+"""Columns that are shown at any width; of the others the last are left out first."""
+
 
 def print_throughput(result: ThroughputResult, console: Console) -> None:
     """Draw the sweep on the machine, then the best of each rented device."""
-    say(console, "Tokens of all sequences together, an estimate; prompts are not counted", style="bold")
-    _print_rows(result.rows, console, first="precision")
+    left_out: list[str] = []
+    say(console, _title(result), style="bold")
+    left_out += _print_rows(result.rows, console, first="precision")
     if result.by_device:
-        say(console, "The best of one device each, by tokens per dollar", style="bold")
-        _print_rows(result.by_device, console, first="device")
+        say(console, "One device of each kind that is rented out, its best batch, by tokens per dollar", style="bold")
+        left_out += _print_rows(result.by_device, console, first="device")
     for line in result.summary:
         say(console, line, indent=2)
     if result.price_source is not None:
         say(console, result.price_source, indent=2)
+    if left_out:
+        say(console, f"no room for {', '.join(dict.fromkeys(left_out))}: a wider terminal, or --json", indent=2)
 
 
-def _print_rows(rows: Sequence[ThroughputRow], console: Console, *, first: str) -> None:
-    narrow = console.width < NARROW_COLUMNS
-    electricity = any(row.electricity_usd_per_1m_tokens is not None for row in rows)
-    header = [first, "sequences", "tokens/s", "each", "tokens per USD", "J per 1k"]
-    table = []
-    for row in rows:
-        name = row.precision.upper() if first == "precision" else f"{row.device} {row.precision.upper()}"
-        cells = [
-            name,
-            f"{row.sequences:,}",
-            rate_with_range(row.tokens_per_s),
-            rate_range(row.tokens_per_s_each),
-            "-" if row.tokens_per_usd is None else _counts(row.tokens_per_usd),
-            "-" if row.joules_per_1k_tokens is None else rate_range(row.joules_per_1k_tokens),
-        ]
-        if electricity:
-            cost = row.electricity_usd_per_1m_tokens
-            cells.append("-" if cost is None else f"{cost.low:.3g} to {cost.high:.3g}")
-        table.append(cells)
-    if electricity:
-        header.append("USD of electricity per 1M")
-    if narrow:
-        header, table = [*header[:3], header[4]], [[*cells[:3], cells[4]] for cells in table]
-    if table:
-        print_table(console, header, table, indent=2, right=[1])
+def _title(result: ThroughputResult) -> str:
+    """What is counted: tokens that are written, at the context held."""
+    held = f", each holding {format_tokens(result.rows[0].context_tokens)} tokens" if result.rows else ""
+    return (
+        f"Tokens written by all sequences together{held}: an estimate, median (low to high); prompts are not counted, "
+        "nor the time to read them"
+    )
+
+
+def _print_rows(rows: Sequence[ThroughputRow], console: Console, *, first: str) -> list[str]:
+    """The rows as a table that fits; the names of the columns that found no room come back."""
+    if not rows:
+        return []
+    columns = {
+        first: [_name(row, first) for row in rows],
+        "sequences": [f"{row.sequences:,}" for row in rows],
+        "tokens/s": [rate_with_range(row.tokens_per_s) for row in rows],
+        "tokens per USD": [_or_dash(row.tokens_per_usd, _counts) for row in rows],
+        "USD of electricity per 1M": [_or_dash(row.electricity_usd_per_1m_tokens, _price) for row in rows],
+        "tokens/s each": [rate_range(row.tokens_per_s_each) for row in rows],
+        "J per 1k tokens": [_or_dash(row.joules_per_1k_tokens, rate_range) for row in rows],
+    }
+    known = {name: cells for name, cells in columns.items() if any(cell != "-" for cell in cells)}
+    shown, taken = list(known), 0
+    for place, (name, cells) in enumerate(known.items()):
+        taken += max(len(name), *map(len, cells)) + COLUMN_GAP
+        if taken > console.width and place >= ALWAYS_SHOWN:
+            shown = list(known)[:place]
+            break
+    table = zip(*(known[name] for name in shown), strict=True)
+    print_table(console, shown, table, indent=2, right=[1])
+    return [name for name in known if name not in shown]
+
+
+def _name(row: ThroughputRow, first: str) -> str:
+    return row.precision.upper() if first == "precision" else f"{row.device} {row.precision.upper()}"
+
+
+def _or_dash(found: Range | None, words: Callable[[Range], str]) -> str:
+    return "-" if found is None else words(found)
+
+
+def _price(cost: Range) -> str:
+    return f"{cost.low:.2g} to {cost.high:.2g}"
 
 
 def _counts(count: Range) -> str:

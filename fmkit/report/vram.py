@@ -87,9 +87,16 @@ def _refusals(result: VramResult) -> list[str]:
     return [f"{', '.join(names)}: {reason}" for reason, names in precisions.items()]
 
 
+def _without_speed(result: VramResult) -> list[str]:
+    """Why some precisions have no speed, where the first estimate, whose notes are shown with its parts, does not say so."""
+    first, *others = (found.why_no_speed for found in result.estimates) if result.estimates else (None,)
+    return list(dict.fromkeys(why for why in others if why is not None and why != first))
+
+
 def _print_notes(result: VramResult, console: Console, *, detail: bool) -> None:
     console.print()
-    for text in (*_refusals(result), *result.warnings):
+    unsaid = () if detail else _without_speed(result)
+    for text in (*_refusals(result), *unsaid, *result.warnings):
         say(console, f"note: {text}")
     if detail and result.model.config_source:
         say(console, f"config.json: {result.model.config_confidence}, from {result.model.config_source}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmkit.report import vram_speed
 from fmkit.report.common import csv_text, markdown_table, print_table, say
-from fmkit.report.vram_speed import speeds_markdown
 from fmkit.units import format_bytes, format_tokens
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ def print_peaks(result: VramResult, console: Console) -> None:
 
 
 def csv_table(result: VramResult) -> str:
-    """One line per estimate, figures in bytes."""
-    return csv_text(CSV_COLUMNS, ([getattr(found, column) for column in CSV_COLUMNS] for found in result.estimates))
+    """One line per estimate: figures in bytes, and the range of each speed in the unit of its name."""
+    lines = (
+        [*(getattr(found, column) for column in CSV_COLUMNS), *vram_speed.csv_cells(found.speed)]
+        for found in result.estimates
+    )
+    return csv_text((*CSV_COLUMNS, *vram_speed.CSV_COLUMNS), lines)
 
 
 def markdown_text(result: VramResult) -> str:
@@ -45,7 +49,7 @@ def markdown_text(result: VramResult) -> str:
         return f"{result.verdict}\n"
     header, rows = _grid(result)
     body = [[label, *(_cell(found).plain for found in found_row)] for label, found_row in rows]
-    speeds = speeds_markdown(result)
+    speeds = vram_speed.speeds_markdown(result)
     return f"{result.verdict}\n\n{markdown_table(header, body)}" + (f"\n{speeds}" if speeds else "")
 
 

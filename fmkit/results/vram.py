@@ -53,6 +53,11 @@ class Estimate(MemoryEstimate, frozen=True, kw_only=True):
 
     speed: SpeedEstimate | None = None
 
+    @property
+    def why_no_speed(self) -> str | None:
+        """The warning that says why no speed is expected; None where one is, or where no device is named."""
+        return next((warning for warning in self.warnings if warning.startswith("no speed ")), None)
+
 
 class ApiFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a closed API model instead of a size."""

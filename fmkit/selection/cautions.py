@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fmkit.selection.pool import Pool
-    from fmkit.selection.ranking import Standing
     from fmkit.selection.request import Request
+    from fmkit.selection.standing import Standing
 
 PATIENCE_S = 30.0
 """An answer that takes longer is said to be slow."""
@@ -72,7 +72,11 @@ def _about_the_licence(standing: Standing, request: Request, pool: Pool) -> Iter
 
 def _about_the_figures(standing: Standing, pool: Pool, losses: Mapping[str, str]) -> Iterator[str]:
     if standing.request_s is not None and standing.request_s > PATIENCE_S:
-        yield f"slow here: one request takes about {format_seconds(standing.request_s)}"
+        read, written = standing.load.prompt_tokens, standing.load.output_tokens + standing.load.thinking_tokens
+        yield (
+            f"slow here: one request takes about {format_seconds(standing.request_s)} at the median speed "
+            f"({read:,} tokens read, {written:,} written)"
+        )
     if standing.quality.value is not None and not standing.quality.used:
         yield f"never tried on the task's benchmarks: its quality is {standing.quality.basis}, and counts at its low end"
     if standing.quality.evidence_class == "vendor":

@@ -94,7 +94,7 @@ def tokens_per_usd(tokens_per_s: Range, usd_per_hour: float) -> Range:
     >>> tokens_per_usd(Range(low=500.0, median=1000.0, high=1500.0), 2.0).median
     1800000.0
     """
-    return Range(**{name: rate * 3600 / usd_per_hour for name, rate in msgspec.structs.asdict(tokens_per_s).items()})
+    return tokens_per_s.times(3600 / usd_per_hour)
 
 
 def electricity_usd_per_1m(joules_per_1k_tokens: Range, usd_per_kwh: float) -> Range:
@@ -105,8 +105,7 @@ def electricity_usd_per_1m(joules_per_1k_tokens: Range, usd_per_kwh: float) -> R
     >>> round(electricity_usd_per_1m(Range(low=300.0, median=400.0, high=500.0), 0.30).median, 4)
     0.0333
     """
-    per_joule = 1000 / 3.6e6 * usd_per_kwh
-    return Range(**{name: joules * per_joule for name, joules in msgspec.structs.asdict(joules_per_1k_tokens).items()})
+    return joules_per_1k_tokens.times(1000 / 3.6e6 * usd_per_kwh)
 
 
 def hosted_cost(

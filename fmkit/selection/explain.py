@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from fmkit.errors import ModelNotFoundError
 from fmkit.selection.cautions import WEAK_QUALITY
 from fmkit.selection.constraints import fact_exclusions
-from fmkit.selection.ranking import BELOW_KNOWN_SPEEDS, Selection, Standing, assess
+from fmkit.selection.ranking import BELOW_KNOWN_SPEEDS, Selection
 from fmkit.selection.request import context_need
 from fmkit.selection.scoring import weights_that_count
 from fmkit.selection.sized import on_each
+from fmkit.selection.standing import Standing, assess
 from fmkit.units import format_rate, format_tokens
 
 if TYPE_CHECKING:
@@ -55,11 +56,20 @@ def _weakness(winner: Standing) -> str:
 
 
 def _rate(standing: Standing) -> str:
+    """Its speed in the unit of what it does: sound heard, tokens written, images or texts taken in."""
     speed = None if standing.sized is None else standing.sized.speed
-    if speed is None or speed.decode_tokens_per_s is None:
+    if speed is None:
         return ""
-    rate = speed.decode_tokens_per_s
-    return f", {format_rate(rate.low)} to {format_rate(rate.high)} tokens/s"
+    if speed.real_time_factor is not None:
+        factor = speed.real_time_factor
+        return f", {factor.low:.2g} to {factor.high:.2g} s of work per s of sound"
+    rates = (
+        (speed.decode_tokens_per_s, "tokens/s"),
+        (speed.images_per_s, "images/s"),
+        (speed.texts_per_s, "texts/s"),
+    )
+    known = ((rate, unit) for rate, unit in rates if rate is not None)
+    return next((f", {format_rate(rate.low)} to {format_rate(rate.high)} {unit}" for rate, unit in known), "")
 
 
 def _main_obstacle(selection: Selection) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor, log10
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,20 +46,31 @@ def choose_precision(
         else:
             passed_over.append(f"the speed at {precision} is not known")
             resort = resort or sized
-    if resort is not None and too_slow is None:
+    if resort is not None:
+        return _last_resort(resort, too_slow, pool)
+    return _most_telling(misses) if misses else _not_sized(candidate, request)
+
+
+def _last_resort(resort: Sized, too_slow: Exclusion | None, pool: Pool) -> tuple[Sized, tuple[str, ...]] | Exclusion:
+    """The precision whose speed is not known, unless the speed at another is known to be too low."""
+    if too_slow is None:
         return resort, (
             f"{resort.precision}, the highest precision that fits; its speed on {pool.machine.name} is not known",
             *_division_reason(resort, pool),
         )
-    if resort is not None and too_slow is not None:
-        reason = f"{too_slow.reason}; at {resort.precision} its speed is not known, and unknown is not a pass"
-        return msgspec.structs.replace(too_slow, reason=reason)
-    if not misses:
-        known = candidate.spec_kind != "unknown"
-        lacks = f"{request.engine} is not sized for its architecture by this version; another --engine may be"
-        reason = lacks if known else "its architecture is not known to the catalog, so it can't be sized"
-        return Exclusion(model=candidate.id, constraint="architecture", reason=reason)
-    # A precision that fits and is too slow says more about what is missing than one that does not fit.
+    reason = f"{too_slow.reason}; at {resort.precision} its speed is not known, and unknown is not a pass"
+    return msgspec.structs.replace(too_slow, reason=reason)
+
+
+def _not_sized(candidate: Candidate, request: Request) -> Exclusion:
+    known = candidate.spec_kind != "unknown"
+    lacks = f"{request.engine} is not sized for its architecture by this version; another --engine may be"
+    reason = lacks if known else "its architecture is not known to the catalog, so it can't be sized"
+    return Exclusion(model=candidate.id, constraint="architecture", reason=reason)
+
+
+def _most_telling(misses: list[Exclusion]) -> Exclusion:
+    """The nearest miss; a precision that fits and is too slow says more about what is missing than one that does not fit."""
     fitting = [miss for miss in misses if miss.constraint not in {"memory", "context"}]
     return min(fitting or misses, key=lambda miss: miss.distance if miss.distance is not None else float("inf"))
 
@@ -134,43 +146,80 @@ def _size_misses(candidate: Candidate, sized: Sized, request: Request, pool: Poo
             passes_at=on_each(memory.needed_bytes, memory),
             distance=short,
         )
-    yield from _speed_misses(candidate, sized, request, pool)
+    slow = (
+        _unusable_rate(candidate, sized, pool)
+        if request.min_tokens_per_s is None
+        else _low_rate(candidate, sized, request.min_tokens_per_s, pool)
+    )
+    yield from filter(None, (slow, _long_wait(candidate, sized, request, pool)))
 
 
-def _speed_misses(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Iterator[Exclusion]:
-    least, most_s = request.min_tokens_per_s, request.max_ttft_s
-    speed = sized.speed
-    if least is not None:
-        rate = None if speed is None else tokens_per_s(speed)
-        if rate is None:
-            yield _unknown_speed(candidate, "min-tokens-per-s", pool)
-        elif rate < least:
-            yield Exclusion(model=candidate.id, constraint="min-tokens-per-s", passes_at=format_rate(rate),
-                            missed_by=f"{format_rate(least - rate)} tokens/s", distance=least / rate,
-                            reason=f"about {format_rate(rate)} tokens/s at {sized.precision}; {least:g} asked for")  # fmt: skip
-    elif speed is not None and speed.decode_tokens_per_s is not None:
-        best = speed.decode_tokens_per_s.high
-        if best < USABLE_TOKENS_PER_S:
-            yield Exclusion(model=candidate.id, constraint="usable-speed", passes_at=format_rate(best), distance=USABLE_TOKENS_PER_S / best,
-                            missed_by=f"{format_rate(USABLE_TOKENS_PER_S - best)} tokens/s",
-                            reason=f"at most {format_rate(best)} tokens/s at {sized.precision} on {pool.machine.name}, slower than people read; "
-                            f"--min-tokens-per-s {best:.1g} lets it in")  # fmt: skip
-    if most_s is not None:
-        load = load_of(request, pool.task, candidate)
-        first_s = first_token_s(sized, load)
-        if first_s is None:
-            yield _unknown_speed(candidate, "max-ttft", pool)
-        elif first_s > most_s:
-            thoughts = f" with {load.thinking_tokens:,} thinking tokens assumed" if load.thinking_tokens else ""
-            yield Exclusion(
-                model=candidate.id,
-                constraint="max-ttft",
-                reason=f"about {format_seconds(first_s)} to the first token of the answer{thoughts}; "
-                f"{format_seconds(most_s)} allowed",
-                missed_by=format_seconds(first_s - most_s),
-                passes_at=format_seconds(first_s),
-                distance=first_s / most_s,
-            )
+def _low_rate(candidate: Candidate, sized: Sized, least: float, pool: Pool) -> Exclusion | None:
+    """What is missed of the tokens per second asked for."""
+    rate = None if sized.speed is None else tokens_per_s(sized.speed)
+    if rate is None:
+        return _unknown_speed(candidate, "min-tokens-per-s", pool)
+    if rate >= least:
+        return None
+    return Exclusion(
+        model=candidate.id,
+        constraint="min-tokens-per-s",
+        reason=f"about {format_rate(rate)} tokens/s at {sized.precision}; {least:g} asked for",
+        missed_by=f"{format_rate(least - rate)} tokens/s",
+        passes_at=_passing(rate),
+        distance=least / rate,
+    )
+
+
+def _passing(rate: float) -> str:
+    """The rate as the option takes it, rounded down to two digits, so that a model of this median passes.
+
+    >>> _passing(1.87), _passing(46.6), _passing(1234.5)
+    ('1.8', '46', '1200')
+    """
+    step = 10.0 ** (floor(log10(rate)) - 1)
+    return f"{floor(rate / step) * step:.2g}" if rate < 100 else f"{floor(rate / step) * step:.0f}"
+
+
+def _unusable_rate(candidate: Candidate, sized: Sized, pool: Pool) -> Exclusion | None:
+    """What is missed of a speed that anybody can use; an unknown one is no miss here."""
+    if sized.speed is None or sized.speed.decode_tokens_per_s is None:
+        return None
+    best, median = sized.speed.decode_tokens_per_s.high, sized.speed.decode_tokens_per_s.median
+    if best >= USABLE_TOKENS_PER_S:
+        return None
+    return Exclusion(
+        model=candidate.id,
+        constraint="usable-speed",
+        reason=f"at most {format_rate(best)} tokens/s at {sized.precision} on {pool.machine.name}, slower than people read; "
+        f"--min-tokens-per-s {_passing(median)} lets it in",
+        missed_by=f"{format_rate(USABLE_TOKENS_PER_S - best)} tokens/s",
+        passes_at=_passing(median),
+        distance=USABLE_TOKENS_PER_S / best,
+    )
+
+
+def _long_wait(candidate: Candidate, sized: Sized, request: Request, pool: Pool) -> Exclusion | None:
+    """What is missed of the time to the first token asked for."""
+    most_s = request.max_ttft_s
+    if most_s is None:
+        return None
+    load = load_of(request, pool.task, candidate)
+    first_s = first_token_s(sized, load)
+    if first_s is None:
+        return _unknown_speed(candidate, "max-ttft", pool)
+    if first_s <= most_s:
+        return None
+    thoughts = f" with {load.thinking_tokens:,} thinking tokens assumed" if load.thinking_tokens else ""
+    return Exclusion(
+        model=candidate.id,
+        constraint="max-ttft",
+        reason=f"about {format_seconds(first_s)} to the first token of the answer{thoughts}; "
+        f"{format_seconds(most_s)} allowed",
+        missed_by=format_seconds(first_s - most_s),
+        passes_at=format_seconds(first_s),
+        distance=first_s / most_s,
+    )
 
 
 def _unknown_speed(candidate: Candidate, constraint: str, pool: Pool) -> Exclusion:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 Area = Literal["language", "embedding"]
 """Models of one area share their items and factors; images are read by models of language."""
 
-_EMBEDDING_PREFIX = "mteb"
 _SAME = frozenset({"no tools", "direct", "thinking", "thinking off", "mode not stated"})
 _MODES = {"thinking": True, "thinking off": False, "direct": False}
 _NOT_SHARES = frozenset({"tokens", "WER %", "seconds of audio per second", "ROUGE F1"})
@@ -54,15 +53,6 @@ def mode_of(variant: str, usual: bool | None) -> bool | None:
     (True, False, None)
     """
     return next((_MODES[part] for part in variant.split(", ") if part in _MODES), usual)
-
-
-def is_embedding_benchmark(benchmark: str) -> bool:
-    """Whether a benchmark is of vectors.
-
-    >>> is_embedding_benchmark("mteb-eng-v2"), is_embedding_benchmark("mmlu")
-    (True, False)
-    """
-    return benchmark.startswith(_EMBEDDING_PREFIX)
 
 
 def matches(variant: str, patterns: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from fmkit.selection.sized import first_token_s
 from fmkit.speed.speech import real_time_factor
 
 if TYPE_CHECKING:
-    from fmkit.selection.ranking import Standing
+    from fmkit.selection.standing import Standing
 
 Figure = float | int | str
 

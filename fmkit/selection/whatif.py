@@ -8,8 +8,9 @@ import msgspec
 from msgspec.structs import replace
 
 from fmkit.selection.constraints import FIXED, Exclusion
-from fmkit.selection.ranking import Selection, Standing, assess, order
+from fmkit.selection.ranking import Selection, order
 from fmkit.selection.request import DEFAULT_PRECISIONS, Request, context_need, plain_weights, weights_of
+from fmkit.selection.standing import Standing, assess
 from fmkit.units import format_tokens
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import CompressedAttention, EncoderAttention, FullAttention, SlidingAttention, parts_of
+from fmkit.model.attention import CompressedAttention, EncoderAttention, FullAttention, SlidingAttention
+from fmkit.model.layers import parts_of
 from fmkit.sizing.forward import encoder_of, images_per_sequence
 from fmkit.sizing.held import is_chunked, is_fused, keys_of
 

@@ -10,7 +10,8 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.model.layers import FullAttention, LatentAttention, SlidingAttention, parts_of
+from fmkit.model.attention import FullAttention, LatentAttention, SlidingAttention
+from fmkit.model.layers import parts_of
 from fmkit.sizing.beside_blocks import BesideBlock
 from fmkit.sizing.drafts import Words
 from fmkit.sizing.forward import SOURCE, Moment

@@ -9,7 +9,8 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import CompressedAttention, SlidingAttention, parts_of
+from fmkit.model.attention import CompressedAttention, SlidingAttention
+from fmkit.model.layers import parts_of
 from fmkit.sizing.drafts import DraftLine, Words
 from fmkit.units import format_tokens
 

@@ -148,7 +148,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     main memory, and is False where the engine does not load it at all: `refused` says why. `tight`: it fits, but the high
     end of the range of a device's peak does not. `budget_reason` is the engine's
     setting where that offers less of a device than is usable. `droppable_bytes` of the peak are pages of a mapped file that
-    nothing reads again: they do not decide what fits, `needed_bytes` does.
+    nothing reads again: they do not decide what fits, `needed_bytes` does. `backend` is what llama.cpp is built with, and
+    `flash_attention` whether that is on, None where nobody said: memory counts it as on then, as llama.cpp does; speed depends on both.
     """
 
     engine: str
@@ -182,6 +183,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     tight: bool | None = None
     budget_reason: str = ""
     droppable_bytes: int = 0
+    backend: str | None = None
+    flash_attention: bool | None = None
 
     @property
     def needed_bytes(self) -> int:

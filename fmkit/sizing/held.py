@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from fmkit.model.layers import (
+from fmkit.model.attention import (
     CompressedAttention,
     EncoderAttention,
     FullAttention,
     LatentAttention,
     SlidingAttention,
-    parts_of,
 )
+from fmkit.model.layers import parts_of
 from fmkit.sizing.implementations import ASSUMED, Held, Implementation, implementation_of
 
 if TYPE_CHECKING:

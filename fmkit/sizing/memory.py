@@ -9,26 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from fmkit.errors import UsageError
 from fmkit.machine import Machine
 from fmkit.model.precision import Layout
 from fmkit.model.spec import ModelSpec
+from fmkit.sizing.device_loads import DeviceLoad, all_lines, held_together, load_of
 from fmkit.sizing.engines import llama_cpp_devices, transformers_devices, vllm_devices
 from fmkit.sizing.engines.llama_cpp import LlamaCppModel
-from fmkit.sizing.engines.plan import DevicePlan, EngineModel, EngineRules, Placement, Plan, total
+from fmkit.sizing.engines.plan import EngineModel, EngineRules, Placement, Plan
 from fmkit.sizing.engines.transformers import TransformersModel
 from fmkit.sizing.engines.vllm import VllmModel
-from fmkit.sizing.estimate import DeviceNeed, HostNeed, MemoryEstimate, MemoryLine, Workload
+from fmkit.sizing.estimate import DeviceNeed, HostNeed, MemoryEstimate, Workload
 from fmkit.sizing.formats import why_no_kernel
 from fmkit.sizing.limits import validity
 from fmkit.sizing.main_memory import host_need, unjudged
-from fmkit.sizing.runtime import runtime_cost, runtime_lines, scratch_lines, vendor_of
 from fmkit.units import format_bytes
 
 if TYPE_CHECKING:
     from fmkit.sizing.engine import EngineSpec
+
 
 Rules = Callable[[ModelSpec, Layout, Workload, Machine | None], Placement]
 """Rules for something else than answering: training."""
@@ -111,8 +110,8 @@ def _judged(
     """The lines of a placement added up, and held against the machine."""
     used = sum([each.count for each in placement.devices])
     _check_devices(used, machine)
-    loads = [_load(each, engine, machine) for each in placement.devices]
-    whole = _added(loads)
+    loads = [load_of(each, engine, machine) for each in placement.devices]
+    whole = held_together(loads)
     first = loads[0].plan
     budget = _device_budget(first, machine)
     per_device = max([load.peak_bytes for load in loads])
@@ -145,7 +144,7 @@ def _judged(
         high_bytes=whole.high_bytes,
         reserved_bytes=sum([_filled_bytes(load, budget) * load.count for load in loads]),
         per_device_bytes=per_device,
-        lines=_all_lines(loads),
+        lines=all_lines(loads),
         fits=fits,
         tight=None if budget is None else bool(fits) and highest - droppable > budget,
         budget_bytes=budget * max(used, machine.count) if budget is not None and machine is not None else None,
@@ -155,6 +154,8 @@ def _judged(
         refused=refused,
         budget_reason=_budget_reason(first, machine, budget),
         droppable_bytes=droppable,
+        backend=placement.backend,
+        flash_attention=placement.flash_attention,
     )
 
 
@@ -167,66 +168,7 @@ def _said(refused: str | None) -> tuple[str, ...]:
     return () if refused is None else (refused,)
 
 
-class _Bytes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is held, and the bounds of its peak."""
-
-    weights_bytes: int
-    cache_bytes: int
-    steady_bytes: int
-    peak_bytes: int
-    low_bytes: int
-    high_bytes: int
-
-
-class _Load(_Bytes, frozen=True, kw_only=True, gc=False):
-    """A device's plan with its runtime."""
-
-    plan: Plan
-    count: int
-    holds: str
-    lines: tuple[MemoryLine, ...]
-
-
-def _added(loads: list[_Load]) -> _Bytes:
-    """What all devices hold together."""
-    if len(loads) == 1 and loads[0].count == 1:
-        return loads[0]
-    return _Bytes(
-        weights_bytes=sum(load.weights_bytes * load.count for load in loads),
-        cache_bytes=sum(load.cache_bytes * load.count for load in loads),
-        steady_bytes=sum(load.steady_bytes * load.count for load in loads),
-        peak_bytes=sum(load.peak_bytes * load.count for load in loads),
-        low_bytes=sum(load.low_bytes * load.count for load in loads),
-        high_bytes=sum(load.high_bytes * load.count for load in loads),
-    )
-
-
-def _load(device: DevicePlan, engine: EngineSpec, machine: Machine | None) -> _Load:
-    plan = device.plan
-    cost = runtime_cost(engine, machine)
-    beside = (*plan.decode, *runtime_lines(cost, plan))
-    at_peak = (*plan.prefill, *scratch_lines(cost, plan))
-    drafts = (*plan.cache, *beside, *at_peak)
-    lines = (*plan.weights, *[line.written() for line in drafts])
-    weights_bytes, cache_bytes = total(plan.weights), total(plan.cache)
-    steady_bytes = weights_bytes + cache_bytes + total(beside)
-    peak_bytes = steady_bytes + total(at_peak)
-    low_bytes, high_bytes = _bounds(engine, lines, peak_bytes, vendor_of(machine))
-    return _Load(
-        plan=plan,
-        count=device.count,
-        holds=device.holds,
-        lines=lines,
-        weights_bytes=weights_bytes,
-        cache_bytes=cache_bytes,
-        steady_bytes=steady_bytes,
-        peak_bytes=peak_bytes,
-        low_bytes=low_bytes,
-        high_bytes=high_bytes,
-    )
-
-
-def _need(load: _Load, budget: int | None) -> DeviceNeed:
+def _need(load: DeviceLoad, budget: int | None) -> DeviceNeed:
     return DeviceNeed(
         holds=load.holds,
         count=load.count,
@@ -235,35 +177,6 @@ def _need(load: _Load, budget: int | None) -> DeviceNeed:
         peak_bytes=load.peak_bytes,
         budget_bytes=budget,
     )
-
-
-def _all_lines(loads: list[_Load]) -> tuple[MemoryLine, ...]:
-    """The lines of all devices, those of one part and phase summed."""
-    if len(loads) == 1 and loads[0].count == 1:
-        return loads[0].lines
-    by_part: dict[tuple[str, str], list[tuple[int, MemoryLine]]] = {}
-    for load in loads:
-        for line in load.lines:
-            by_part.setdefault((line.part, line.phase), []).append((load.count, line))
-    ordered = sorted(
-        by_part.items(), key=lambda item: (item[0][1] == "prefill", _ORDER.get(item[0][0].partition(":")[0], 9))
-    )
-    return tuple(_sum_of(members) for _, members in ordered)
-
-
-_ORDER = {"weights": 0, "cache": 1, "activations": 2, "runtime": 3}
-
-
-def _sum_of(members: list[tuple[int, MemoryLine]]) -> MemoryLine:
-    """One line for the same part on several devices."""
-    count, line = max(members, key=lambda member: member[1].bytes)
-    size = sum(each * one.bytes for each, one in members)
-    if len(members) == 1:
-        formula = f"{count} devices x ({line.formula})" if count > 1 else line.formula
-    else:
-        terms = " + ".join(f"{each} x {one.bytes:,} B" if each > 1 else f"{one.bytes:,} B" for each, one in members)
-        formula = f"{terms} = {size:,} B; the largest: {line.formula}"
-    return msgspec.structs.replace(line, bytes=size, formula=formula)
 
 
 def _check_devices(used: int, machine: Machine | None) -> None:
@@ -295,21 +208,8 @@ def _budget_reason(plan: Plan, machine: Machine | None, device_budget: int | Non
     return f"{plan.budget_option} {plan.budget_fraction:g} of {format_bytes(machine.usable_bytes)}"
 
 
-def _filled_bytes(load: _Load, device_budget: int | None) -> int:
+def _filled_bytes(load: DeviceLoad, device_budget: int | None) -> int:
     """What an engine that fills its share of each device takes beyond need."""
     if load.plan.budget_fraction is None or device_budget is None:
         return 0
     return max(0, device_budget - load.peak_bytes)
-
-
-def _bounds(engine: EngineSpec, lines: tuple[MemoryLine, ...], peak: int, vendor: str) -> tuple[int, int]:
-    """Low and high of the peak: each line scaled by the measured error of its part, the whole by that of the peak."""
-    ranges = engine.part_ranges(vendor)
-    low = high = 0.0
-    for line in lines:
-        size = line.bytes
-        least, most = ranges[line.part]
-        low += size * least
-        high += size * most
-    least, most = ranges["peak"]
-    return min(int(low * least), peak), max(int(high) + 1, int(peak * most), peak)

@@ -15,16 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.model.layers import (
-    CrossAttention,
-    EncoderAttention,
-    FullAttention,
-    LatentAttention,
-    Parallel,
-    StateSpace,
-    parts_of,
-)
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, RwkvMatrix, ShortConvolution
+from fmkit.model.attention import CrossAttention, EncoderAttention, FullAttention, LatentAttention
+from fmkit.model.layers import Parallel, parts_of
+from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, RwkvMatrix, ShortConvolution, StateSpace
 from fmkit.units import ceil_div
 
 if TYPE_CHECKING:

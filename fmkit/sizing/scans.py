@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import StateSpace
-from fmkit.model.recurrent import DeltaAttention, Mamba2
+from fmkit.model.recurrent import DeltaAttention, Mamba2, StateSpace
 from fmkit.units import ceil_div
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.model.layers import FullAttention, LatentAttention
+from fmkit.model.attention import FullAttention, LatentAttention
 from fmkit.sizing.parallel import Degree
 from fmkit.units import ceil_div
 

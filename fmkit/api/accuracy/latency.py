@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from fmkit.api.accuracy.backends import backend_options
 from fmkit.api.accuracy.subject import NotScored, Subject, machine_of, not_sized, subject_of
 from fmkit.api.sizing import estimate_layout
 from fmkit.errors import FmkitError
@@ -96,6 +97,7 @@ def latency_cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Latency
                 context_tokens=max(1, context_tokens),
                 sequences=max(1, round(row.batch or 1)),
                 tensor_parallel=max(row.tp or 1, row.ep or 1) if subject.engine == "vllm" else 1,
+                options=backend_options(row, machine.device) if subject.engine == "llama.cpp" else {},
             ),
             prompt_tokens=max(1, prompt_tokens),
             gen_tokens=gen_tokens,
@@ -105,18 +107,19 @@ def latency_cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Latency
 
 
 def other_workload(row: LatencyMeasurement, subject: Subject) -> str | None:
-    """Why a row timed something else than what its columns say, where its source shows that."""
+    """Why a row says nothing of a speed that is predicted: it timed something else than its columns say, or an engine of before."""
+    if subject.engine == "vllm" and not is_current(row, "vllm"):
+        return "vLLM before 0.8 had another scheduler, sampler and kernels: its speed is not predicted"
+    return unstated_limit(row, subject.engine, mixture=subject.spec.is_mixture)
+
+
+def unstated_limit(row: LatencyMeasurement, engine: str, *, mixture: bool) -> str | None:
+    """Why a row timed something else than what its columns say, where its source shows that: fits leave it out too."""
     notes = row.notes.casefold()
     if "egpu" in notes or "raspberry" in notes:
         return "the host's bus or processor is the limit, and the row says only the card"
-    if (
-        subject.engine == "transformers"
-        and subject.spec.is_mixture
-        and row.engine_version.startswith("transformers 4.")
-    ):
+    if engine == "transformers" and mixture and row.engine_version.startswith("transformers 4."):
         return "mixtures in transformers before 5.0 looped over all experts in Python"
-    if subject.engine == "vllm" and not is_current(row, "vllm"):
-        return "vLLM before 0.8 had another scheduler, sampler and kernels: its speed is not predicted"
     return None
 
 
@@ -181,7 +184,7 @@ def _counted_share(case: LatencyCase, steps_per_s: Range) -> Range:
     """The rate of a whole batch that takes a step for each token of prompt and answer, of the tokens that the row counts."""
     counted = case.gen_tokens + (case.prompt_tokens if case.counts_prompt else 0)
     share = case.workload.sequences * counted / (case.gen_tokens + case.prompt_tokens)
-    return Range(low=steps_per_s.low * share, median=steps_per_s.median * share, high=steps_per_s.high * share)
+    return steps_per_s.times(share)
 
 
 def _rate_of(case: LatencyCase, speed: SpeedEstimate) -> Range | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.decoder import Heads, causal, config_dtype, labels_of, stack_of, unknown_class
-from fmkit.model.layers import CrossAttention, EncoderAttention
+from fmkit.model.attention import CrossAttention, EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec, Stack
 
 if TYPE_CHECKING:

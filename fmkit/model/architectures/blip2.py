@@ -22,7 +22,7 @@ from fmkit.model.architectures.decoder import (
     stack_of,
     unknown_class,
 )
-from fmkit.model.layers import CrossAttention, EncoderAttention
+from fmkit.model.attention import CrossAttention, EncoderAttention
 from fmkit.model.spec import Block, Mlp, ModelSpec, Stack
 
 if TYPE_CHECKING:

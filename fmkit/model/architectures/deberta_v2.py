@@ -13,7 +13,7 @@ from fmkit.model.architectures.encoder import (
     read_shape,
     simple_head,
 )
-from fmkit.model.layers import EncoderAttention
+from fmkit.model.attention import EncoderAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

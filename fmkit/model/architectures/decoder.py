@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fmkit.model.architectures.build import Tensors
-from fmkit.model.layers import FullAttention, SlidingAttention
+from fmkit.model.attention import FullAttention, SlidingAttention
 from fmkit.model.spec import Block, Mlp, ModelSpec, Stack
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from fmkit.errors import ArchitectureUnknownError
     from fmkit.model.architectures.config import ConfigReader
-    from fmkit.model.layers import CrossAttention, Mixer
+    from fmkit.model.attention import CrossAttention
+    from fmkit.model.layers import Mixer
     from fmkit.model.spec import Kind, StackRole
 
 Positions = Literal["rope", "learned", "sinusoidal", "alibi", "relative", "none"]

@@ -22,7 +22,7 @@ from fmkit.model.architectures.decoder import (
     rotary_buffers,
     stack_of,
 )
-from fmkit.model.layers import LatentAttention
+from fmkit.model.attention import LatentAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

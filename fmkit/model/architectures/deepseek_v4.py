@@ -17,7 +17,7 @@ from fmkit.model.architectures.decoder import (
     stack_of,
 )
 from fmkit.model.architectures.variant import prediction_notes
-from fmkit.model.layers import CompressedAttention, SlidingAttention
+from fmkit.model.attention import CompressedAttention, SlidingAttention
 
 if TYPE_CHECKING:
     from fmkit.model.architectures.build import Tensors

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.decoder import config_dtype, labels_of, stack_of, unknown_class
-from fmkit.model.layers import EncoderAttention
+from fmkit.model.attention import EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmkit.model.architectures.decoder import TextModel, causal_lm, rope_limit, rotary_buffers, stack_of
-from fmkit.model.layers import FullAttention
+from fmkit.model.attention import FullAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from fmkit.model.architectures.decoder import (
     stack_of,
 )
 from fmkit.model.architectures.mamba2 import mamba2_tensors, read_mamba2
-from fmkit.model.layers import FullAttention, Parallel
+from fmkit.model.attention import FullAttention
+from fmkit.model.layers import Parallel
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from fmkit.model.architectures.decoder import (
 )
 from fmkit.model.architectures.gemma2 import LAYER_NORMS
 from fmkit.model.architectures.siglip import vision_tower
-from fmkit.model.layers import EncoderAttention
+from fmkit.model.attention import EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

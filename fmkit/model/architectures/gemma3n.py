@@ -20,7 +20,7 @@ from fmkit.model.architectures.decoder import (
 from fmkit.model.architectures.gemma2 import LAYER_NORMS
 from fmkit.model.architectures.gemma4_towers import MEL_BINS
 from fmkit.model.architectures.multimodal import checked_name, language_model, multimodal_spec, tower_blocks
-from fmkit.model.layers import SharedAttention
+from fmkit.model.attention import SharedAttention
 from fmkit.model.spec import Mlp, Stack
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from fmkit.model.architectures.decoder import (
 )
 from fmkit.model.architectures.gemma4_towers import audio_tower, vision_tower
 from fmkit.model.architectures.multimodal import checked_name, language_model, multimodal_spec
-from fmkit.model.layers import SharedAttention
+from fmkit.model.attention import SharedAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

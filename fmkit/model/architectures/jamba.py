@@ -13,7 +13,7 @@ from fmkit.model.architectures.decoder import (
     read_heads,
     stack_of,
 )
-from fmkit.model.layers import StateSpace
+from fmkit.model.recurrent import StateSpace
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from fmkit.model.architectures.decoder import (
 )
 from fmkit.model.architectures.deepseek import latent_tensors
 from fmkit.model.architectures.variant import leading_dense, prediction_notes
-from fmkit.model.layers import LatentAttention
+from fmkit.model.attention import LatentAttention
 from fmkit.model.recurrent import DeltaAttention
 from fmkit.model.spec import Mlp
 

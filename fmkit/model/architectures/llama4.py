@@ -23,7 +23,7 @@ from fmkit.model.architectures.decoder import (
     stack_of,
     unknown_class,
 )
-from fmkit.model.layers import ChunkedAttention, EncoderAttention
+from fmkit.model.attention import ChunkedAttention, EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

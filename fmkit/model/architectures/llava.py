@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fmkit.model.spec import Stack
 
 MODEL_TYPES = ("llava", "llava_llama", "llava_next")
-CLIP, SIGLIP, PIXTRAL = TOWERS = ("clip_vision_model", "siglip_vision_model", "pixtral")
+SIGLIP, PIXTRAL = "siglip_vision_model", "pixtral"
+TOWERS = ("clip_vision_model", SIGLIP, PIXTRAL)
 """The towers that are understood, by their model type."""
 CLIP_L_336 = {
     "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,

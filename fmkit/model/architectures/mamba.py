@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.model.architectures.decoder import TextModel, causal_lm, stack_of
-from fmkit.model.layers import StateSpace
+from fmkit.model.recurrent import StateSpace
 
 if TYPE_CHECKING:
     from fmkit.model.architectures.build import Tensors

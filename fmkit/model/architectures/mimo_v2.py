@@ -16,7 +16,7 @@ from fmkit.model.architectures.decoder import (
     stack_of,
 )
 from fmkit.model.architectures.variant import prediction_notes
-from fmkit.model.layers import FullAttention, SlidingAttention
+from fmkit.model.attention import FullAttention, SlidingAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fmkit.model.architectures.decoder import (
     stack_of,
 )
 from fmkit.model.architectures.deepseek import latent_tensors
-from fmkit.model.layers import LatentAttention
+from fmkit.model.attention import LatentAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from fmkit.model.architectures.multimodal import (
     tower_blocks,
 )
 from fmkit.model.architectures.variant import Defaults, Shape, Variant, prediction_notes, read_shape, variant_attention
-from fmkit.model.layers import BlockSparseAttention
+from fmkit.model.attention import BlockSparseAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

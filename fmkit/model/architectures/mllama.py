@@ -17,7 +17,7 @@ from fmkit.model.architectures.decoder import (
     stack_of,
     unknown_class,
 )
-from fmkit.model.layers import CrossAttention, EncoderAttention
+from fmkit.model.attention import CrossAttention, EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

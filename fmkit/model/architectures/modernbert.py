@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.model.architectures.decoder import labels_of, rotary_buffers, stack_of
 from fmkit.model.architectures.encoder import EncoderModel, encoder_spec, read_shape
-from fmkit.model.layers import EncoderAttention
+from fmkit.model.attention import EncoderAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.decoder import TextModel, causal, head_tensors, read_heads, rope_limit, stack_of
 from fmkit.model.architectures.multimodal import checked_name, multimodal_spec
 from fmkit.model.architectures.remote import NOTE
-from fmkit.model.layers import EncoderAttention
+from fmkit.model.attention import EncoderAttention
 from fmkit.model.spec import Mlp
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import msgspec
 
 import fmkit.model.architectures
 from fmkit.model.architectures.decoder import config_dtype, unknown_class
-from fmkit.model.layers import EncoderAttention
+from fmkit.model.attention import EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fmkit.model.architectures.build import Tensors
 from fmkit.model.architectures.decoder import Heads, causal, config_dtype, float32_in_half, stack_of, unknown_class
-from fmkit.model.layers import CrossAttention, EncoderAttention
+from fmkit.model.attention import CrossAttention, EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

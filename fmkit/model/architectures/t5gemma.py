@@ -18,7 +18,7 @@ from fmkit.model.architectures.decoder import (
     unknown_class,
     windows_of,
 )
-from fmkit.model.layers import CrossAttention, EncoderAttention
+from fmkit.model.attention import CrossAttention, EncoderAttention
 from fmkit.model.spec import Mlp, ModelSpec
 
 if TYPE_CHECKING:

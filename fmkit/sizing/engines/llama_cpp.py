@@ -6,7 +6,7 @@ second time repacked.
 
 Options (`--engine-option`): `cache_type_k`, `cache_type_v`, `ubatch`, `swa_full`, `kv_unified`, `gpu_layers` (a number,
 all, auto), `n_cpu_moe` (a number, all, auto), `flash_attention` (on, off), `outputs` (last, all), `imatrix`, `repack`. Names and defaults are those of
-llama-server.
+llama-server. `backend` (cuda, vulkan, hip, rocwmma, metal, sycl, cpu) changes speed alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fmkit.errors import UsageError
+from fmkit.model.gguf_lineages import lineage_of
 from fmkit.model.gguf_mix import STORED, GgufMix
-from fmkit.model.gguf_tensors import lineage_of
 from fmkit.sizing.engines.llama_cpp_cache import SOURCE, Layers, LlamaCppCache, device_layers, micro_batch
 from fmkit.sizing.engines.llama_cpp_compute import PIPELINE_COPIES, ComputeBuffer, mask_rows
 from fmkit.sizing.engines.llama_cpp_options import AUTO, Settings, settings_from
@@ -26,8 +26,8 @@ from fmkit.sizing.estimate import EXPERTS_WITH_HOST, MemoryLine
 
 if TYPE_CHECKING:
     from fmkit.machine import Machine
+    from fmkit.model.gguf_lineages import Lineage
     from fmkit.model.gguf_mix import MixedTensor
-    from fmkit.model.gguf_tensors import Lineage
     from fmkit.model.precision import Layout
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.engines.llama_cpp_cache import Kept

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from fmkit.errors import ArchitectureUnknownError
-from fmkit.model.gguf_tensors import lineage_of
-from fmkit.model.layers import EncoderAttention, FullAttention, LatentAttention, SlidingAttention, StateSpace, parts_of
-from fmkit.model.recurrent import Mamba2, ShortConvolution
+from fmkit.model.attention import EncoderAttention, FullAttention, LatentAttention, SlidingAttention
+from fmkit.model.gguf_lineages import lineage_of
+from fmkit.model.layers import parts_of
+from fmkit.model.recurrent import Mamba2, ShortConvolution, StateSpace
 from fmkit.sizing.engines.llama_cpp_options import Settings
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import ceil_div, format_tokens

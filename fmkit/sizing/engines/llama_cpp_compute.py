@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.model.gguf_tensors import lineage_of
-from fmkit.model.layers import EncoderAttention, FullAttention, LatentAttention
+from fmkit.model.attention import EncoderAttention, FullAttention, LatentAttention
+from fmkit.model.gguf_lineages import lineage_of
 from fmkit.sizing.engines.llama_cpp_cache import RECURRENT, RECURRENT_STATE, SOURCE, LlamaCppCache, micro_batch
 from fmkit.sizing.estimate import MemoryLine
 

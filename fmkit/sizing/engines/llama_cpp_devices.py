@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
+from fmkit.sizing.engines.llama_cpp_backends import backend_on, why_no_backend
 from fmkit.sizing.engines.llama_cpp_cache import Layers, device_layers
 from fmkit.sizing.engines.llama_cpp_mmproj import with_mmproj
 from fmkit.sizing.engines.llama_cpp_options import AUTO, settings_from
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fmkit.machine import Machine
     from fmkit.model.spec import ModelSpec
     from fmkit.sizing.engines.llama_cpp import LlamaCppWeights
+    from fmkit.sizing.engines.llama_cpp_options import Settings
     from fmkit.sizing.estimate import Workload
 
 ONE_MEMORY = ("n_cpu_moe changes nothing here: the device computes from main memory",)
@@ -32,6 +34,15 @@ def place(whole: LlamaCppWeights, workload: Workload, machine: Machine | None) -
     """What each device holds, and the host beside them; UsageError for ways of dividing that llama.cpp does not have here."""
     _refuse(workload)
     settings = settings_from(workload.options)
+    return msgspec.structs.replace(
+        _place(whole, workload, machine, settings),
+        refused=why_no_backend(machine, settings.backend),
+        backend=backend_on(machine, settings.backend),
+        flash_attention=settings.flash_attention if "flash_attention" in workload.options else None,
+    )
+
+
+def _place(whole: LlamaCppWeights, workload: Workload, machine: Machine | None, settings: Settings) -> Placement:
     if is_one_memory(machine):
         alone = with_mmproj(whole.plan(workload, machine, devices=1), whole.spec, workload)
         return Placement(devices=(DevicePlan(plan=alone),), warnings=ONE_MEMORY if settings.n_cpu_moe else ())

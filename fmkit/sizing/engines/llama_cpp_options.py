@@ -1,4 +1,4 @@
-"""The options of llama.cpp that change memory, read and checked. Names and defaults are those of llama-server."""
+"""The options of llama.cpp that change memory or speed, read and checked. Names and defaults are those of llama-server; `backend` is the build's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import msgspec
 
 from fmkit.errors import UsageError
 from fmkit.model.ggml import TYPES, GgmlType
+from fmkit.sizing.engines.llama_cpp_backends import ALSO_CALLED, BACKENDS
 from fmkit.sizing.engines.options import MOST, choice, flag, refuse_unknown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fmkit.sizing.engines.llama_cpp_backends import Backend
+
 CACHE_TYPES = ("f16", "f32", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 """What keys and values may be stored in, the default first."""
 
 OPTIONS = (
-    "cache_type_k", "cache_type_v", "flash_attention", "gpu_layers", "imatrix", "kv_unified", "n_cpu_moe", "outputs", "repack", "swa_full",
+    "backend", "cache_type_k", "cache_type_v", "flash_attention", "gpu_layers", "imatrix", "kv_unified", "n_cpu_moe", "outputs", "repack", "swa_full",
     "ubatch",
 )  # fmt: skip
 
@@ -32,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The engine's options, read and checked. `gpu_layers` None means all, the output matrix included; AUTO as many as fit.
 
     The experts of the first `n_cpu_moe` layers stay in main memory while all else of those layers is on the device.
+    `backend` None is the device's default.
     """
 
     key_type: GgmlType
@@ -45,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     all_outputs: bool = False
     imatrix: bool = False
     repack: bool = True
+    backend: Backend | None = None
 
 
 DEFAULTS = Settings(key_type=TYPES["F16"], value_type=TYPES["F16"])
@@ -67,10 +72,26 @@ def settings_from(options: Mapping[str, str]) -> Settings:
         all_outputs=choice(options, "outputs", ("last", "all")) == "all",
         imatrix=flag(options, "imatrix", default=False),
         repack=flag(options, "repack", default=True),
+        backend=_backend(options),
     )
     if settings.value_type.block_weights > 1 and not settings.flash_attention:
         raise UsageError("llama.cpp quantises values with flash attention only", where="--engine-option cache_type_v")
+    if settings.backend == "rocwmma" and not settings.flash_attention:
+        raise UsageError(
+            "rocWMMA is a way to compute flash attention: without it the build is backend=hip",
+            where="--engine-option backend",
+        )
     return settings
+
+
+def _backend(options: Mapping[str, str]) -> Backend | None:
+    if "backend" not in options:
+        return None
+    name = options["backend"].casefold()
+    for known in BACKENDS:
+        if known == ALSO_CALLED.get(name, name):
+            return known
+    raise UsageError(f"unknown backend {options['backend']!r}: {', '.join(BACKENDS)}", where="--engine-option backend")
 
 
 def _gpu_layers(options: Mapping[str, str]) -> int | None:

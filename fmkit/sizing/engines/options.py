@@ -58,8 +58,11 @@ def whole(options: Mapping[str, str], name: str, default: int, *, least: int) ->
     value = options.get(name)
     if value is None:
         return default
-    if not value.isascii() or not value.isdigit() or not least <= int(value) <= MOST:
-        raise UsageError(f"can't read {value!r}: write a whole number from {least} to {MOST:,}", where=_where(name))
+    is_count = value.isascii() and value.isdigit() and len(value) <= len(str(MOST))
+    if not is_count or not least <= int(value) <= MOST:
+        raise UsageError(
+            f"can't read {value[:40]!r}: write a whole number from {least} to {MOST:,}", where=_where(name)
+        )
     return int(value)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from fmkit.model.layers import CrossAttention
+from fmkit.model.attention import CrossAttention
 from fmkit.sizing.drafts import Line
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.sizing.forward import encoder_of, images_per_sequence
@@ -55,7 +55,8 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Placement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model over devices: what each of them holds, and by how many it was divided in which way.
 
-    `refused` says why the engine does not load it so, whatever room there is.
+    `refused` says why the engine does not load it so, whatever room there is. `backend` is what llama.cpp is built with there,
+    `flash_attention` whether it is on, None where that was not said.
     """
 
     devices: tuple[DevicePlan, ...]
@@ -64,6 +65,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expert_parallel: int = 1
     warnings: tuple[str, ...] = ()
     refused: str | None = None
+    backend: str | None = None
+    flash_attention: bool | None = None
 
 
 class EngineWeights(Protocol):

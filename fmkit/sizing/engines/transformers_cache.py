@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fmkit.errors import UsageError
-from fmkit.model.layers import CompressedAttention, CrossAttention, FullAttention, LatentAttention, parts_of
+from fmkit.model.attention import CompressedAttention, CrossAttention, FullAttention, LatentAttention
+from fmkit.model.layers import parts_of
 from fmkit.sizing.cache import ModelCache, cached_blocks
 from fmkit.sizing.drafts import Line
 from fmkit.sizing.engines.plan import total

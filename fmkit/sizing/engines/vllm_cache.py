@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmkit.model.layers import (
+from fmkit.model.attention import (
     BlockSparseAttention,
     ChunkedAttention,
     CompressedAttention,
@@ -21,10 +21,18 @@ from fmkit.model.layers import (
     LatentAttention,
     SharedAttention,
     SlidingAttention,
-    StateSpace,
-    parts_of,
 )
-from fmkit.model.recurrent import DeltaAttention, LinearAttention, Mamba2, NoMixer, Rwkv, RwkvMatrix, ShortConvolution
+from fmkit.model.layers import parts_of
+from fmkit.model.recurrent import (
+    DeltaAttention,
+    LinearAttention,
+    Mamba2,
+    NoMixer,
+    Rwkv,
+    RwkvMatrix,
+    ShortConvolution,
+    StateSpace,
+)
 from fmkit.sizing.cache import KIND_NAMES, cached_blocks
 from fmkit.sizing.estimate import MemoryLine
 from fmkit.units import ceil_div, format_tokens

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fmkit.sizing.logs.log import Figure, StartupLog, figure, shown, speaks_of_memory
+from fmkit.sizing.logs.log import Figure, StartupLog, figure, shown, speaks_of_memory, stated_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +17,14 @@ SIGN = re.compile(
     r"load_tensors:|llama_(?:new_)?context|llama_kv_cache|print_info:|llm_load_print_meta|llama_model_loader",
     re.IGNORECASE,
 )
-_BUFFER = re.compile(r"(\S+)\s+(model |KV |RS |compute |output )?buffer size\s*=\s*(\d+\.\d+) (MiB)")
-_SUM = re.compile(r"size\s*=\s*\d+\.\d+ MiB \(\s*(\d+) cells,\s*(\d+) layers,\s*(\d+)(?:/\s*(\d+))? seqs\)")
+_BUFFER = re.compile(r"(\S+)\s+(model |KV |RS |compute |output )?buffer size\s*=\s*(\d{1,8}\.\d{1,15}) (MiB)")
+_SUM = re.compile(r"size\s*=\s*\d+\.\d+ MiB \(\s*(\d{1,12}) cells,\s*\d+ layers,\s*(\d{1,6})(?:/\s*(\d{1,6}))? seqs\)")
 _TYPES = re.compile(r"\bK \((\w+)\):.*?\bV \((\w+)\):")
 _FILE_TYPE = re.compile(r"(?:file type|model ftype)\s*=\s*(.+)")
 _FILE_SIZE = re.compile(r"(?:file size|model size)\s*=\s*(\d+\.\d+) (GiB|MiB) \(")
 _NAME = re.compile(r"general\.name\s+(?:str\s+)?=\s*(.+)")
 _PATH = re.compile(r"loaded meta data with .{0,80}? from (\S+\.gguf)")
-_LAYERS = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+_LAYERS = re.compile(r"offloaded (\d{1,6})/(\d{1,6}) layers to GPU")
 _SETTING = re.compile(
     r"\b(n_ctx|n_ctx_seq|n_ctx_per_seq|n_batch|n_ubatch|n_seq_max|flash_attn|kv_unified)\s*=\s*([\w-]+)"
 )
@@ -54,14 +54,14 @@ def read(lines: Sequence[str]) -> StartupLog:
             _keep(figures, figure(PARTS[hit[2] or ""], hit[3], hit[4], line, hit[1]))
         if not _read_settings(line, settings) and not hit and speaks_of_memory(line):
             unknown.append(line)
-    sequences = int(settings.get("n_seq_max") or settings.get("seqs") or 1)
-    total = settings.get("n_ctx") or settings.get("cells")
+    sequences = stated_count(settings, "n_seq_max", "seqs") or 1
+    total = stated_count(settings, "n_ctx", "cells")
     return StartupLog(
         engine="llama.cpp",
         version=f"b{settings['build']}" if "build" in settings else None,
         model=settings.get("path") or settings.get("name"),
         weights=_stated(settings.get("file_type")),
-        context_tokens=int(total) // sequences if total and total.isdigit() and int(total) >= sequences else None,
+        context_tokens=total // sequences if total is not None and total >= sequences else None,
         sequences=sequences,
         options=_options(settings),
         facts=settings,
@@ -141,7 +141,7 @@ def _read_settings(line: str, settings: dict[str, str]) -> bool:
     summed = _SUM.search(line)
     if summed:
         cells = max(int(summed[1]), int(settings.get("cells", "0")))
-        settings |= {"seqs": summed[3], "streams": summed[4] or "1", "cells": str(cells)}
+        settings |= {"seqs": summed[2], "streams": summed[3] or "1", "cells": str(cells)}
     if hit := _BUILD.search(line):
         settings.setdefault("build", hit[1] or hit[2])
     return settings != before or bool(summed) or "KV self size" in line or bool(_FILE_SIZE.search(line))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from fmkit.units import GIB, MIB
-
-Unit = Literal["GiB", "MiB"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -23,8 +20,13 @@ MOST_LINE_CHARACTERS = 20_000
 MOST_NOT_UNDERSTOOD = 20
 SHOWN_CHARACTERS = 160
 
-NUMBER = r"(-?\d+(?:\.\d+)?)"
-"""A printed amount, as a group of a pattern."""
+NUMBER = r"(-?\d{1,8}(?:\.\d{1,15})?)"
+"""A printed amount, as a group of a pattern; of no more digits than any machine's memory has."""
+
+COUNT = r"(\d{1,3}(?:,\d{3}){1,3}|\d{1,12})"
+"""A printed count, its digits in groups or not, as a group of a pattern."""
+
+MOST_DIGITS = 12
 
 FACTORS = {"GiB": GIB, "GB": GIB, "MiB": MIB, "MB": MIB}
 """Bytes of the units as vLLM, llama.cpp and SGLang print them: their GB and MB are divided by powers of 1024 (vLLM's
@@ -104,6 +106,28 @@ def amount(number: str, unit: str) -> tuple[int, int]:
     digits = len(number.partition(".")[2])
     factor = FACTORS[unit]
     return round(float(number) * factor), round(factor * 0.5 * 10**-digits)
+
+
+def whole(count: str) -> int:
+    """A printed count as a number.
+
+    >>> whole("131,072"), whole("4096")
+    (131072, 4096)
+    """
+    return int(count.replace(",", ""))
+
+
+def stated_count(settings: Mapping[str, str], *names: str) -> int | None:
+    """The first of these settings that is a whole number above zero; None where none is.
+
+    >>> stated_count({"tp_size": "2"}, "tp_size"), stated_count({"tp_size": "auto"}, "tp_size", "size")
+    (2, None)
+    """
+    for name in names:
+        value = settings.get(name, "")
+        if value.isdecimal() and len(value) <= MOST_DIGITS and int(value) > 0:
+            return int(value)
+    return None
 
 
 def figure(part: str, number: str, unit: str, line: str, device: str = "") -> Figure:

@@ -15,6 +15,7 @@ from fmkit.sizing.logs.log import (
     ranks_in,
     shown,
     speaks_of_memory,
+    stated_count,
 )
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ SIGN = re.compile(
 )
 _RANK = re.compile(r"\b(TP\d{1,4})\b")
 _WEIGHTS = re.compile(rf"Load weight end\..*?mem usage={NUMBER}\s?(GB)")
-_KEYS = re.compile(rf"#tokens: (\d+), K (?:size:? ?)?{NUMBER}\s?(GB), V (?:size:? ?)?{NUMBER}\s?GB")
-_ONE_POOL = re.compile(rf"#tokens: (\d+), KV size: {NUMBER}\s?(GB)")
+_KEYS = re.compile(rf"#tokens: (\d{{1,12}}), K (?:size:? ?)?{NUMBER}\s?(GB), V (?:size:? ?)?{NUMBER}\s?GB")
+_ONE_POOL = re.compile(rf"#tokens: (\d{{1,12}}), KV size: {NUMBER}\s?(GB)")
 _GRAPHS = re.compile(rf"(?:Capture|CUDA graph).*?end\..*?mem usage={NUMBER}\s?(GB)", re.IGNORECASE)
 _STATE = re.compile(rf"Mamba Cache is allocated.*?conv_state size: {NUMBER}\s?GB, ssm_state size: {NUMBER}\s?(GB)")
-_WINDOW = re.compile(r"full_layer_tokens=(\d+), swa_layer_tokens=(\d+)")
+_WINDOW = re.compile(r"full_layer_tokens=(\d{1,12}), swa_layer_tokens=(\d{1,12})")
 _AVAILABLE = re.compile(rf"avail(?:able_gpu)?[_ ]mem={NUMBER}\s?GB")
-_MAX_TOKENS = re.compile(r"max_total_num_tokens=(\d+)")
-_CONTEXT = re.compile(r"context_len(?:gth)?=(\d+)")
+_MAX_TOKENS = re.compile(r"max_total_num_tokens=(\d{1,12})")
+_CONTEXT = re.compile(r"context_len(?:gth)?=(\d{1,12})")
 _DTYPE = re.compile(r"(?:dtype|dtype:)[= ]\s?torch\.(\w+)")
 _KV_DTYPE = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
 _ARGS = re.compile(r"\b(model_path|tp_size|pp_size|quantization|kv_cache_dtype|dtype)=('[^']{0,500}'|[\w./+-]{1,500})")
@@ -58,11 +59,11 @@ def read(lines: Sequence[str]) -> StartupLog:
         engine="sglang",
         model=settings.get("model_path"),
         weights=settings.get("quantization") or settings.get("dtype"),
-        context_tokens=int(settings["context_len"]) if "context_len" in settings else None,
-        tensor_parallel=int(settings.get("tp_size", "0")) or ranks_in(ranks),
+        context_tokens=stated_count(settings, "context_len"),
+        tensor_parallel=stated_count(settings, "tp_size") or ranks_in(ranks),
         facts=settings,
         figures=tuple(figures),
-        kv_tokens=max(tokens, default=None) or (int(settings["max_tokens"]) if "max_tokens" in settings else None),
+        kv_tokens=max(tokens, default=None) or stated_count(settings, "max_tokens"),
         missing=_missing(figures, settings),
         not_understood=shown(unknown),
     )

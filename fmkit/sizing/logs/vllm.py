@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.sizing.logs.log import NUMBER, Figure, StartupLog, amount, figure, ranks_in, shown, speaks_of_memory
+from fmkit.sizing.logs.log import (
+    COUNT,
+    NUMBER,
+    Figure,
+    StartupLog,
+    amount,
+    figure,
+    ranks_in,
+    shown,
+    speaks_of_memory,
+    stated_count,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +57,10 @@ _ONE = (
 _TOTAL = re.compile(rf"total_gpu_memory \({NUMBER}\s?GiB\)\s+x gpu_memory_utilization \((0?\.\d+|1\.0+)\)")
 _PROFILED = re.compile(rf"total_gpu_memory={NUMBER}GiB.{{0,300}}? gpu_memory_utilization=(0?\.\d+|1(?:\.0+)?)")
 _FREE = re.compile(rf"Free memory on device \({NUMBER}/{NUMBER}\s?GiB\).*?utilization is \((0?\.\d+|1(?:\.0+)?),")
-_TOKENS = re.compile(r"KV cache size:\s+([\d,]+) tokens")
-_REFUSED = re.compile(r"larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)")
-_BLOCKS = re.compile(r"# (?:GPU|CUDA|cuda|gpu) blocks: (\d+)")
-_CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens(?: per request|/request)?:\s*([\d.]+)x")
+_TOKENS = re.compile(rf"KV cache size:\s+{COUNT} tokens")
+_REFUSED = re.compile(rf"larger than the maximum number of tokens that can be stored in KV cache \({COUNT}\)")
+_BLOCKS = re.compile(rf"# (?:GPU|CUDA|cuda|gpu) blocks: {COUNT}")
+_CONCURRENCY = re.compile(rf"Maximum concurrency for {COUNT} tokens(?: per request|/request)?:\s*{NUMBER}x")
 _CONFIG = re.compile(r"Initializing an? (?:V\d )?(?:LLM|AsyncLLM)? ?engine(?: \(v?([^)\s]+)\))? with config")
 _VERSION = re.compile(r"vLLM (?:API server )?version v?(\d[\w.+]*)|\(v(\d[\w.+]*)\) with config")
 _MODEL = re.compile(r"Starting to load model (\S+?)(?:\.\.\.|$)")
@@ -58,56 +70,77 @@ _KEY = re.compile(r"['\"]?\b(model|max_seq_len|max_model_len|tensor_parallel_siz
 _CHUNKED = re.compile(r"max_num_batched_tokens=(\d+)")
 
 MISSING_CARD = "the card's memory"
+DEFAULT_BLOCK_TOKENS = 16
 _OPTIONS = ("max_num_batched_tokens", "max_num_seqs", "gpu_memory_utilization", "block_size")
 
 
 def read(lines: Sequence[str]) -> StartupLog:
     """The log's figures (per rank) and settings."""
-    figures: list[Figure] = []
-    unknown: list[str] = []
-    settings: dict[str, str] = {}
-    tokens: list[int] = []
-    ranks: set[str] = set()
-    blocks: list[int] = []
-    concurrency: tuple[float, int] | None = None
+    log = _Log()
     for line in lines:
-        rank = _rank(line)
-        ranks.add(rank)
-        found = [figure(part, hit[1], hit[2], line, rank) for part, pattern in _ONE if (hit := pattern.search(line))]
-        figures += found
-        known = bool(found)
-        if hit := _TOKENS.search(line) or _REFUSED.search(line):
-            tokens.append(_whole(hit[1]))
-            known = True
-        if hit := _BLOCKS.search(line):
-            blocks.append(int(hit[1]))
-            known = True
-        if hit := _CONCURRENCY.search(line):
-            concurrency = (float(hit[2]), _whole(hit[1]))
-            known = True
-        known |= _read_settings(line, settings)
-        if not known and speaks_of_memory(line):
-            unknown.append(line)
-    figures += _activations(figures)
-    if blocks and not tokens:
-        tokens.append(min(blocks) * int(settings.get("block_size", "16")))
+        log.read(line)
+    settings = log.settings
+    figures = [*log.figures, *_activations(log.figures)]
+    tokens = log.cached_tokens()
     return StartupLog(
         engine="vllm",
         version=settings.get("version"),
         model=settings.get("model"),
         weights=_weights(settings),
-        context_tokens=_count(settings, "max_seq_len", "max_model_len") or (concurrency[1] if concurrency else None),
-        tensor_parallel=_count(settings, "tensor_parallel_size") or ranks_in(ranks),
-        pipeline_parallel=_count(settings, "pipeline_parallel_size") or 1,
+        context_tokens=stated_count(settings, "max_seq_len", "max_model_len")
+        or (log.concurrency[1] if log.concurrency else None),
+        tensor_parallel=stated_count(settings, "tensor_parallel_size") or ranks_in(log.ranks),
+        pipeline_parallel=stated_count(settings, "pipeline_parallel_size") or 1,
         options=_options(settings),
         facts={name: value for name, value in settings.items() if name not in ("total", "version", "model")},
         figures=tuple(figures),
-        kv_tokens=min(tokens, default=None),
-        concurrency=concurrency,
+        kv_tokens=tokens,
+        concurrency=log.concurrency,
         total_bytes=amount(settings["total"], "GiB")[0] if "total" in settings else None,
         missing=_missing(figures, tokens, settings),
-        not_understood=shown(unknown),
+        not_understood=shown(log.unknown),
     )
+
+
+class _Log:
+    """What was read so far, line by line."""
+
+    def __init__(self) -> None:
+        self.figures: list[Figure] = []
+        self.settings: dict[str, str] = {}
+        self.ranks: set[str] = set()
+        self.concurrency: tuple[float, int] | None = None
+        self.unknown: list[str] = []
+        self._tokens: list[int] = []
+        self._blocks: list[int] = []
+
+    def read(self, line: str) -> None:
+        """One line; kept as unknown where it speaks of memory and is not understood."""
+        rank = _rank(line)
+        self.ranks.add(rank)
+        found = [figure(part, hit[1], hit[2], line, rank) for part, pattern in _ONE if (hit := pattern.search(line))]
+        self.figures += found
+        understood = [bool(found), self._read_cache(line), _read_settings(line, self.settings)]
+        if not any(understood) and speaks_of_memory(line):
+            self.unknown.append(line)
+
+    def _read_cache(self, line: str) -> bool:
+        """What a line says of the tokens that the cache holds; whether it did."""
+        tokens, blocks = _TOKENS.search(line) or _REFUSED.search(line), _BLOCKS.search(line)
+        requests = _CONCURRENCY.search(line)
+        if tokens:
+            self._tokens.append(whole(tokens[1]))
+        if blocks:
+            self._blocks.append(whole(blocks[1]))
+        if requests:
+            self.concurrency = (float(requests[2]), whole(requests[1]))
+        return bool(tokens or blocks or requests)
+
+    def cached_tokens(self) -> int | None:
+        """Tokens that the cache of the fullest rank holds: as printed, else those of its blocks."""
+        if self._tokens or not self._blocks:
+            return min(self._tokens, default=None)
+        return min(self._blocks) * (stated_count(self.settings, "block_size") or DEFAULT_BLOCK_TOKENS)
 
 
 def _read_settings(line: str, settings: dict[str, str]) -> bool:
@@ -151,17 +184,6 @@ def _rank(line: str) -> str:
     return (hit[1] or f"TP{hit[2]}") if hit else ""
 
 
-def _whole(text: str) -> int:
-    return int(text.replace(",", ""))
-
-
-def _count(settings: dict[str, str], *names: str) -> int | None:
-    for name in names:
-        if settings.get(name, "").isdigit():
-            return int(settings[name])
-    return None
-
-
 def _weights(settings: dict[str, str]) -> str | None:
     """How the weights are stored: the quantisation the engine names, else the type of the model."""
     return settings.get("quantization") or settings.get("dtype", "").removeprefix("torch.") or None
@@ -176,7 +198,7 @@ def _options(settings: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _missing(figures: Sequence[Figure], tokens: Sequence[int], settings: dict[str, str]) -> tuple[str, ...]:
+def _missing(figures: Sequence[Figure], tokens: int | None, settings: dict[str, str]) -> tuple[str, ...]:
     """The lines a whole log has and this one lacks."""
     parts = {each.part for each in figures}
     absent = []
@@ -184,7 +206,7 @@ def _missing(figures: Sequence[Figure], tokens: Sequence[int], settings: dict[st
         absent.append("how much the weights took (Model loading took ...)")
     if "available" not in parts:
         absent.append("what is left for the cache (Available KV cache memory ...)")
-    if not tokens:
+    if tokens is None:
         absent.append("how many tokens the cache holds (GPU KV cache size ...)")
     if "activations" not in parts:
         absent.append("what the start-up profile took: only debug logs and releases before 0.8 print it")

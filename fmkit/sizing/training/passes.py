@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import CrossAttention, EncoderAttention, FullAttention, SlidingAttention
+from fmkit.model.attention import CrossAttention, EncoderAttention, FullAttention, SlidingAttention
 from fmkit.sizing.training.block import FLOAT32, BlockProgram, Setting, Shape
 from fmkit.sizing.training.styles import Style, style_of
 from fmkit.sizing.training.tape import Tape, Value, Weight

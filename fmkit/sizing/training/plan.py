@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from fmkit.errors import ArchitectureUnknownError
-from fmkit.model.layers import EncoderAttention, FullAttention
+from fmkit.model.attention import EncoderAttention, FullAttention
 from fmkit.model.precision import DTYPE_BYTES
 from fmkit.sizing.engines.plan import DevicePlan, Placement, Plan, is_cpu
 from fmkit.sizing.estimate import MemoryLine, Phase, TrainingFacts

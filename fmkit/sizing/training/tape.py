@@ -1,6 +1,6 @@
 """A symbolic autograd tape: what PyTorch's operations make, save for backward and hold in backward, in bytes.
 
-A block's program (`fmkit.sizing.training.blocks`) calls the operations in the order of the real code. `saved_bytes` is
+A block's program (`fmkit.sizing.training.block`) calls the operations in the order of the real code. `saved_bytes` is
 then what the forward pass leaves behind, and `backward_peak` walks the operations back and returns the most held at
 once. The rules of saving are those of PyTorch 2.13's derivatives; whole training steps are held against them in
 tests/sizing/test_training.py.
