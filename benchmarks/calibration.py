@@ -4,7 +4,8 @@
 
 Every model has random weights at its true size, in 32 bit (what every CPU runs), and runs in a process of its own. The five trials are kept in
 a record of their own; the models they are held against were in none of them, nor were their lengths. They are run once: both estimates, without
-the trials and with them, are held against the same run. `--measure-first` runs `fmkit hardware measure` before, as a careful user would.
+the trials and with them, are held against the same run. `--measure-first` runs `fmkit hardware measure` before, as a careful user would; what
+a busy machine measures is used too, and the result says so.
 `--write` keeps the result in benchmarks/results/calibration.json. About 6 minutes on 2 idle cores; torch runs as many threads as it is allowed.
 """
 
@@ -99,6 +100,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     engine: str
     rates_measured_first: bool
+    rates_doubt: str | None = None
+    """Why the measured rates are doubtful."""
     busy_share: float
     """The median share of the processors that others used before a trial."""
     trials: tuple[str, ...]
@@ -127,8 +130,7 @@ def main() -> int:
 
 def run(*, measure_first: bool) -> Result:
     """Hold out, keep, compare: in this order, so that nothing kept is known to the first estimates."""
-    if measure_first:
-        measure_hardware(device="cpu", say=print)
+    doubt = measured_rates() if measure_first else None
     before = [estimate(case, trials=False) for case in HELD_OUT]
     measured = [(case, tried(case, keep=False)) for case in HELD_OUT]
     kept = [tried(case, keep=True) for case in KEPT]
@@ -145,11 +147,17 @@ def run(*, measure_first: bool) -> Result:
         device=kept[0].machine.device,
         engine=f"{kept[0].engine.name} {kept[0].engine.version}, torch {kept[0].engine.libraries.get('torch')}",
         rates_measured_first=measure_first,
+        rates_doubt=doubt,
         busy_share=median(busy),
         trials=tuple(f"{case.model}, {case.sequences} x {case.context_tokens}" for case in KEPT),
         summaries=tuple(summaries(figures)),
         figures=figures,
     )
+
+
+def measured_rates() -> str | None:
+    """Measure this machine and keep what is found, for this benchmark's record holds nothing better; returns why it is doubtful."""
+    return measure_hardware(device="cpu", keep=True, say=print).rates.doubt
 
 
 def tried(case: Case, *, keep: bool) -> TrialResult:
@@ -233,7 +241,8 @@ def share(held: Iterator[bool]) -> float:
 
 
 def show(result: Result) -> None:
-    rates = "its rates measured first" if result.rates_measured_first else "its rates not measured"
+    doubt = f" (doubtful: {result.rates_doubt})" if result.rates_doubt is not None else ""
+    rates = f"its rates measured first{doubt}" if result.rates_measured_first else "its rates not measured"
     print(f"{result.machine} ({result.device}), {result.engine}, {rates}; others used {result.busy_share:.0%} of it")
     print(f"kept: {'; '.join(result.trials)}\n")
     rows = tuple(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fmkit.errors import UnsafeInputError
-from fmkit.hub.gguf import HeaderTooLongError, parse_gguf
+from fmkit.hub.gguf_header import HeaderTooLongError, parse_gguf
 from fmkit.hub.safetensors import LENGTH_BYTES, header_bytes, parse_header
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,7 +26,7 @@ from typing import Any
 os.environ |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fmkit.hub.gguf import parse_gguf
+from fmkit.hub.gguf_header import parse_gguf
 from fmkit.hub.models import find_model
 from fmkit.hub.safetensors import LENGTH_BYTES, parse_header
 from tests.stand_in.content import File, Repository, llama_tensors, sharded

@@ -29,7 +29,7 @@ from benchmarks.speed.cost import costs
 from benchmarks.speed.exclusions import split
 from benchmarks.speed.fitting import Problem
 from benchmarks.speed.tables import against_peers, each_device, expected_outside, grouped, show
-from benchmarks.speed.validation import JUDGED, SCHEMES, covered, held_out
+from benchmarks.speed.validation import JUDGED, SCHEMES, STRICTER, covered, held_out
 from fmkit.catalog.load import load_catalog
 from fmkit.catalog.measurements import LatencyMeasurement
 
@@ -56,6 +56,7 @@ def judged(problem: Problem) -> dict[str, Any]:
     start = problem.fit(np.ones(len(problem.cases), dtype=bool))
     found = [held_out(problem, scheme, start) for scheme in SCHEMES]
     every = {one.scheme: (one, covered(one, found)) for one in found if one.scheme in JUDGED}
+    stricter = [held_out(problem, scheme, start) for scheme in STRICTER]
     printed = {scheme: pair for scheme, pair in every.items() if pair[0].printed().any()}
     unseen, inside = every["device"]
     return {
@@ -63,6 +64,7 @@ def judged(problem: Problem) -> dict[str, Any]:
         "not_predicted": {scheme: int(np.sum(~one.printed())) for scheme, (one, _) in every.items()},
         "classes_if_exact": {scheme: expected_outside(*pair) for scheme, pair in printed.items()},
         "groups": [group for pair in every.values() for group in grouped(*pair)],
+        "stricter": [group for one in stricter for group in grouped(one, covered(one, found)) if group.by == "all"],
         "devices": each_device(unseen, inside),
         "peers": against_peers(problem, unseen),
     }  # fmt: skip
@@ -79,7 +81,7 @@ def scored_shares(rows: Sequence[LatencyMeasurement], cases: Sequence[Case]) -> 
 
 
 def show_result(result: dict[str, Any]) -> None:
-    for table in ("groups", "devices", "peers"):
+    for table in ("groups", "stricter", "devices", "peers"):
         show(result[table])
     for scheme, found in result["classes_if_exact"].items():
         print(f"{scheme} left out: {found.told()}")

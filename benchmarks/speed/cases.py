@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -70,6 +70,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """Model and device: what is left out together."""
         return self.row.split_group
 
+    @property
+    def shape_group(self) -> str:
+        """The models of one shape on one device."""
+        layers = ", ".join(str(stack.layers) for stack in self.spec.stacks)
+        return f"{self.spec.params:,} weights in {layers} layers @ {self.device.id}"
+
 
 def cases_of(rows: tuple[LatencyMeasurement, ...], catalog: Catalog) -> tuple[list[Case], Counter[tuple[str, str]]]:
     """The cases of all rows, and how many rows are left out, by kind and reason."""
@@ -103,65 +109,102 @@ def _cases(row: LatencyMeasurement, catalog: Catalog) -> Iterator[Case]:
     found = list(figures(row))
     if not found:
         raise NotScored("no rate that fmkit predicts")
-    yield from (_case(row, spec, layout, setting, figure) for figure in found)
+    run = _Run(row, spec, layout, setting)
+    yield from (_case(run, figure) for figure in found)
 
 
-def _case(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, setting: Setting, figure: Figure) -> Case:
-    context = max(1, figure.context_tokens)
-    element_bytes = 1 if row.kv_dtype.startswith("fp8") else 2
-    sequences = max(1, round(row.batch or 1))
-    if figure.rate == "saturated":
-        full_tokens = figure.prompt_tokens + round(figure.answer_tokens)
-        sequences = running(spec, layout, setting, full_tokens, element_bytes)
-    cache = cache_bytes(spec, context, element_bytes) * sequences
-    stated = stated_share(row, spec, layout)
-    step = _resized(decode_pass(spec, layout, context, sequences, cache), stated)
-    spilt = spilt_share(row, spec, layout, setting, cache) if figure.rate == "decode" else 0.0
-    host_s = spilt * (step.weight_bytes if step is not None else 0) / HostRates().processor
-    step = _resized(step, 1 - spilt)
-    reads: tuple[TowerPass, ...] = ()
-    per_s = figure.per_s * setting.ranks * setting.stages / (row.count or 1)  # of one copy of the model
-    seconds, answer, steps, share = 1 / per_s, 1.0, 1.0, 1.0
-    if figure.rate != "decode":
-        together = max(1, CHUNK_TOKENS // figure.prompt_tokens) if figure.rate == "saturated" else sequences
-        parallel, share = (1, 1 / together) if figure.rate == "saturated" else (sequences, 1.0)
-        passes = _reads(spec, layout, setting, figure.prompt_tokens, together)
-        reads = tuple(found for one in passes if (found := _resized(one, stated)) is not None)
-        tokens = figure.answer_tokens + (
-            figure.prompt_tokens if figure.counts_prompt or figure.rate == "prefill" else 0
-        )
-        answer = tokens * parallel
-        seconds = answer / per_s
-        steps = _steps(figure, sequences)
-    if reads_token_by_token(row, setting.engine):
+class _Run(NamedTuple):
+    """Who ran which model with which weights in a row."""
+
+    row: LatencyMeasurement
+    spec: ModelSpec
+    layout: Layout
+    setting: Setting
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of an element of the cache."""
+        return 1 if self.row.kv_dtype.startswith("fp8") else 2
+
+    @property
+    def stated(self) -> float:
+        """The weights that the row states, over those of the layout."""
+        return stated_share(self.row, self.spec, self.layout)
+
+
+def _case(run: _Run, figure: Figure) -> Case:
+    saturated, sequences = figure.rate == "saturated", _sequences(run, figure)
+    # a saturated server computes the prompts of several requests together: a request pays its share
+    together = max(1, CHUNK_TOKENS // figure.prompt_tokens) if saturated else sequences
+    reads, steps = _reads(run, figure, together), _steps(figure, sequences)
+    if reads and reads_token_by_token(run.row, run.setting.engine):
         reads, steps = (), steps + figure.prompt_tokens
+    step, host_s = _step(run, figure, sequences)
+    answer = _answer(figure, sequences)
+    per_s = figure.per_s * run.setting.ranks * run.setting.stages / (run.row.count or 1)  # of one copy of the model
     return Case(
-        row=row,
+        row=run.row,
         rate="throughput" if figure.rate == "saturated" else figure.rate,
-        saturated=figure.rate == "saturated",
-        seconds=seconds,
+        saturated=saturated,
+        seconds=answer / per_s,
         answer=answer,
-        setting=msgspec.structs.replace(setting, batched=sequences > 1),
+        setting=msgspec.structs.replace(run.setting, batched=sequences > 1),
         reads=reads,
-        read_share=share,
-        step=step if figure.rate != "prefill" else None,
+        read_share=1 / together if saturated else 1.0,
+        step=step,
         steps=steps,
-        spec=spec,
-        layout=layout,
-        context_tokens=context,
+        spec=run.spec,
+        layout=run.layout,
+        context_tokens=_held(figure),
         prompt_tokens=figure.prompt_tokens,
         sequences=sequences,
         host_s=host_s,
     )
 
 
-def _resized(tower: TowerPass | None, share: float) -> TowerPass | None:
+def _held(figure: Figure) -> int:
+    """Tokens that each sequence holds, the new one included."""
+    return max(1, figure.context_tokens)
+
+
+def _sequences(run: _Run, figure: Figure) -> int:
+    """Sequences that run together: as many as the row says, in a saturated server as many as its memory holds."""
+    if figure.rate != "saturated":
+        return max(1, round(run.row.batch or 1))
+    full_tokens = figure.prompt_tokens + round(figure.answer_tokens)
+    return running(run.spec, run.layout, run.setting, full_tokens, run.element_bytes)
+
+
+def _step(run: _Run, figure: Figure, sequences: int) -> tuple[TowerPass | None, float]:
+    """A decode step with the weights that the devices hold, and seconds that it takes beside for those that they have no room for."""
+    cache = cache_bytes(run.spec, _held(figure), run.element_bytes) * sequences
+    step = decode_pass(run.spec, run.layout, _held(figure), sequences, cache, run.setting.engine)
+    if step is None or figure.rate == "prefill":
+        return None, 0.0
+    whole = _resized(step, run.stated)
+    spilt = spilt_share(run.row, run.spec, run.layout, run.setting, cache) if figure.rate == "decode" else 0.0
+    return _resized(whole, 1 - spilt), spilt * whole.weight_bytes / HostRates().processor
+
+
+def _answer(figure: Figure, sequences: int) -> float:
+    """Tokens that the figure counts in the seconds of its case: one of a step, of a batch those of all sequences, of a server those of a request."""
+    if figure.rate == "decode":
+        return 1.0
+    counted = figure.answer_tokens
+    if figure.counts_prompt or figure.rate == "prefill":
+        counted += figure.prompt_tokens
+    return counted * (1 if figure.rate == "saturated" else sequences)
+
+
+def _resized(tower: TowerPass, share: float) -> TowerPass:
     """A pass that reads this share of the weights."""
-    return tower and msgspec.structs.replace(tower, weight_bytes=round(tower.weight_bytes * share))
+    return msgspec.structs.replace(tower, weight_bytes=round(tower.weight_bytes * share))
 
 
 def _steps(figure: Figure, sequences: int) -> float:
     """Decode steps that a figure's seconds hold: of a static batch all but the first, of a saturated server a request's share."""
+    if figure.rate == "decode":
+        return 1.0
     if figure.rate == "prefill":
         return 0.0
     if figure.rate == "saturated":
@@ -169,10 +212,11 @@ def _steps(figure: Figure, sequences: int) -> float:
     return max(0.0, figure.answer_tokens - 1)
 
 
-def _reads(
-    spec: ModelSpec, layout: Layout, setting: Setting, prompt_tokens: int, sequences: int
-) -> tuple[TowerPass, ...]:
-    """The decoder's passes over the prompts of so many sequences."""
-    reading = Reading(prompt_tokens=prompt_tokens, sequences=sequences)
-    most = PROMPT_STEP_TOKENS.get(setting.engine, MOST_PROMPT_STEP_TOKENS)
-    return tuple(in_steps(one, most) for one in reading_passes(spec, layout, reading) if one.role == "decoder")
+def _reads(run: _Run, figure: Figure, sequences: int) -> tuple[TowerPass, ...]:
+    """The decoder's passes over the prompts of so many sequences; none of a decode step."""
+    if figure.rate == "decode":
+        return ()
+    reading = Reading(prompt_tokens=figure.prompt_tokens, sequences=sequences)
+    most = PROMPT_STEP_TOKENS.get(run.setting.engine, MOST_PROMPT_STEP_TOKENS)
+    passes = reading_passes(run.spec, run.layout, reading)
+    return tuple(_resized(in_steps(one, most), run.stated) for one in passes if one.role == "decoder")

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from benchmarks.speed.cases import Case
+from fmkit.api.accuracy.latency import unstated_limit
 from fmkit.speed.kernels import matrix_rate
 
 LEAST_ROOFLINE = 0.95
 """A step can't be shorter than this share of reading the weights at nominal bandwidth; experts of a mixture may repeat."""
 SLOW_16_BIT = 0.6
-"""16-bit prompts below this share of the same card's 4-bit ones: the library fell back to a slow kernel (measurements.md, trap 5)."""
+"""16-bit prompts below this share of the same card's 4-bit ones: the library fell back to a slow kernel."""
 
 
 def split(cases: Sequence[Case]) -> tuple[list[Case], Counter[tuple[str, str]]]:
@@ -32,6 +33,7 @@ def _prompt_of(case: Case) -> tuple[object, ...]:
     return (
         case.spec.architecture,
         case.spec.params,
+        case.setting.engine,
         case.device.id,
         case.setting.stages,
         case.prompt_tokens,
@@ -40,16 +42,8 @@ def _prompt_of(case: Case) -> tuple[object, ...]:
 
 
 def _reason(case: Case, four_bit_per_s: float | None) -> str | None:
-    return next((why for why, applies in RULES.items() if applies(case, four_bit_per_s)), None)
-
-
-def _other_limit(case: Case, _: float | None) -> bool:
-    return any(word in case.row.notes.casefold() for word in ("egpu", "raspberry"))
-
-
-def _looped_experts(case: Case, _: float | None) -> bool:
-    old = case.row.engine_version.startswith("transformers 4.")
-    return case.setting.engine == "transformers" and case.setting.mixture and old
+    why = unstated_limit(case.row, case.setting.engine, mixture=case.setting.mixture)
+    return why or next((why for why, applies in RULES.items() if applies(case, four_bit_per_s)), None)
 
 
 def _no_matrix_rate(case: Case, _: float | None) -> bool:
@@ -70,10 +64,8 @@ def _slow_16_bit(case: Case, four_bit_per_s: float | None) -> bool:
 
 
 RULES: dict[str, Callable[[Case, float | None], bool]] = {
-    "the host's bus or processor is the limit, and the row says only the card": _other_limit,
-    "mixtures in transformers before 5.0 looped over all experts in Python": _looped_experts,
     "the catalog has no matrix rate of the device": _no_matrix_rate,
     "faster than reading the weights once: not what the row says it is": _too_fast,
     "16-bit prompts far slower than 4-bit ones on the same card (trap 5)": _slow_16_bit,
 }
-"""Reason, and when it applies, given what the same card reached with 4-bit weights."""
+"""Reason, and when it applies, given what the same card reached with 4-bit weights; beside those that `fmkit accuracy` has too."""

@@ -207,6 +207,8 @@ def _passes(case: Case) -> list[tuple[Phase, TowerPass, float]]:
     found: list[tuple[Phase, TowerPass, float]] = [("prefill", tower, case.read_share) for tower in case.reads]
     if case.step is not None and case.steps:
         found.append(("decode", case.step, case.steps))
+        if case.step.expansion is not None:
+            found.append(("prefill", case.step.expansion, case.steps))
     return found
 
 

@@ -56,9 +56,8 @@ def spilt_share(row: LatencyMeasurement, spec: ModelSpec, layout: Layout, settin
     if setting.engine != "llama.cpp" or device.memory_bytes is None or device.unified_memory:
         return 0.0
     weights = round(weight_bytes(spec, layout) * stated_share(row, spec, layout))
-    usable = catalog_machine(device, setting.stages).usable_bytes
-    free = (usable or 0) * setting.stages - cached_bytes - SPILL_BYTES
-    return 0.0 if weights <= usable * setting.stages else 1 - max(0.0, free) / weights
+    usable = catalog_machine(device, setting.stages).usable_bytes * setting.stages
+    return 0.0 if weights <= usable else 1 - max(0, usable - cached_bytes - SPILL_BYTES) / weights
 
 
 def running(spec: ModelSpec, layout: Layout, setting: Setting, full_tokens: int, element_bytes: int) -> int:

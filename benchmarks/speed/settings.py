@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from benchmarks.speed.room import weight_bytes
+from fmkit.api.accuracy.backends import build_of
 from fmkit.api.accuracy.latency import is_current
 from fmkit.api.accuracy.subject import NotScored, device_of, gguf_subject, known_engine, layout_of
 from fmkit.catalog.load import Catalog
@@ -90,14 +91,6 @@ def engine_name(row: LatencyMeasurement) -> str:
         if word in name:
             return engine
     return name.replace(" ", "-")
-
-
-def build_of(row: LatencyMeasurement) -> str | None:
-    """llama.cpp's backend as far as a row tells it: it decides more than the device does."""
-    named = re.search(r"'build': '([^']+)'", row.notes)
-    flash = " fa" if "flash_attn=True" in row.notes else ""
-    name = named[1].removeprefix("llama.cpp-") if named else row.backend
-    return f"{name}{flash}" if name else None
 
 
 def release_of(row: LatencyMeasurement, engine: str) -> str:

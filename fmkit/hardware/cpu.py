@@ -28,6 +28,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int | None
     limited_by: str | None = None
     formats: tuple[str, ...] = ()
+    threads_per_core: int = 1
     numa_nodes: int | None = None
 
 
@@ -63,6 +64,7 @@ def _linux(proc: Path, cgroup_root: Path) -> Host:
         free_bytes=free,
         limited_by=limited_by,
         formats=parse_formats(cpuinfo),
+        threads_per_core=parse_threads_per_core(cpuinfo),
         numa_nodes=parse_nodes(read_text(proc / "self" / "status") or ""),
     )
 
@@ -82,6 +84,19 @@ def parse_cpuinfo(text: str) -> str:
     """The processor's name in /proc/cpuinfo; "CPU" where it states none (ARM)."""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return " ".join(match[1].split()) if match else "CPU"
+
+
+def parse_threads_per_core(text: str) -> int:
+    r"""Threads that run on one core at once, by what /proc/cpuinfo says of a socket; 1 where it says nothing (ARM).
+
+    >>> parse_threads_per_core("siblings\t: 32\ncpu cores\t: 16"), parse_threads_per_core("Features : asimd")
+    (2, 1)
+    """
+    siblings, cores = (
+        whole(match[1]) if (match := re.search(rf"^{key}\s*:\s*(\d+)$", text, re.MULTILINE)) else None
+        for key in ("siblings", "cpu cores")
+    )
+    return max(1, siblings // cores) if siblings and cores else 1
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -128,7 +143,7 @@ def group_folders(proc_self_cgroup: str, root: Path) -> list[Path]:
 
 
 def memory_limit(groups: list[Path]) -> tuple[int | None, int | None]:
-    """The tightest memory limit of the groups and what is used of it, in bytes; None where there is none."""
+    """The tightest memory limit of the groups and what is used of it and can't be dropped, in bytes; None where there is none."""
     limits = []
     for group in groups:
         for limit_file, used_file in (
@@ -137,8 +152,18 @@ def memory_limit(groups: list[Path]) -> tuple[int | None, int | None]:
         ):
             limit = whole(read_text(group / limit_file))
             if limit is not None and limit < NO_LIMIT_BYTES:
-                limits.append((limit, whole(read_text(group / used_file))))
+                used = whole(read_text(group / used_file))
+                limits.append((limit, None if used is None else max(0, used - _droppable_bytes(group))))
     return min(limits, key=lambda pair: pair[0], default=(None, None))
+
+
+def _droppable_bytes(group: Path) -> int:
+    """Pages of files that nobody used of late: they count as used, and make room for whoever asks.
+
+    What Kubernetes subtracts for a container's working set. Version 1 states a group's own and, as `total_`, those of all below it.
+    """
+    sizes = dict(re.findall(r"^(\w+) (\d+)$", read_text(group / "memory.stat") or "", re.MULTILINE))
+    return whole(sizes.get("total_inactive_file", sizes.get("inactive_file"))) or 0
 
 
 def cpu_quota(groups: list[Path]) -> int | None:

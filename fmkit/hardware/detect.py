@@ -57,6 +57,7 @@ def accelerated(found: list[Found], host: Host) -> Machine:
         cpu_cores=host.cores,
         reserve_reason=reserve.reason,
         cpu_formats=host.formats,
+        cpu_threads_per_core=host.threads_per_core,
         numa_nodes=host.numa_nodes,
         disk=disk_kind(models_folder()),
     )
@@ -90,6 +91,7 @@ def processor_only(host: Host) -> Machine:
         host_memory_bytes=host.memory_bytes,
         cpu_cores=host.cores,
         cpu_formats=host.formats,
+        cpu_threads_per_core=host.threads_per_core,
         numa_nodes=host.numa_nodes,
         disk=disk_kind(models_folder()),
         reserve_reason=f"{reserve.reason}; {host.limited_by}" if host.limited_by else reserve.reason,

@@ -64,14 +64,14 @@ def corrected(speed: SpeedEstimate, trials: Sequence[RateTrial], left_out: str =
     """The estimate with the factors of the trials, which are of this machine, engine, layout and basis; as it is where they say too little."""
     step, wait = speed.decode_tokens_per_s, speed.ttft_s
     decode = None if step is None else _factor(step, [one for one in trials if one.decoding])
-    prefill = None if wait is None else _factor(_rate(wait), [one for one in trials if not one.decoding])
+    prefill = None if wait is None else _factor(wait.inverse(), [one for one in trials if not one.decoding])
     if decode is None and prefill is None:
         return speed
     main = decode if step is not None else prefill
     used = {one.id: one for factor in (decode, prefill) if factor is not None for one in factor.trials}
     return msgspec.structs.replace(
         speed,
-        ttft_s=None if wait is None else _rate(_scaled(_rate(wait), prefill)),
+        ttft_s=None if wait is None else _scaled(wait.inverse(), prefill).inverse(),
         prefill_tokens_per_s=_scaled_or_none(speed.prefill_tokens_per_s, prefill),
         images_per_s=_scaled_or_none(speed.images_per_s, prefill),
         texts_per_s=_scaled_or_none(speed.texts_per_s, prefill),
@@ -125,18 +125,13 @@ def _scaled_or_none(rate: Range | None, factor: _Factor | None) -> Range | None:
     return None if rate is None else _scaled(rate, factor)
 
 
-def _rate(time: Range) -> Range:
-    """What a time means as a rate, and a rate as a time."""
-    return Range(low=1 / time.high, median=1 / time.median, high=1 / time.low)
-
-
 def _real_time(speed: SpeedEstimate, prefill: _Factor | None, decode: _Factor | None) -> Range | None:
     """Seconds of work per second of sound with both factors."""
     wait, rate, together = speed.ttft_s, speed.decode_tokens_per_s, speed.throughput_tokens_per_s
     if speed.real_time_factor is None or wait is None or rate is None or together is None:
         return speed.real_time_factor
     sequences = round(together.median / rate.median)
-    return real_time_range(_rate(_scaled(_rate(wait), prefill)), _scaled(rate, decode), sequences)
+    return real_time_range(_scaled(wait.inverse(), prefill).inverse(), _scaled(rate, decode), sequences)
 
 
 def _basis(stated: FigureBasis | None, factor: _Factor | None) -> FigureBasis | None:
@@ -146,9 +141,7 @@ def _basis(stated: FigureBasis | None, factor: _Factor | None) -> FigureBasis | 
 
 def _energy(energy: Range | None, factor: _Factor | None) -> Range | None:
     """Energy goes with the time that decoding takes."""
-    if energy is None or factor is None:
-        return energy
-    return Range(**{name: figure / factor.value for name, figure in msgspec.structs.asdict(energy).items()})
+    return energy if energy is None or factor is None else energy.times(1 / factor.value)
 
 
 def _reason(

@@ -12,25 +12,38 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.machine import recalled_figures
 from fmkit.speed.estimate import SpeedBasis
 from fmkit.speed.parts import LAYER_S, PARTS, Part, Phase, Quantity, joined, nominal
-from fmkit.speed.scopes import KNOWN, Rung, measured_like, measured_of_vendor, measured_on, scopes, width_scopes
-from fmkit.speed.setting import Setting, launch_overlaps, program
+from fmkit.speed.scopes import (
+    KNOWN,
+    Rung,
+    built_on,
+    has_backend,
+    measured_like,
+    measured_of_vendor,
+    measured_on,
+    scopes,
+    width_scopes,
+)
+from fmkit.speed.setting import Setting, launch_overlaps, other_builds, program
 
 if TYPE_CHECKING:
+    from fmkit.machine import Device
     from fmkit.speed.operations import TowerPass
 
 
 class CoreRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one core of a CPU was measured to reach, for a processor whose memory and matrix rates nobody measured yet.
+    """What one core of a CPU is taken to reach, for a processor whose memory and matrix rates nobody measured yet.
 
-    `bandwidth_gb_s` is copy bandwidth per core, in decimal gigabytes per second; `tflops` dense matrix rates per core by number
-    format. `most_bandwidth_gb_s` is where more cores no longer help.
+    `bandwidth_gb_s` is copy bandwidth per core, in decimal gigabytes per second; `tflops` dense matrix rates per core by number format,
+    as measured; `vector_tflops` the nominal rate of its vector units in float32. `most_bandwidth_gb_s` is where more cores no longer help.
     """
 
     bandwidth_gb_s: float
     most_bandwidth_gb_s: float
-    tflops: dict[str, float]
+    tflops: dict[str, float] = {}
+    vector_tflops: float | None = None
     source: str
 
 
@@ -69,7 +82,9 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
         if parts.linear is None and phase == "prefill":
             return None
         seconds = [(getattr(parts, part) or 0.0) * self.coefficient(setting, phase, part) for part in PARTS]
-        return joined(*seconds, overlaps=launch_overlaps(setting), decoding=phase == "decode")
+        whole_s = joined(*seconds, overlaps=launch_overlaps(setting), decoding=phase == "decode")
+        expansion = tower.expansion
+        return whole_s if expansion is None else whole_s + (self.pass_s(expansion, setting, "prefill") or 0.0)
 
     def launch_s(self, layers: int, setting: Setting, phase: Phase) -> float:
         """Seconds of a pass that are spent on launching layers."""
@@ -79,10 +94,29 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
         """Measurements of this engine on this device with this kernel."""
         return self.measured.get(f"{phase} {measured_on(setting)}", 0)
 
+    def build_points(self, setting: Setting, phase: Phase, build: str | None = None) -> int:
+        """Measurements of this engine on this device with a backend, the setting's own or another, whatever the kernel."""
+        whole, dense, mixture = (
+            self.measured.get(f"{phase} {built_on(setting, build)}{each}", 0) for each in ("", ", dense", ", mixture")
+        )
+        return max(whole, dense + mixture)
+
+    def other_builds_only(self, setting: Setting, phase: Phase) -> bool:
+        """Whether the device was measured with other backends than the setting's and not with that: they say little of it."""
+        if not has_backend(setting) or self.build_points(setting, phase):
+            return False
+        return any(self.build_points(setting, phase, build) for build in other_builds(setting))
+
+    def knows_build(self, setting: Setting, phase: Phase) -> bool:
+        """Whether the setting's backend was measured on any device; True for an engine without one."""
+        if not has_backend(setting) or self.build_points(setting, phase):
+            return True
+        return bool(self.measured.get(f"{phase} {program(setting)}, backend {setting.build}", 0))
+
     def basis(self, setting: Setting, phase: Phase) -> SpeedBasis:
         """What a prediction rests on: measurements on this device, of its kind of memory and kernel, or of something else."""
-        if setting.device.device_class == "cpu" and not setting.device.verified:
-            return "extrapolated"  # its rates are assumed from its cores
+        if _doubtful(setting.device, phase):
+            return "extrapolated"
         if setting.mixture and not self.measured.get(f"{phase} {program(setting)}, mixture", 0):
             return "extrapolated"
         if self.points(setting, phase):
@@ -94,6 +128,20 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
         if not any(self.measured.get(f"{phase} {scope}", 0) for scope in measured_of_vendor(setting)):
             return "new-vendor"
         basis = self.basis(setting, phase)
+        return "extrapolated" if basis not in KNOWN else basis
+
+    def basis_of_build(self, setting: Setting, phase: Phase) -> SpeedBasis:
+        """The basis with the backend regarded: measurements of another one on the device are as those of another device."""
+        if not self.knows_build(setting, phase):
+            return "extrapolated"
+        found = self.basis(setting, phase)
+        return "class" if found == "measured-device" and self.other_builds_only(setting, phase) else found
+
+    def rung_of_build(self, setting: Setting, phase: Phase) -> Rung:
+        """The rung with the backend regarded."""
+        if self.rung(setting, phase) == "new-vendor":
+            return "new-vendor"
+        basis = self.basis_of_build(setting, phase)
         return "extrapolated" if basis not in KNOWN else basis
 
     def knows(self, engine: str) -> bool:
@@ -122,3 +170,13 @@ class SpeedFit(msgspec.Struct, frozen=True, kw_only=True):
         common = self.spreads[f"{quantity} {basis}"]
         width = prod(self.widths.get(f"{quantity} {scope}", 1.0) for scope in width_scopes(basis, setting))
         return Spread(low=common.low**width, high=common.high**width, points=common.points)
+
+
+def _doubtful(device: Device, phase: Phase) -> bool:
+    """Whether what a phase waits for, memory or vector units, is a processor's figure that was recalled, or assumed from its cores."""
+    if device.device_class != "cpu":
+        return False
+    if device.verified:
+        return phase == "prefill" and "assumed" in device.sources.get("tflops", "")
+    recalled = recalled_figures(device.sources)
+    return phase == "prefill" or not recalled or "bandwidth_gb_s" in recalled

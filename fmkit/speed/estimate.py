@@ -14,6 +14,18 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     median: float
     high: float
 
+    def times(self, factor: float) -> Range:
+        """The figure multiplied by what is known."""
+        return Range(low=self.low * factor, median=self.median * factor, high=self.high * factor)
+
+    def inverse(self) -> Range:
+        """The time that a rate means, or the rate that a time does: the fastest is the shortest.
+
+        >>> Range(low=2.0, median=4.0, high=5.0).inverse()
+        Range(low=0.2, median=0.25, high=0.5)
+        """
+        return Range(low=1 / self.high, median=1 / self.median, high=1 / self.low)
+
 
 SpeedBasis = Literal["measured-here", "measured-device", "class", "extrapolated"]
 

@@ -27,6 +27,11 @@ MemoryGroup = Literal["hbm", "gddr", "apple", "unified", "cpu"]
 FIRST_TENSOR_CORES = 2018
 """GeForce cards from this year on have matrix units, at half the rate where they accumulate in float32."""
 
+BLOCKS_OVER_VECTOR = 2.0
+"""Operations a second of llama.cpp's block formats over those of float32 on a processor: the least that its 8-bit products gain. Newer ones multiply four
+or eight times as much at once and gain far less: processors with AVX2 alone read at 0.16 to 0.26 of this rate, those with 8-bit dot products at 0.26 to
+0.46, those with i8mm at 0.26 to 0.70 (catalog/measurements/published_cpu.csv, prompts of 128 to 512 tokens)."""
+
 NEEDS_UNITS = {"fp8": "float8", "nvfp4": "float4"}
 """The number format whose matrix units a kernel is made for."""
 
@@ -72,9 +77,12 @@ def matrix_rate(device: Device, kernel: Kernel, engine: str) -> float | None:
 
     Weight-only formats are computed in 16 bit, MXFP4 among them: vLLM unpacks it on Hopper, and on Blackwell too unless told otherwise.
     llama.cpp multiplies its block formats as int8 on NVIDIA cards, and 16-bit weights
-    with 16-bit accumulation, for which a GeForce has twice the rate that the catalog states (float32 accumulation).
+    with 16-bit accumulation, for which a GeForce has twice the rate that the catalog states (float32 accumulation). On a processor its kernels
+    are held against the nominal rate of the vector units, where that is known.
     """
     rates = device.flops_per_s
+    if engine == "llama.cpp" and device.device_class == "cpu" and "vector" in rates:
+        return rates["vector"] * (1 if kernel in ("16", "32") else BLOCKS_OVER_VECTOR)
     half = max(rates.get("float16", 0.0), rates.get("bfloat16", 0.0)) or None
     if kernel == "32":
         return rates.get("float32")
@@ -85,6 +93,13 @@ def matrix_rate(device: Device, kernel: Kernel, engine: str) -> float | None:
     if kernel == "nvfp4":
         return rates.get("float4") or half
     return half
+
+
+def multiplies_in_int8(device: Device, kernel: Kernel, engine: str) -> bool:
+    """Whether llama.cpp multiplies block formats by 8-bit units that are faster than those of 16 bit: what it reaches of them is another share."""
+    half = max(device.flops_per_s.get("float16", 0.0), device.flops_per_s.get("bfloat16", 0.0))
+    faster = device.flops_per_s.get("int8", 0.0) > half
+    return engine == "llama.cpp" and kernel in ("q8", "q4") and device.vendor == "nvidia" and faster
 
 
 def _ggml_rate(device: Device, kernel: Kernel, half: float | None) -> float | None:
@@ -119,6 +134,12 @@ def not_native(device: Device, kernel: Kernel, dtype: str, engine: str) -> str |
     return None
 
 
-def emulated(device: Device, kernel: Kernel) -> bool:
-    """Whether an engine unpacks the weights of this kernel before each product for want of one on the device: nobody measured how slow that is."""
-    return kernel == "nvfp4" and device.vendor == "amd"
+def emulated(device: Device, kernel: Kernel, engine: str) -> bool:
+    """Whether an engine unpacks the weights of this kernel for each product for want of one on the device: nobody measured how slow that is.
+
+    On AMD's cards that is so of NVFP4 (vllm-project/vllm#35733), and in vLLM of MXFP4 on those that are no Instinct: Radeon and processors with graphics
+    (vllm-project/vllm#46676, kyuz0/amd-strix-halo-vllm-toolboxes#10: 8 tokens/s of gpt-oss-120b).
+    """
+    if device.vendor != "amd":
+        return False
+    return kernel == "nvfp4" or (kernel == "mxfp4" and engine == "vllm" and memory_group(device) != "hbm")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fmkit.model.gguf_lineages import GGUF_PREFIX
 from fmkit.model.gguf_mix import STORED, mixed
-from fmkit.model.gguf_tensors import GGUF_PREFIX
 from fmkit.speed.rates import LlamaCppRates, between, proportional_beyond
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.model.layers import parts_of
-from fmkit.speed.attention import attention_operations, attention_width, crosses
+from fmkit.speed.attention import attention_operations, crosses, step_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +35,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 class TowerPass(msgspec.Struct, frozen=True, kw_only=True):
     """One run of all sequences through one tower: floating-point operations, and bytes of weights read once.
 
-    `attention_operations` are those of `operations` that grow with the square of the tokens; `cache_bytes` are read beside the
-    weights (decoding); `tokens` of all sequences pass through together. `experts` are those of all layers that they are routed to.
+    `attention_operations` are those of `operations` that grow with the square of the tokens; of them, in a decode step,
+    `shared_attention_operations` are of heads that share one key and value. `expanding_operations` of a decode step make keys and
+    values of the latents of all tokens held. `steps` is how many parts an engine takes the tokens in: in each of them layers are launched
+    and weights are read. `cache_bytes` are read beside the weights (decoding); `tokens` of all sequences pass
+    through together. `experts` are those of all layers that they are routed to.
     """
 
     role: StackRole
@@ -47,8 +49,20 @@ class TowerPass(msgspec.Struct, frozen=True, kw_only=True):
     hidden_dim: int = 0
     tokens: int = 1
     attention_operations: float = 0.0
+    shared_attention_operations: float = 0.0
+    expanding_operations: float = 0.0
     cache_bytes: int = 0
     experts: float = 0.0
+    steps: int = 1
+
+    @property
+    def expansion(self) -> TowerPass | None:
+        """The product that expands latents before a decode step, over as many tokens at once as a prompt has; None where none is."""
+        if not self.expanding_operations:
+            return None
+        return TowerPass(
+            role=self.role, layers=0, operations=self.expanding_operations, weight_bytes=0, tokens=self.tokens
+        )
 
 
 def reading_passes(spec: ModelSpec, layout: Layout, reading: Reading) -> tuple[TowerPass, ...]:
@@ -76,21 +90,17 @@ def _passes(spec: ModelSpec, layout: Layout, reading: Reading) -> Iterator[Tower
 
 
 def decode_pass(
-    spec: ModelSpec, layout: Layout, context_tokens: int, sequences: int, cache_bytes: int
+    spec: ModelSpec, layout: Layout, context_tokens: int, sequences: int, cache_bytes: int, engine: str
 ) -> TowerPass | None:
-    """One decode step of all sequences, each holding `context_tokens`; None for a model that does not decode.
+    """One decode step of all sequences in an engine, each holding `context_tokens`; None for a model that does not decode.
 
     Every weight is multiplied once per sequence, the head too; attention goes over the tokens held, of the decoder and of another
-    tower's through `cache_bytes` only.
+    tower's through `cache_bytes` only. Where the engine expands latents, it does so for all of these tokens.
     """
     stack = spec.cached_stack
     if stack is None or not spec.writes:
         return None
-    attention = 2.0 * sum(
-        attention_width(mixer) * mixer.attended_tokens(context_tokens) * block.count
-        for block in stack.blocks
-        for mixer in parts_of(block.mixer)
-    )
+    attending = step_attention(stack, context_tokens, engine)
     weights = sum(
         group.active_elements
         for group in spec.tensors
@@ -101,11 +111,13 @@ def decode_pass(
     return TowerPass(
         role="decoder",
         layers=stack.layers,
-        operations=sequences * (2.0 * weights + attention),
+        operations=sequences * (2.0 * weights + attending.attention + attending.expanding),
         weight_bytes=decode_weight_bytes(spec, layout, sequences),
         hidden_dim=stack.hidden_dim,
         tokens=sequences,
-        attention_operations=sequences * attention,
+        attention_operations=sequences * attending.attention,
+        shared_attention_operations=sequences * attending.shared,
+        expanding_operations=sequences * attending.expanding,
         cache_bytes=cache_bytes,
         experts=routed_experts(spec, "decoder", sequences),
     )
@@ -114,8 +126,8 @@ def decode_pass(
 def stack_tokens(spec: ModelSpec, stack: Stack, reading: Reading) -> int:
     """Tokens of one sequence (of one image, for a tower of images) that pass through a stack; 0 where it doesn't run.
 
-    A decoder with an encoder of its own starts from one token. A tower of images whose length the input decides counts as long
-    as what it hands on.
+    A decoder with an encoder of its own starts from one token. A tower of images without a length of its own counts as long as what it
+    hands on.
     """
     if stack.role in ("vision", "qformer"):
         return (stack.fixed_tokens or spec.image_tokens or 0) if reading.images else 0

@@ -74,12 +74,14 @@ def nominal(tower: TowerPass, setting: Setting, phase: Phase) -> Nominal:
     exchange = 0.0
     if ranks > 1:
         moved = 4.0 * tower.tokens * tower.hidden_dim * (ranks - 1) / ranks
-        exchange = 2 * tower.layers * (EXCHANGE_S + moved * exchange_s_per_byte(ranks, device.link_devices))
+        exchange = (
+            2 * tower.layers * (tower.steps * EXCHANGE_S + moved * exchange_s_per_byte(ranks, device.link_devices))
+        )
     return Nominal(
-        launch=tower.layers * LAYER_S * setting.launches * at_once,
-        weights=tower.weight_bytes / ranks / bandwidth * at_once,
+        launch=tower.layers * tower.steps * LAYER_S * setting.launches * at_once,
+        weights=tower.weight_bytes * tower.steps / ranks / bandwidth * at_once,
         cache=tower.cache_bytes / ranks / bandwidth,
-        linear=None if rate is None else (tower.operations - tower.attention_operations) / ranks / rate * at_once,
+        linear=None if rate is None else _matrix_operations(tower) / ranks / rate * at_once,
         attention=_attention_s(tower, rate, bandwidth, phase, ranks, at_once),
         exchange=exchange,
         sequence=tower.tokens * SEQUENCE_S if phase == "decode" else 0.0,
@@ -97,16 +99,22 @@ def exchange_s_per_byte(ranks: int, link_devices: int) -> float:
     return within + (1 / link_devices / PCIE_BYTES_PER_S if ranks > link_devices else 0.0)
 
 
+def _matrix_operations(tower: TowerPass) -> float:
+    """Operations of products of matrices over the tokens of the pass: of all weights, and of attention whose heads share one key and value."""
+    own = tower.operations - tower.attention_operations - tower.expanding_operations
+    return own + tower.shared_attention_operations
+
+
 def _attention_s(
     tower: TowerPass, rate: float | None, bandwidth: float, phase: Phase, ranks: int, at_once: float
 ) -> float | None:
     """Seconds of attention: of a prompt by its operations; of a decode step by what every query head reads of keys and values.
 
     With 2 bytes an element that is one byte per operation. Query heads that share keys and values read them from a cache of the chip:
-    it costs less than main memory, and not nothing.
+    it costs less than main memory, and not nothing. A key and value that all of them share is read once, with the cache.
     """
     if phase == "decode":
-        return tower.attention_operations / ranks / bandwidth
+        return (tower.attention_operations - tower.shared_attention_operations) / ranks / bandwidth
     return None if rate is None else tower.attention_operations / ranks / rate * at_once
 
 

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from fmkit.speed.estimate import Bound, Range, SpeedEstimate
-from fmkit.speed.kernels import emulated, kernel_of
+from fmkit.speed.kernels import WEIGHTS_NAMED, emulated, kernel_of
 from fmkit.speed.loading import load_estimate
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
 from fmkit.speed.physics import bounds
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from fmkit.speed.setting import Setting
     from fmkit.speed.timing import Timing
 
-POWER_SHARE = Range(low=0.50, median=0.76, high=0.93)
-"""Power drawn while decoding over the device's limit: 218 runs of vLLM on H100 and B200, tenth and ninetieth percentile
-(ml-energy/leaderboard; batch 8 to 16: 0.64 to 0.75, above 64: 0.8 to 0.9)."""
+POWER_SHARE = Range(low=0.52, median=0.78, high=0.95)
+"""Power drawn while decoding over the device's limit: 245 runs of vLLM on H100 and B200, tenth and ninetieth percentile
+(ml-energy/leaderboard, rows of catalog/measurements/latency.csv; median 0.67 at 8 to 16 sequences, 0.83 above 64)."""
 
 
 def estimate(
@@ -59,23 +59,24 @@ def estimate(
     towers = reading_passes(spec, layout, reading)
     read_s = timing.reading_s(towers)
     images_s = timing.reading_s([tower for tower in towers if tower.role in ("vision", "qformer")])
-    step = decode_pass(spec, layout, memory.context_tokens, memory.sequences, memory.cache_bytes)
+    step = decode_pass(spec, layout, memory.context_tokens, memory.sequences, memory.cache_bytes, memory.engine)
     step_s = None if step is None else timing.step_s(step)
     bounded = bounds(spec, timing, memory, reading, towers, step)
+    read_s = None if read_s is None else max(read_s, bounded.quickest_read_s)
     read_s, step_s = _at_most(read_s, bounded.most_read_s), _at_most(step_s, bounded.most_step_s)
     count = memory.sequences
     texts = step is None and spec.stacks[0].role in ("encoder", "decoder") and not reading.images
     reads = timing.range("prefill", 1 / read_s, _per_s(bounded.least_read_s)) if read_s else None
-    wait = _inverse(reads) if reads else None
+    wait = reads.inverse() if reads else None
     rate = timing.range("decode", 1 / step_s, _per_s(bounded.least_step_s)) if step_s else None
-    throughput = _times(rate, count)
+    throughput = rate.times(count) if rate else None
     return SpeedEstimate(
         ttft_s=wait,
-        prefill_tokens_per_s=_times(reads, read_tokens * count) if spec.kind != "speech" else None,
+        prefill_tokens_per_s=reads.times(read_tokens * count) if reads and spec.kind != "speech" else None,
         decode_tokens_per_s=rate,
         throughput_tokens_per_s=throughput,
         images_per_s=timing.range("prefill", reading.images * count / images_s) if images_s else None,
-        texts_per_s=_times(reads, count) if texts else None,
+        texts_per_s=reads.times(count) if reads and texts else None,
         real_time_factor=real_time_range(wait, rate, count) if spec.kind == "speech" and wait and rate else None,
         basis=timing.basis("decode" if step is not None else "prefill"),
         bound=_bound(timing, towers, step, step_s, read_s),
@@ -94,8 +95,9 @@ def missing_reason(memory: MemoryEstimate, machine: Machine | None, layout: Layo
         return memory.refused
     if device is None:
         return "no device is named, and a size of memory says nothing about speed"
-    if layout is not None and emulated(device, kernel_of(layout)):
-        return f"{device.name} has no kernels for these weights: they are unpacked before each product, and nobody measured how slow that is"
+    if layout is not None and emulated(device, kernel_of(layout), memory.engine):
+        weights = WEIGHTS_NAMED[kernel_of(layout)]
+        return f"{memory.engine} has no {weights} kernels for {device.name}: it unpacks the weights for each product, and nobody measured how slow that is"
     if converts(memory, device):
         return "PyTorch converts float16 on this CPU; not measured: run fmkit hardware measure"
     if device.bandwidth_bytes_per_s is None:
@@ -154,13 +156,3 @@ def _at_most(seconds: float | None, most_s: float | None) -> float | None:
 def _per_s(seconds: float) -> float:
     """The rate that a time means; no bound for none."""
     return 1 / seconds if seconds else inf
-
-
-def _times(rate: Range | None, count: int) -> Range | None:
-    """The rate of so many together."""
-    return rate and Range(low=rate.low * count, median=rate.median * count, high=rate.high * count)
-
-
-def _inverse(rate: Range) -> Range:
-    """The time that a rate means: the fastest rate is the shortest time."""
-    return Range(low=1 / rate.high, median=1 / rate.median, high=1 / rate.low)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fmkit.speed.kernels import memory_group
+from fmkit.speed.kernels import memory_group, multiplies_in_int8
 from fmkit.speed.setting import APART, LAUNCH_OVERLAPS, OLDER, RELEASES, program
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
         return (*widest, f"{engine} on {device.id}")
     release = (f"{engine}, release {setting.build}",) if _shares_releases(setting) else ()
     backend: tuple[str, ...] = ()
-    if setting.build is not None and setting.engine not in RELEASES:
-        backend = (f"{engine}, backend {setting.build}", f"{engine} on {device.id}, backend {setting.build}")
+    if has_backend(setting):
+        backend = (f"{engine}, backend {setting.build}", built_on(setting))
     if part in ("attention", "cache"):
         return (*widest, f"{engine}, {memory}", *release, *backend)
     mixture = "mixture" if setting.mixture else "dense"
+    if phase == "prefill" and part == "linear":  # what of an engine whose prompts nobody measured is known
+        widest = (*widest, f"all, {mixture}", f"all, {device.vendor}")
+        kernel = f"{kernel} in int8" if multiplies_in_int8(device, setting.kernel, setting.engine) else kernel
     found: tuple[str, ...] = (
         *widest,
         f"{engine}, {memory}",
@@ -63,6 +66,16 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     if phase == "prefill" and part == "linear" and setting.stages > 1:
         found += (f"{engine}, {setting.stages} stages",)
     return found
+
+
+def has_backend(setting: Setting) -> bool:
+    """Whether the setting's build is a backend, and no release."""
+    return setting.build is not None and setting.engine not in RELEASES
+
+
+def built_on(setting: Setting, build: str | None = None) -> str:
+    """The scope of the program with a backend, the setting's own or another, on the device; weights have one for dense and mixture each."""
+    return f"{program(setting)} on {setting.device.id}, backend {build or setting.build}"
 
 
 def measured_on(setting: Setting) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fmkit.speed.kernels import Kernel, kernel_of
+from fmkit.sizing.engines.llama_cpp_backends import backends_of
+from fmkit.speed.kernels import Kernel, kernel_of, memory_group
 from fmkit.speed.launches import launches_per_layer
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ APART = frozenset(("vllm",))
 """Engines whose older releases share no more with the present one than the effects of the engine: what V0 reached of a device or with a
 kernel says nothing of V1."""
 
-BACKENDS = {"nvidia": "cuda", "apple": "metal", "amd": "vulkan", "intel": "vulkan"}
-"""The backend of llama.cpp that estimates are for, by vendor: what its release files bring for a card of that vendor."""
+FLASH = " fa"
+"""What follows a backend's name in the scopes of runs with flash attention, where rows of both were measured."""
+
+FLASH_MEASURED = frozenset(("vulkan", "hip", "rocwmma"))
+"""Backends whose rows say whether flash attention was on; those of others were not told apart."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +55,21 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def setting_of(
-    engine: str, device: Device, layout: Layout, spec: ModelSpec, *, ranks: int, stages: int, sequences: int = 1
+    engine: str,
+    device: Device,
+    layout: Layout,
+    spec: ModelSpec,
+    *,
+    ranks: int,
+    stages: int,
+    sequences: int = 1,
+    backend: str | None = None,
+    flash_attention: bool | None = None,
 ) -> Setting:
-    """The setting of an estimate, with the release that fmkit's rules are those of where older ones were measured too."""
+    """The setting of an estimate, with the release that fmkit's rules are those of where older ones were measured too.
+
+    `backend` is llama.cpp's, by default what its release files bring for the device; `flash_attention` None was not said: on.
+    """
     return Setting(
         engine=engine,
         device=device,
@@ -61,15 +77,38 @@ def setting_of(
         mixture=spec.is_mixture,
         ranks=ranks,
         stages=stages,
-        build=RELEASES.get(engine) or _backend(engine, device),
+        build=RELEASES.get(engine) or (build_name(device, backend, flash_attention) if engine == "llama.cpp" else None),
         batched=sequences > 1,
         launches=launches_per_layer(spec) if engine in LAUNCH_OVERLAPS else 1.0,
     )
 
 
-def _backend(engine: str, device: Device) -> str | None:
-    """The backend that an estimate is for; None where the engine has none to choose from."""
-    return BACKENDS.get(device.vendor) if engine == "llama.cpp" and device.device_class != "cpu" else None
+def build_name(device: Device, backend: str | None, flash_attention: bool | None) -> str | None:
+    """llama.cpp's build as the measurements name it; None on a processor, where there is nothing to choose from.
+
+    Rows of HIP on Instinct cards say "rocm", those of SYCL "xpu". Where nobody said whether flash attention is on it is, as in llama.cpp
+    itself; rocWMMA is a way to compute it.
+
+    >>> from fmkit.machine import Device
+    >>> card = Device(id="x", name="X", vendor="amd", device_class="consumer", memory_bytes=1, bandwidth_bytes_per_s=None)
+    >>> build_name(card, None, None), build_name(card, "hip", True), build_name(card, "rocwmma", None)
+    ('vulkan fa', 'hip fa', 'rocwmma fa')
+    """
+    name = backend or next(iter(backends_of(device)), None)
+    if name == "hip" and memory_group(device) == "hbm":
+        return "rocm"
+    if name == "sycl":
+        return "xpu"
+    if name in FLASH_MEASURED and (flash_attention is not False or name == "rocwmma"):
+        return f"{name}{FLASH}"
+    return None if name == "cpu" else name
+
+
+def other_builds(setting: Setting) -> tuple[str, ...]:
+    """The builds of llama.cpp that a device can be measured with beside the setting's own."""
+    device = setting.device
+    found = (build_name(device, backend, flash) for backend in backends_of(device) for flash in (False, True))
+    return tuple(build for build in dict.fromkeys(found) if build is not None and build != setting.build)
 
 
 def launch_overlaps(setting: Setting) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmkit.model.layers import ChunkedAttention, SlidingAttention, parts_of
+from fmkit.model.attention import ChunkedAttention, SlidingAttention
+from fmkit.model.layers import parts_of
 from fmkit.speed.attention import attention_width
 from fmkit.speed.estimate import AttentionShare
 from fmkit.speed.operations import Reading, decode_pass, reading_passes
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def attention_share(
-    spec: ModelSpec, layout: Layout, reading: Reading, context_tokens: int, score_bytes: int | None
+    spec: ModelSpec, layout: Layout, reading: Reading, context_tokens: int, engine: str, score_bytes: int | None
 ) -> AttentionShare:
-    """The share at one context; a decoder reads a prompt of `reading.prompt_tokens` and decodes with `context_tokens` held."""
+    """The share in an engine at one context; a decoder reads a prompt of `reading.prompt_tokens` and decodes with `context_tokens` held."""
     passes = reading_passes(spec, layout, reading)
     every = sum(tower.operations for tower in passes)
     attention = sum(tower.attention_operations for tower in passes)
-    step = decode_pass(spec, layout, context_tokens, reading.sequences, 0)
+    step = decode_pass(spec, layout, context_tokens, reading.sequences, 0, engine)
     return AttentionShare(
         context_tokens=context_tokens,
         sequences=reading.sequences,

@@ -12,7 +12,8 @@ from fmkit.speed.estimate import FigureBasis, Range
 from fmkit.speed.kernels import emulated
 from fmkit.speed.launches import launch_of
 from fmkit.speed.llama_cpp_here import MeasuredLlamaCpp, llama_cpp_here
-from fmkit.speed.measured_here import Measured, matrices_of
+from fmkit.speed.matrices import matrices_of
+from fmkit.speed.measured_here import Measured
 from fmkit.speed.offloaded import NOTHING, OFFLOADED, Offloaded, offloaded
 from fmkit.speed.parts import MOST_PROMPT_STEP_TOKENS, PROMPT_STEP_TOKENS, nominal, roof_s
 from fmkit.speed.setting import Setting, setting_of
@@ -48,13 +49,14 @@ model's, with the range of the others, 78 and 78 %."""
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """What passes of one model take on one machine.
 
-    `here` goes before `fit` where it is there; `beside` is what weights outside of the device cost.
+    `here` goes before `fit` where it is there; `beside` is what weights outside of the device cost. `backend` is llama.cpp's.
     """
 
     fit: SpeedFit
     setting: Setting
     here: Measured | MeasuredLlamaCpp | None = None
     beside: Offloaded = NOTHING
+    backend: str | None = None
 
     @property
     def host_step_s(self) -> float:
@@ -64,7 +66,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     def reading_s(self, towers: Sequence[TowerPass]) -> float | None:
         """Seconds of the passes before the first token, one after the other; None where no pass can be timed."""
         found = [one for tower in towers if (one := self._one_s(tower)) is not None]
-        return sum(found) + self.beside.read_s * self._prompt_steps(towers) if found else None
+        return sum(found) + self._beside_s(towers, decoding=False) if found else None
+
+    def _beside_s(self, passes: Sequence[TowerPass], *, decoding: bool) -> float:
+        """Seconds of a step, or of all passes over a prompt, that go into weights outside of the device."""
+        return self.host_step_s if decoding else self.beside.read_s * self._prompt_steps(passes)
 
     def _prompt_steps(self, towers: Sequence[TowerPass]) -> int:
         """How many parts a prompt passes through the decoder in; transformers takes it whole."""
@@ -110,16 +116,19 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         parts = nominal(tower, self.setting, "decode")
         reading: tuple[Part, ...] = ("weights", "cache", "attention")
         read_s = sum(self._part_s(getattr(parts, part), "decode", part) for part in reading)
-        return read_s, self._part_s(parts.linear, "decode", "linear")
+        expanding_s = 0.0 if tower.expansion is None else self.fit.pass_s(tower.expansion, self.setting, "prefill") or 0.0
+        return read_s, self._part_s(parts.linear, "decode", "linear") + expanding_s
 
     def _part_s(self, nominal_s: float | None, phase: Phase, part: Part) -> float:
         return (nominal_s or 0.0) * self.fit.coefficient(self.setting, phase, part)
 
     def share_of_roof(self, passes: Sequence[TowerPass], seconds: float, *, decoding: bool) -> float:
-        """The share of the nominal rate that passes of so many seconds come to: bytes read of a decode step, operations of a prompt."""
-        return (
-            sum(roof_s(self._held(one, decoding=decoding), self.setting, decoding=decoding) for one in passes) / seconds
-        )
+        """The share of the device's nominal rate that passes of so many seconds come to: bytes read of a decode step, operations of a prompt.
+
+        Of weights outside of the device neither bytes nor seconds count.
+        """
+        roofs_s = sum(roof_s(self._held(one, decoding=decoding), self.setting, decoding=decoding) for one in passes)
+        return roofs_s / (seconds - self._beside_s(passes, decoding=decoding))
 
     def _held(self, tower: TowerPass, *, decoding: bool) -> TowerPass:
         """The pass with the weights that the device holds itself."""
@@ -129,9 +138,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     def figure_basis(self, quantity: Quantity) -> FigureBasis:
         """What a figure rests on, with the measurements behind it."""
         phase: Phase = "prefill" if quantity == "prefill" else "decode"
-        return FigureBasis(
-            basis=self.basis(quantity), points=0 if self.here is not None else self.fit.points(self.setting, phase)
-        )
+        uncounted = self.here is not None or self.fit.other_builds_only(self.setting, phase)
+        return FigureBasis(basis=self.basis(quantity), points=0 if uncounted else self.fit.points(self.setting, phase))
 
     def basis(self, quantity: Quantity) -> SpeedBasis:
         """What a figure rests on."""
@@ -139,7 +147,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
             return "extrapolated"
         if self.here is not None:
             return "measured-here"
-        return self.fit.basis(self.setting, "prefill" if quantity == "prefill" else "decode")
+        return self.fit.basis_of_build(self.setting, "prefill" if quantity == "prefill" else "decode")
 
     def range(self, quantity: Quantity, per_s: float, most_per_s: float = inf) -> Range:
         """A rate with the range that its basis has earned, no part of it above `most_per_s`."""
@@ -151,7 +159,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
             low, high = OFFLOADED
         else:
             phase: Phase = "prefill" if quantity == "prefill" else "decode"
-            spread = self.fit.spread(quantity, self.fit.rung(self.setting, phase), self.setting)
+            spread = self.fit.spread(quantity, self.fit.rung_of_build(self.setting, phase), self.setting)
             low, high = spread.low, spread.high
         return Range(
             low=min(per_s * low, most_per_s), median=min(per_s, most_per_s), high=min(per_s * high, most_per_s)
@@ -181,8 +189,10 @@ def timing_on(
         ranks=memory.tensor_parallel,
         stages=memory.pipeline_parallel,
         sequences=memory.sequences,
+        backend=memory.backend,
+        flash_attention=memory.flash_attention,
     )
-    unknown = why_no_kernel(layout, device) is not None or emulated(device, setting.kernel)
+    unknown = why_no_kernel(layout, device) is not None or emulated(device, setting.kernel, setting.engine)
     if unknown or (here is None and not fit.reaches(setting)):
         return None
     return Timing(
@@ -190,6 +200,7 @@ def timing_on(
         setting=setting,
         here=here,
         beside=offloaded(spec, memory, layout, rates),
+        backend=memory.backend,
     )
 
 
@@ -224,8 +235,7 @@ def _measured_here(
 
 def in_steps(tower: TowerPass, most_tokens: int) -> TowerPass:
     """A pass over more tokens than an engine takes at once: layers are launched and weights read once per step."""
-    steps = -(-tower.tokens // most_tokens)
-    return msgspec.structs.replace(tower, layers=tower.layers * steps, weight_bytes=tower.weight_bytes * steps)
+    return msgspec.structs.replace(tower, steps=-(-tower.tokens // most_tokens))
 
 
 def converts(memory: MemoryEstimate, device: Device) -> bool:
