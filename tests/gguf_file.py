@@ -6,10 +6,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fmkit.model.attention import EncoderAttention, FullAttention
 from fmkit.model.ggml import FILE_TYPES
+from fmkit.model.gguf_lineages import lineage_of
 from fmkit.model.gguf_mix import MixedTensor, mixed
-from fmkit.model.gguf_tensors import lineage_of
-from fmkit.model.layers import EncoderAttention, FullAttention, Mixer, parts_of
+from fmkit.model.layers import Mixer, parts_of
 from fmkit.model.recurrent import Mamba2, ShortConvolution
 from fmkit.model.spec import ModelSpec
 

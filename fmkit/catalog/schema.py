@@ -143,7 +143,8 @@ class DeviceEntry(Entry, frozen=True, kw_only=True):
     """One accelerator or CPU class, per memory size sold. Rates are dense peak figures of the vendor.
 
     `memory` is the nominal size with its unit (`24GiB`); `bandwidth_gb_s` decimal gigabytes per second over `bus_bits`; `tflops` by number
-    format (`float16`, `bfloat16`, `float8`, `int8`, `int4`, `float4`, `float32`). `link_devices` is how many of them a link of their own joins
+    format (`float16`, `bfloat16`, `float8`, `int8`, `int4`, `float4`, `float32`), of a processor its vector
+    units' float32 operations (`vector`: cores x clock x operations a clock). `link_devices` is how many of them a link of their own joins
     (NVLink, Infinity Fabric, Xe Link), 1 where they reach each other over PCIe. `verified` is False where a figure is
     recalled rather than read. `sources` maps a key (or `tflops.float16`) to where it was read; `tflops_product` there is what the rate of
     float16 is held against (`132 SM x 1830 MHz x 4096 FLOP a clock`) where its source works nothing out.

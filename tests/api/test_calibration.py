@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 import fmkit
+from benchmarks import calibration
 from fmkit import __version__
-from fmkit.api.resolve import this_machine
+from fmkit.api.kept_rates import kept_here
+from fmkit.api.machines import this_machine
 from fmkit.api.trial_evidence import listed, memory_trials, predicted_speed, rate_trials
 from fmkit.api.trial_result import predicted_parts
 from fmkit.catalog.load import load_catalog
@@ -237,3 +239,16 @@ def test_recommend_uses_them_too() -> None:
     both = early.keys() & late.keys()
     assert both
     assert all(runtime(late[model]) > runtime(early[model]) for model in both)
+
+
+def test_the_benchmark_uses_what_a_busy_machine_measures_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held against its own estimates, rates that were thrown away would show as `measured first` and count for nothing."""
+    monkeypatch.setattr("fmkit.hardware.light.busy_warning", lambda _: "this machine is busy: 2.0 processes")
+    for name in ("light.read_bytes_per_s", "light.copy_bytes_per_s", "disk.read_bytes_per_s"):
+        monkeypatch.setattr(f"fmkit.hardware.{name}", lambda _: 5e9)
+    monkeypatch.setattr("fmkit.api.measure._asked_devices", lambda *_: ())
+    monkeypatch.setattr("fmkit.api.measure._llama_cpp_rates", lambda *_: None)
+    assert calibration.measured_rates() == "this machine is busy: 2.0 processes"
+    kept = kept_here(this_machine(load_catalog()))
+    assert kept is not None
+    assert kept.copy_bytes_per_s == 5e9

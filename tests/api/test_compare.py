@@ -10,6 +10,7 @@ from fmkit.errors import FmkitError, UsageError
 from fmkit.report.compare import csv_table, markdown_text
 from fmkit.report.compare_rows import rows
 from fmkit.results.compare import CompareResult
+from fmkit.units import format_seconds
 
 NAMES = ("llama-3.1-8b-instruct", "Qwen/Qwen3-8B", "claude-sonnet-4-0")
 
@@ -125,3 +126,17 @@ def test_only_the_cards_that_hold_a_model_are_charged() -> None:
     assert one.usd_per_1m_output_tokens == two.usd_per_1m_output_tokens
     assert two.price_basis is not None
     assert "1 x h100-sxm5-80gb" in two.price_basis
+
+
+def test_speech_has_its_wait_and_its_real_time_factor() -> None:
+    compared = fmkit.compare("whisper-large-v3", "qwen3-4b", gpu="rtx-4090", precision="fp16")
+    shown = {row.label: row.cells for row in rows(compared)}
+    whisper, qwen = (model.estimates[0].speed for model in compared.models)
+    assert whisper is not None
+    assert whisper.real_time_factor is not None
+    assert qwen is not None
+    assert qwen.ttft_s is not None
+    heard, silent = shown["fp16 s per s of sound"]
+    assert (heard.split("-")[0], silent) == (f"{whisper.real_time_factor.low:.2g}", "-")
+    wait = f"{format_seconds(qwen.ttft_s.low)} to {format_seconds(qwen.ttft_s.high)}"
+    assert shown["fp16 first token"][1] == wait

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fmkit.api.division import divisions
-from fmkit.api.sizing import ModelSizer
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.api.vram import vram
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError

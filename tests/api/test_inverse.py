@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmkit.api.sizing import ModelSizer, counted, find_inverse
+from fmkit.api.inverse import counted, find_inverse
+from fmkit.api.model_sizer import ModelSizer
 from fmkit.catalog.load import load_catalog
 from fmkit.machine import Machine, catalog_machine, memory_machine
 from fmkit.sizing.estimate import Fit, Workload

@@ -14,7 +14,8 @@ from fmkit.api import measure
 from fmkit.api.hardware import list_devices, show_device, show_hardware
 from fmkit.api.kept_rates import forget_read, kept_here
 from fmkit.api.measure import measure_hardware
-from fmkit.api.sizing import estimate_for, rated
+from fmkit.api.processor_rates import rated
+from fmkit.api.sizing import estimate_for
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import MissingExtraError, UnsafeInputError, UsageError
 from fmkit.hardware.cpu import Host

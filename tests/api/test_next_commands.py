@@ -48,3 +48,12 @@ def test_defaults_were_not_given_and_odd_names_are_quoted() -> None:
         {"--engine": "transformers", "--expert-parallel": 1, "--gpu": None, "--free": False, "--images": 0}
     ) == {"--images": 0}
     assert shlex.split(again("./my model", {"--images": 0})) == ["fmkit", "vram", "./my model", "--images", "0"]
+
+
+def test_what_a_server_runs_is_tried_at_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `recommend` proposes it: random weights in transformers on this machine would say nothing of it."""
+    found = vram("llama-3.1-8b", gpu="l40s", engine="vllm", precision="int4-awq", context="8k", sequences=4)
+    trial = next(command for command in found.next if command.startswith("fmkit try"))
+    assert trial == "fmkit try llama-3.1-8b --engine http://localhost:8000/v1 --context 8k --sequences 4"
+    refused = here(capsys, *shlex.split(trial)[1:-5], "http://localhost:1/v1", "--context", "8k", "--sequences", "4")
+    assert refused.code == 5, refused.err  # nothing listens there; the options are taken

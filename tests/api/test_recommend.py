@@ -84,6 +84,7 @@ def test_transcription_names_its_word_error_rate() -> None:
     assert first.quality.evidence[0].source
     best = next(pick for pick in result.picks if pick.model == result.views.best)
     assert best.model == "voxtral-mini-3b-2507"  # 7.05 % on the leaderboard, where the best Whisper has 7.44 %
+    assert " s of work per s of sound." in result.verdict
 
 
 def test_embedding_has_mteb_evidence_and_its_dimension() -> None:
@@ -93,6 +94,23 @@ def test_embedding_has_mteb_evidence_and_its_dimension() -> None:
     assert picks["all-minilm-l6-v2"].task_units["embedding_dim"] == 384
     assert all(e.benchmark.startswith("mteb") for pick in result.picks for e in pick.quality.evidence)
     assert (picks["all-minilm-l6-v2"].quality.value or 0) < (picks["bge-base-en-v1.5"].quality.value or 0)
+
+
+def test_images_and_texts_are_as_fast_as_vram_says_and_the_larger_tower_is_slower() -> None:
+    """The work is in the image tower: a list by the text tower alone would show all of them alike."""
+    result = ask("image-text", gpu="rtx-4070", precision="fp16", top=EVERYTHING)
+    speeds = {pick.model: pick.speed for pick in result.picks}
+    alone = fmkit.vram("clip-vit-large-patch14-336", gpu="rtx-4070", precision="fp16").estimates[0].speed
+    found, small = speeds["clip-vit-large-patch14-336"], speeds["clip-vit-base-patch32"]
+    assert found is not None
+    assert alone is not None
+    assert small is not None
+    assert found.images_per_s == alone.images_per_s
+    assert found.images_per_s is not None
+    assert small.images_per_s is not None
+    assert found.images_per_s.median < small.images_per_s.median
+    assert not any("images are not counted" in warning for pick in result.picks for warning in pick.warnings)
+    assert " images/s" in result.verdict
 
 
 def test_biomedical_lists_by_training_and_says_that_it_does_not_rank() -> None:
@@ -227,6 +245,15 @@ def test_a_known_slow_processor_is_not_beaten_by_unknown_speeds() -> None:
     assert all(pick.speed is not None for pick in result.picks if pick.rank is not None)
 
 
+def test_the_rate_that_is_said_to_let_a_slow_model_in_does() -> None:
+    """The option asks for the median; a usable speed only for the fast end of the range."""
+    slow: dict[str, object] = {"gpu": "cpu-raspberry-pi-5", "memory": "16GiB", "top": EVERYTHING}
+    named = {one.model: one.reason for one in ask("chat", **slow).excluded if one.constraint == "usable-speed"}
+    said = {model: re.search(r"--min-tokens-per-s (\S+) lets it in", reason) for model, reason in named.items()}
+    model, found = next((model, found) for model, found in said.items() if found is not None)
+    assert model in names(ask("chat", **slow, min_tokens_per_s=float(found[1])))
+
+
 @pytest.mark.parametrize(
     ("phrase", "task", "constraints"),
     [
@@ -259,6 +286,8 @@ def test_fmkit_alone_proposes_known_and_usable_speeds_only() -> None:
     assert proposal([dark, quantised, plain], quantises=False) is plain
     for model in overview().models:
         assert model.model is None or model.decode_tokens_per_s is not None or model.task == "embedding"
+        assert (model.texts_per_s is not None) == (model.task == "embedding")
+        assert (model.real_time_factor is not None) == (model.task == "transcription")
 
 
 def test_an_answer_sizes_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +297,7 @@ def test_an_answer_sizes_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         sized.append((id(spec), precision, workload.context_tokens))
         return estimate_for(spec, precision, workload, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("fmkit.api.pool.estimate_for", counted)
+    monkeypatch.setattr("fmkit.api.catalog_sizer.estimate_for", counted)
     ask("chat", gpu="h100-sxm5-80gb")
     shared = {id(load_catalog().model(name).spec) for name in load_catalog().model_ids()}
     assert {spec for spec, _, _ in sized} <= shared
@@ -399,6 +428,14 @@ def test_a_mixture_that_fits_with_experts_in_main_memory_is_said_to() -> None:
     (estimate,) = fmkit.vram(model, **asked).estimates  # type: ignore[arg-type]
     assert estimate.fits
     assert estimate.host_is_used
+
+
+def test_a_device_whose_bandwidth_is_known_is_not_said_to_lack_it() -> None:
+    found = ask("chat", gpu="mi300x", engine="vllm", precision="nvfp4", only="llama-3.1", top=1)
+    assert found.picks
+    assert found.picks[0].speed is None
+    assert "no speed is predicted on AMD Instinct MI300X: the notes of each model say why" in found.warnings
+    assert any("vllm has no NVFP4 kernels for AMD Instinct MI300X" in note for note in found.picks[0].warnings)
 
 
 def test_memory_that_is_one_has_no_place_beside_it() -> None:

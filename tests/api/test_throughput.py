@@ -33,14 +33,14 @@ def test_the_sweep_ends_where_memory_does(swept: ThroughputResult) -> None:
 
 
 def test_a_dollar_and_a_kilowatt_hour(swept: ThroughputResult) -> None:
-    """Rented at the catalog's price, 1,000 tokens/s buy 3.6 million / USD; 700 W of limit x 0.76 at 0.30 USD per kWh."""
+    """Rented at the catalog's price, 1,000 tokens/s buy 3.6 million / USD; 700 W of limit x 0.78 at 0.30 USD per kWh."""
     row = swept.rows[-1]
     assert row.usd_per_hour is not None
     assert row.tokens_per_usd is not None
     assert row.tokens_per_usd.median * row.usd_per_hour == pytest.approx(row.tokens_per_s.median * 3600)
     assert row.electricity_usd_per_1m_tokens is not None
     hours = 1e6 / row.tokens_per_s.median / 3600
-    assert row.electricity_usd_per_1m_tokens.median == pytest.approx(hours * 0.7 * 0.76 * 0.30, rel=0.001)
+    assert row.electricity_usd_per_1m_tokens.median == pytest.approx(hours * 0.7 * 0.78 * 0.30, rel=0.001)
 
 
 def test_devices_are_ordered_by_what_a_dollar_buys(swept: ThroughputResult) -> None:
@@ -73,6 +73,19 @@ def test_an_encoder_writes_nothing() -> None:
     assert found is not None
     assert (found.rows, found.by_device) == ((), ())
     assert "nothing is written" in found.summary[0]
+    assert "--sequences" in found.summary[0]
+
+
+def test_why_there_is_no_rate_and_how_many_devices_make_one() -> None:
+    none = vram("llama-3.1-70b", gpu="rtx-4070", precision="fp16", context="128k", throughput=True).throughput
+    assert none is not None
+    assert none.summary[0] == "no sequence fits"
+    two = vram(
+        "llama-3.1-8b", gpu="h100-sxm5-80gb:2", engine="vllm", tensor_parallel=2, precision="fp16", context="128k",
+        throughput=True,
+    ).throughput  # fmt: skip
+    assert two is not None
+    assert two.summary[0].startswith("most on 2 x h100-sxm5-80gb: FP16 with ")
 
 
 @pytest.mark.parametrize("price", ["free", "-1", "0", "nan", "inf", "1e9"])

@@ -57,6 +57,7 @@ PLANTED: dict[str, Planted] = {
     "rate with sparsity": (_NVIDIA, _RATES, _RATES.replace("float16: 165.2, b", "float16: 330.3, b"), None, "$.devices.rtx-4090.tflops.bfloat16", "0.50 times the 330.3 of float16"),
     "all rates with sparsity": (_NVIDIA, _RATES, "{float16: 330.3, bfloat16: 330.3, float8: 660.6", None, "$.devices.rtx-4090.tflops.float16", "330.3 TFLOPS, but its source works out 165.2"),
     "float8 with sparsity": (_NVIDIA, _H100, _H100.replace("float8: 1978", "float8: 3958"), None, "$.devices.h100-sxm5-80gb.tflops.float8", "4.00 times the 989 of float16"),
+    "vector units of twice the cores": ("hardware/cpu.yaml", "{vector: 2.9184}", "{vector: 5.8368}", None, "$.devices.cpu-ryzen-9-7950x.tflops.vector", "5.8368 TFLOPS, but its source works out 2.918"),
     "all rates of a data-centre card with sparsity": (_NVIDIA, _H100, _H100.replace("1978", "3958").replace("989", "1979"), None, "$.devices.h100-sxm5-80gb.tflops.float16", "its source works out 989"),
     "recalled and verified": (_NVIDIA, "      bandwidth_gb_s: 384 bit x 21", "      bandwidth_gb_s: recalled, 384 bit x 21", None, "$.devices.rtx-4090.verified", "the source of bandwidth_gb_s says recalled"),
     "bandwidth halved": (_NVIDIA, "bandwidth_gb_s: 1008\n", "bandwidth_gb_s: 504\n", None, "$.devices.rtx-4090.bandwidth_gb_s", "504 GB/s, but its source works out 1,008"),

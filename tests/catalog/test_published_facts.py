@@ -7,9 +7,13 @@ from collections import Counter
 import pytest
 
 from benchmarks import catalog_facts
+from benchmarks.facts.context import length_case
+from benchmarks.facts.files import published
+from benchmarks.facts.lengths import Lengths, why_another
+from benchmarks.facts.licence import tag_case
+from benchmarks.facts.parameters import count_case
+from benchmarks.facts.witnesses import Case, witnessed
 from benchmarks.proofs.differences import NOT_EXPLAINED
-from benchmarks.proofs.lengths import Lengths, why_another
-from benchmarks.proofs.witnesses import Case, witnessed
 from fmkit.catalog.load import load_catalog
 
 
@@ -50,16 +54,16 @@ def test_a_wrong_count_is_not_explained_away() -> None:
     """One parameter more or less than what arithmetic explains is open, whatever the model."""
     for model_id in ("llama-3.1-8b", "gpt2", "deepseek-v3", "kimi-k2-base", "glm-4.7"):
         model = load_catalog().model(model_id)
-        table = catalog_facts.published(model_id)["params"]
-        assert catalog_facts._count(model, "test", int(table)).state in {"equal", "explained"}
-        assert catalog_facts._count(model, "test", int(table) + 1).state == "open"
+        table = published(model_id)["params"]
+        assert count_case(model, "test", int(table)).state in {"equal", "explained"}
+        assert count_case(model, "test", int(table) + 1).state == "open"
 
 
 def test_a_wrong_limit_is_not_explained_away() -> None:
     model = load_catalog().model("llama-3.1-8b")
-    assert catalog_facts._length(model, "published table", 131072).state == "equal"
-    assert catalog_facts._length(model, "published table", 131072 * 8).state == "explained"  # its RoPE factor
-    assert catalog_facts._length(model, "published table", 100_000).state == "open"
+    assert length_case(model, "published table", 131072).state == "equal"
+    assert length_case(model, "published table", 131072 * 8).state == "explained"  # its RoPE factor
+    assert length_case(model, "published table", 100_000).state == "open"
 
 
 def test_what_was_taken_from_the_table_is_no_evidence_of_it(found: list[Case]) -> None:
@@ -77,7 +81,7 @@ def test_what_was_taken_from_the_table_is_no_evidence_of_it(found: list[Case]) -
 def test_no_source_explains_a_wrong_licence(model_id: str) -> None:
     model = load_catalog().model(model_id)
     assert model.candidate.sources["licence"]
-    assert catalog_facts._licence(model, "gpl-3.0").state == "open"
+    assert tag_case(model, "gpl-3.0").state == "open"
 
 
 @pytest.mark.parametrize(

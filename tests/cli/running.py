@@ -38,7 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     def prose(self) -> list[str]:
         """The lines that have to keep within the terminal: all but commands to copy, which are never broken."""
-        return [line for line in self.out.splitlines() if not line.startswith("next: ")]
+        return [line for line in self.out.splitlines() if not line.lstrip().startswith("next: ")]
 
     def json(self) -> Any:
         """The object on stdout."""

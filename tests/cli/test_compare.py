@@ -22,6 +22,14 @@ def test_json_has_its_schema_and_sources(capsys: pytest.CaptureFixture[str]) -> 
     assert answer["models"][1]["facts"]["sources"]["licence"]
 
 
+def test_a_precision_without_a_speed_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside one that has a speed; vLLM has no NVFP4 kernels for AMD's cards."""
+    assert main([*PAIR[:3], "--gpu", "mi300x", "--engine", "vllm", "--precision", "fp16,nvfp4"]) == ExitCode.OK
+    out = capsys.readouterr().out
+    assert out.count("no speed at NVFP4: vllm has no NVFP4 kernels for AMD Instinct MI300X") == 2
+    assert "no speed at FP16" not in out
+
+
 def test_csv_with_sources_has_a_column_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*PAIR, "--csv", "--sources"]) == ExitCode.OK
     table = list(csv.DictReader(StringIO(capsys.readouterr().out)))

@@ -14,7 +14,7 @@ import pytest
 
 import fmkit
 from fmkit.cli import main as main_module
-from fmkit.cli.main import COMMANDS, main
+from fmkit.cli.main import COMMANDS, help_command, main
 from fmkit.errors import ExitCode
 from tests.cli.running import LEAVES, here
 from tests.cli.running import fmkit as shell
@@ -88,6 +88,12 @@ def test_lazy_loading_imports_only_the_command_asked_for() -> None:
         (["vram", "gpt2", "--attention", "sdp"], 2, "nearest: sdpa"),
         (["vram", "gpt2", "--json", "--csv"], 2, "choose one of --json, --csv"),
         (["vram", "./nowhere"], 4, "no such file or folder"),
+        (["vram", "../../etc/no-such-file"], 4, "no such file or folder"),
+        (["try", "./nowhere"], 4, "no such file or folder"),
+        (["compare", "gpt2", "./nowhere"], 4, "no such file or folder"),
+        (["catalog", "licence", "./nowhere"], 2, "unknown model or licence"),
+        (["recommend", "chat", "--why-not", "./nowhere"], 2, "unknown model"),
+        (["vram", "no/such/folder"], 2, "no Hub id"),
         (["vram", ""], 2, "name a model"),
         (["vram", " "], 2, "name a model"),
         (["vram", "a" * 5000], 2, "unknown model"),
@@ -114,6 +120,7 @@ def test_silly_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str
         assert message in plain.json()["message"]
         return
     assert message in plain.err
+    assert "\n  next:  " in plain.err
     assert plain.out == ""
     if arguments == ["hardware"]:  # a group of commands has no --json of its own
         return
@@ -123,6 +130,7 @@ def test_silly_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str
     assert machine.err == ""
     assert list(error) == ["schema", "exit", "message", "where", "next"]
     assert (error["schema"], error["exit"]) == ("fmkit.error/1", code)
+    assert error["next"]
     assert message in error["message"] or arguments[-1] == "--context"  # there --json is the value that was asked for
 
 
@@ -133,6 +141,35 @@ def test_malformed_config_names_file_and_fault(capsys: pytest.CaptureFixture[str
     assert answer.code == 10
     assert answer.json()["where"] == str(file)
     assert "not JSON" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("command", [["vram"], ["try"], ["compare", "gpt2"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("name", "code", "next_command"),
+    [("", 4, "fmkit catalog list --local"), ("notes", 10, None), ("notes/weights.txt", 10, None), ("notes/x.gguf", 10, None)],
+)  # fmt: skip
+def test_a_path_that_holds_no_model_is_refused_with_the_next_command(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: list[str],
+    name: str,
+    code: int,
+    next_command: str | None,
+) -> None:
+    """An empty folder, a folder with a file of weights that is none, a text, a GGUF file that is none; of texts the one asked for as `folder/name` too."""
+    if name:
+        (tmp_path / "notes").mkdir()
+        for file in ("weights.txt", "x.gguf", "model.safetensors"):
+            (tmp_path / "notes" / file).write_text("nothing of a model")
+    monkeypatch.chdir(tmp_path)
+    error = here(capsys, *command, name or ".", "--json").json()
+    assert (error["exit"], error["next"]) == (code, next_command or f"fmkit {command[0]} --help")
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=" ".join)
+def test_the_help_that_a_refusal_names_is_that_of_its_command(leaf: list[str]) -> None:
+    assert help_command([*leaf, "--gpu", "rtx-4090", "gpt2"]) == f"fmkit {' '.join(leaf)} --help"
 
 
 def test_unknown_architecture_names_the_missing_fact(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

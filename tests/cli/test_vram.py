@@ -61,6 +61,7 @@ def test_a_class_of_cpu_takes_its_memory_from_the_option(capsys: pytest.CaptureF
     ]
     assert (machine["device"], machine["memory_bytes"]) == ("cpu-desktop-ddr5-dual", 32 * 1024**3)
     alone = here(capsys, "vram", "gpt2", "--gpu", "cpu-desktop-ddr5-dual")
+    assert "next:  fmkit vram MODEL --gpu cpu-desktop-ddr5-dual --memory 32GiB" in alone.err
     assert alone.code == 2
     assert "--memory" in alone.err
 

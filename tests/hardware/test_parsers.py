@@ -271,6 +271,17 @@ def test_cgroup_v1(tmp_path: Path) -> None:
     assert cpu.cpu_quota(groups) == 4
 
 
+@pytest.mark.parametrize(
+    ("stat", "used_mib"),
+    [("anon 700000000\ninactive_file 629145600\nactive_file 100\n", 424), ("cache 1\ninactive_file 0\ntotal_inactive_file 629145600\n", 424),
+     ("inactive_file 9663676416\n", 0), ("", 1024)],
+)  # fmt: skip
+def test_a_model_that_was_read_does_not_use_up_a_container(stat: str, used_mib: int, tmp_path: Path) -> None:
+    """600 MiB of 1 GiB are pages of files that were read once: version 2, version 1 with groups below, more than all, and unsaid."""
+    root = write(tmp_path, {"memory.max": str(2 * GIB), "memory.current": str(GIB), "memory.stat": stat})
+    assert cpu.memory_limit([root]) == (2 * GIB, used_mib * MIB)
+
+
 def test_memories_that_a_cpuset_allows() -> None:
     assert cpu.parse_nodes("Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n") == 1
     assert cpu.parse_nodes("Mems_allowed_list:\t0-3\n") == 4

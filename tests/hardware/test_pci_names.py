@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fmkit.api.resolve import this_machine
+from fmkit.api.machines import this_machine
 from fmkit.catalog.load import load_catalog
 from fmkit.hardware.cpu import Host
 from fmkit.hardware.detect import accelerated

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmkit.errors import ModelNotFoundError, UnsafeInputError
-from fmkit.hub.gguf import HeaderTooLongError, SkippedArray, parse_gguf, read_gguf
+from fmkit.hub.gguf import read_gguf
+from fmkit.hub.gguf_header import HeaderTooLongError, SkippedArray, parse_gguf
 from tests.gguf_file import header, key, string, tensor
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "gguf"

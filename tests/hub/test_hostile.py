@@ -14,7 +14,7 @@ from fmkit.errors import FmkitError, ModelNotFoundError, NetworkNeededError, Uns
 from fmkit.hub import client as client_module
 from fmkit.hub.connection import endpoint
 from fmkit.hub.models import find_model
-from fmkit.hub.remote import _named_headers
+from fmkit.hub.remote_headers import _named_headers
 from tests.stand_in.content import COMMIT, Repository, literal, llama_config, llama_tensors, safetensors
 from tests.stand_in.routes import Reply
 from tests.stand_in.samples import LLAMA_1B

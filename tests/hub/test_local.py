@@ -96,6 +96,7 @@ def test_dense_layers_of_sentence_transformers_count(folder: Path) -> None:
     ).weights
     assert found is not None
     assert found.tensor_bytes == BYTES + 16
+    assert {file.name for file in found.files} == {"model.safetensors", "2_Dense/model.safetensors"}
 
 
 def test_a_folder_of_quantisations(tmp_path: Path) -> None:
@@ -131,6 +132,15 @@ def test_one_weight_file_with_and_without_config(tmp_path: Path, folder: Path) -
     assert (found.layout, found.config) == ("weights-only", None)
     with pytest.raises(ModelNotFoundError):
         read_weight_file(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "model.fp16.safetensors", "model-00001-of-00002.safetensors"]
+)
+def test_a_weight_file_of_any_name_is_sized(tmp_path: Path, name: str) -> None:
+    found = read_weight_file(put(tmp_path, {name: safetensors(TENSORS)}) / name).weights
+    assert found is not None
+    assert (found.tensor_bytes, [file.name for file in found.files]) == (BYTES, [name])
 
 
 def test_a_pipe_in_place_of_a_file_does_not_hang(folder: Path) -> None:

@@ -12,8 +12,9 @@ from benchmarks.gguf_sizes import PUBLISHED, load
 from fmkit.errors import ArchitectureUnknownError
 from fmkit.model.architectures import read
 from fmkit.model.ggml import FILE_TYPE_NAMES, FILE_TYPES
+from fmkit.model.gguf_lineages import LINEAGES, lineage_of
 from fmkit.model.gguf_mix import mixed
-from fmkit.model.gguf_tensors import LINEAGES, lineage_of, tensors_of
+from fmkit.model.gguf_tensors import tensors_of
 from fmkit.model.spec import ModelSpec
 
 LLAMA = "meta-llama--Meta-Llama-3.1-8B"

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.gguf_sizes import load
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import ArchitectureUnknownError, ModelNotFoundError, UnsafeInputError, UsageError
-from fmkit.hub.gguf import parse_gguf, read_gguf, read_gguf_set
+from fmkit.hub.gguf import read_gguf, read_gguf_set
+from fmkit.hub.gguf_header import parse_gguf
 from fmkit.machine import memory_machine
 from fmkit.model.gguf_mix import mixed
 from fmkit.model.gguf_spec import read_gguf_spec

@@ -152,7 +152,7 @@ def test_a_way_round_stands_below_what_is_too_large() -> None:
     found = result(pick())
     others = tuple(replace(one, next=command) for one in found.excluded[:2]) + found.excluded[2:]
     lines = drawn(replace(found, excluded=others), width=40).splitlines()
-    assert f"next: {command}" in lines
+    assert f"  next: {command}" in lines
     assert "large-0 fits with experts in main memory, as does 1 more" in " ".join(" ".join(lines).split())
 
 
@@ -220,3 +220,64 @@ def test_the_table_says_what_a_price_rests_on_and_that_a_speed_is_unknown() -> N
 def test_a_change_that_leaves_too_few_to_rank_is_said() -> None:
     found = result(pick(), sensitivity=(Sensitivity(change="half the memory", new_winner="not ranked"),))
     assert "half the memory: too few models" in drawn(found)
+
+
+def reading(**figures: Range) -> SpeedEstimate:
+    """A speed that has the figures named, and of others none that a list shows first."""
+    rate = Range(low=31, median=61, high=92)
+    facts: dict[str, Any] = {"decode_tokens_per_s": None, "throughput_tokens_per_s": None}
+    return SpeedEstimate(
+        ttft_s=rate,
+        prefill_tokens_per_s=rate,
+        basis="class",
+        bound="compute",
+        reason="of its class",
+        **(facts | figures),
+    )
+
+
+FEW = Range(low=7.4, median=14.3, high=22.6)
+
+
+@pytest.mark.parametrize(
+    ("figures", "name", "cell", "legend"),
+    [
+        ({"texts_per_s": FEW}, "texts/s", "7.4-23", "texts/s: texts of 200 tokens each"),
+        ({"images_per_s": FEW, "texts_per_s": FEW}, "images/s", "7.4-23", "images/s: taken in by the image tower"),
+        ({"real_time_factor": Range(low=0.1, median=0.2, high=0.3), "decode_tokens_per_s": FEW}, "RTF", "0.1-0.3",
+         "RTF: real-time factor, seconds of work per second of sound"),
+        ({"decode_tokens_per_s": FEW}, "tok/s", "7.4-23", ""),
+    ],
+)  # fmt: skip
+def test_a_list_is_in_the_unit_of_its_task(figures: dict[str, Range], name: str, cell: str, legend: str) -> None:
+    lines = drawn(result(pick(speed=reading(**figures)), understood={"prompt_tokens": 200})).splitlines()
+    assert name in lines[2].split()
+    assert cell in lines[3].split()
+    assert not legend or legend in lines
+
+
+def test_units_differ_in_a_list_that_mixes_what_writes_and_what_reads() -> None:
+    lines = drawn(result(pick(speed=reading(texts_per_s=FEW)), pick(model="writer"))).splitlines()
+    assert "tok/s" in lines[2].split()
+
+
+def test_a_load_has_its_cost_per_month_at_any_width() -> None:
+    assert "list price; 75 USD per month" in drawn(result(pick(), API), width=60).replace("\n", " ")
+    assert API.cost is not None
+    without = replace(API.cost, usd_per_month=None)
+    assert "per month" not in drawn(result(pick(), pick(model="cloud", cost=without)), width=120)
+
+
+def test_figures_in_the_tasks_unit_are_explained_with_their_range() -> None:
+    units = {"embedding_dim": 384, "pairs_per_s": 14.3}
+    text = drawn(result(pick(speed=reading(texts_per_s=FEW), task_units=units)), width=200, explain=True)
+    assert "embedding dim 384, pairs per s 14.3 (7.4 to 22.6)" in text
+
+
+def test_the_wait_says_what_is_waited_for() -> None:
+    """The task's prompt is not the context that `vram` fills, so a wait without its prompt would contradict it."""
+    asked = {"prompt_tokens": 1000}
+    shown = drawn(result(pick(), understood=asked), width=200, explain=True)
+    assert "speed: first token after a prompt of 1,000 tokens: " in shown
+    reads = drawn(result(pick(speed=reading(texts_per_s=FEW)), understood=asked), width=200, explain=True)
+    assert "speed: one pass " in reads

@@ -111,10 +111,95 @@ def test_parts_of_the_first_estimate_or_of_all_with_detail() -> None:
     assert "2 x 3" in detailed
 
 
+def speeds(result: VramResult, *, width: int = 100, detail: bool = False) -> list[str]:
+    """The lines of the section on speed, their spaces made one."""
+    lines = [" ".join(found.split()) for found in text(result, width=width, detail=detail).splitlines()]
+    start = next(number for number, found in enumerate(lines) if found.startswith("Speed"))
+    return lines[start : lines.index("", start)]
+
+
+def with_speed(one: Estimate, **changes: object) -> Estimate:
+    assert one.speed is not None
+    return msgspec.structs.replace(one, speed=msgspec.structs.replace(one.speed, **changes))
+
+
 def test_speed_is_a_range_and_only_for_what_fits() -> None:
-    shown = text(RESULT)
-    assert "INT4: 50 (40 to 60) tokens/s, first token after 300 ms (200 ms to 400 ms)" in shown
-    assert "FP16: 40" not in shown
+    shown = speeds(RESULT)
+    assert shown[1] == "context precision tokens/s first token after"
+    assert shown[2] == "4k INT4 50 (40 to 60) 300 ms (200 ms to 400 ms)"
+    assert not any("FP16" in found for found in shown)
+
+
+def test_speed_is_told_of_every_workload_and_of_its_own_figures() -> None:
+    """A longer context is slower, and the first row alone would hide it."""
+    slower = Range(low=4, median=5, high=6)
+    far = with_speed(RESULT.estimates[3], decode_tokens_per_s=slower)
+    shown = speeds(msgspec.structs.replace(RESULT, estimates=(*RESULT.estimates[:3], far)))
+    assert shown[2:4] == [
+        "4k INT4 50 (40 to 60) 300 ms (200 ms to 400 ms)",
+        "1M INT4 5 (4 to 6) 300 ms (200 ms to 400 ms)",
+    ]
+
+
+def test_what_each_sequence_gets_and_what_all_get_stand_apart() -> None:
+    each, together = Range(low=20, median=25, high=30), Range(low=160, median=200, high=240)
+    eight = with_speed(
+        msgspec.structs.replace(RESULT.estimates[1], sequences=8),
+        decode_tokens_per_s=each,
+        throughput_tokens_per_s=together,
+    )
+    shown = speeds(msgspec.structs.replace(RESULT, estimates=(RESULT.estimates[1], eight)))
+    assert shown[1] == "context precision tokens/s each tokens/s in all first token after"
+    assert shown[3] == "8 x 4k INT4 25 (20 to 30) 200 (160 to 240) 300 ms (200 ms to 400 ms)"
+
+
+def test_a_model_that_only_reads_has_a_pass_texts_and_tokens_read() -> None:
+    reads = {
+        "decode_tokens_per_s": None, "throughput_tokens_per_s": None, "texts_per_s": Range(low=7, median=13, high=21),
+    }  # fmt: skip
+    shown = speeds(msgspec.structs.replace(RESULT, estimates=(with_speed(RESULT.estimates[1], **reads),)))
+    assert shown[0] == "Speed, an estimate: median (low to high)"
+    assert shown[1] == "input precision one pass takes texts/s tokens/s read"
+    assert shown[2] == "4k INT4 300 ms (200 ms to 400 ms) 13 (7 to 21) 50 (40 to 60)"
+
+
+def test_no_figure_is_cut_where_the_table_finds_no_room() -> None:
+    shown = speeds(RESULT, width=44)
+    assert " ".join(shown).startswith(
+        "Speed after a prompt that fills the context, an estimate: median (low to high) "
+        "INT4 at 4k: tokens/s 50 (40 to 60), first token after 300 ms (200 ms to 400 ms)"
+    )
+
+
+def test_precisions_on_another_basis_say_what_it_is() -> None:
+    named = [msgspec.structs.replace(RESULT.estimates[1], precision=name) for name in ("fp16", "int8", "int4")]
+    fp16, int8, int4 = named
+    guessed = with_speed(int8, basis="extrapolated", reason="from other kernels")
+    shown = speeds(msgspec.structs.replace(RESULT, estimates=(fp16, guessed, int4)), width=200)
+    assert shown[-2:] == [
+        "FP16 at 4k: measured on others of its class; INT4 on the same basis",
+        "INT8 at 4k: from other kernels",
+    ]
+
+
+def test_rows_without_end_are_left_to_detail() -> None:
+    many = [msgspec.structs.replace(RESULT.estimates[1], context_tokens=1024 * n) for n in range(1, 21)]
+    result = msgspec.structs.replace(RESULT, estimates=tuple(many))
+    assert "and 8 more: --detail" in speeds(result)
+    detailed = speeds(result, detail=True)
+    assert sum("INT4 50 (40 to 60)" in found for found in detailed) == 20
+
+
+def test_speeds_are_in_the_csv_each_with_its_range_and_unit() -> None:
+    header, first, *_ = (found.split(",") for found in csv_table(RESULT).splitlines())
+    row = dict(zip(header, first, strict=True))
+    assert [row[f"ttft_s_{end}"] for end in ("low", "median", "high")] == ["0.2", "0.3", "0.4"]
+    assert row["decode_tokens_per_s_median"] == "50"
+    assert row["real_time_factor_low"] == ""
+    assert row["speed_basis"] == "class"
+    silent = msgspec.structs.replace(RESULT.estimates[0], speed=None)
+    lines = csv_table(msgspec.structs.replace(RESULT, estimates=(silent,))).splitlines()
+    assert len(lines[1].split(",")) == len(header)
 
 
 def test_the_inverse_says_what_is_short_and_what_stops_it() -> None:
@@ -165,6 +250,16 @@ def test_precisions_that_an_engine_does_not_load_are_named_with_the_reason() -> 
     assert "note: INT8" not in text(msgspec.structs.replace(result, verdict="toy does not load: no kernel."))
 
 
+def test_why_a_precision_has_no_speed_is_said_once_wherever_it_stands() -> None:
+    why = "no speed at INT4: toy has no kernels"
+    without = [
+        msgspec.structs.replace(estimate("int4", tokens, 2), speed=None, warnings=(why,)) for tokens in (4096, 32768)
+    ]
+    beside = msgspec.structs.replace(RESULT, estimates=(estimate("fp16", 4096, 8), *without))
+    assert text(beside).count(why) == 1
+    assert text(msgspec.structs.replace(RESULT, estimates=tuple(without))).count(why) == 1
+
+
 def test_what_is_impossible_neither_fits_nor_has_a_speed() -> None:
     impossible = estimate("fp16", 1 << 20, 2, fits=True, valid=False)
     shown = text(msgspec.structs.replace(RESULT, estimates=(impossible,), fit=None))
@@ -198,5 +293,5 @@ def test_unknown_is_said_for_an_api_model() -> None:
 def test_csv_has_a_line_per_estimate_and_markdown_a_table() -> None:
     lines = csv_table(RESULT).splitlines()
     assert len(lines) == 5
-    assert lines[4].endswith(f"{23 * GIB},")  # fits is unknown there
+    assert f",{23 * GIB},,0.2," in lines[4]  # fits is unknown there
     assert "| 4k | 26.00 GiB no | 8.00 GiB fits |" in markdown_text(RESULT)

@@ -6,8 +6,10 @@ import pytest
 
 from fmkit.errors import UsageError
 from fmkit.machine import Device
+from fmkit.selection.device_names import device_spellings
 from fmkit.selection.facts import Task
-from fmkit.selection.phrase import device_spellings, is_phrase, known_task, parse_phrase
+from fmkit.selection.phrase import is_phrase, parse_phrase
+from fmkit.selection.task_names import known_task
 
 DEVICES = {
     "rtx-4090": "rtx-4090",

@@ -8,8 +8,9 @@ import pytest
 
 from fmkit.machine import Device
 from fmkit.selection.facts import CloudPrice
-from fmkit.selection.ranking import Standing, select
+from fmkit.selection.ranking import select
 from fmkit.selection.request import Request
+from fmkit.selection.standing import Standing
 
 CARD = Device(
     id="card", name="Card", vendor="v", device_class="datacentre", memory_bytes=1, bandwidth_bytes_per_s=1

@@ -209,7 +209,7 @@ def test_repacked_copies_on_a_cpu() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block_size": "16"}, "unknown option"), ({"cache_type_k": "int3"}, "cache_type_k"), ({"ubatch": "0"}, "ubatch|whole"),
+        ({"block_size": "16"}, "unknown option"), ({"cache_type_k": "int3"}, "cache_type_k"), ({"ubatch": "0"}, "ubatch|whole"), ({"ubatch": "9" * 6000}, "whole"),
         ({"swa_full": "perhaps"}, "swa_full"), ({"outputs": "some"}, "outputs"), ({"gpu_layers": "-3"}, "whole"),
         ({"cache_type_v": "q8_0", "flash_attention": "off"}, "flash attention"),
     ],

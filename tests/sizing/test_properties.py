@@ -17,7 +17,8 @@ from fmkit.catalog.load import Catalog, load_catalog
 from fmkit.errors import FmkitError
 from fmkit.machine import memory_machine
 from fmkit.model.architectures import read
-from fmkit.model.layers import CompressedAttention, FullAttention, Mixer, SlidingAttention
+from fmkit.model.attention import CompressedAttention, FullAttention, SlidingAttention
+from fmkit.model.layers import Mixer
 from fmkit.model.spec import ModelSpec, Stack
 from fmkit.results.vram import VramResult
 from fmkit.sizing.estimate import Attention, MemoryEstimate, Workload

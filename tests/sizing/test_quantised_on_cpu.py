@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fmkit.api.resolve import this_machine
+from fmkit.api.machines import this_machine
 from fmkit.catalog.load import load_catalog
 from fmkit.sizing.engines.transformers_heap import left_bytes, repacked_bytes
 from fmkit.sizing.estimate import MemoryEstimate, Workload

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fmkit.catalog.load import load_catalog
 from fmkit.errors import UsageError
 from fmkit.machine import catalog_machine, memory_machine
-from fmkit.model.layers import BlockSparseAttention, FullAttention, SlidingAttention
+from fmkit.model.attention import BlockSparseAttention, FullAttention, SlidingAttention
 from fmkit.model.recurrent import DeltaAttention, ShortConvolution
 from fmkit.model.spec import Block, ModelSpec, Stack
 from fmkit.sizing.engines.vllm_cache import groups_of

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from collections.abc import Callable
+from math import log
 
 import msgspec
 import pytest
 
 from fmkit.catalog.load import Catalog
+from fmkit.model.spec import ModelSpec
 from fmkit.speed.efficiency import SpeedFit, Spread
 from fmkit.speed.kernels import kernel_of, matrix_rate, memory_group, not_native
 from fmkit.speed.operations import TowerPass
-from fmkit.speed.parts import PARTS, joined, share_over_stages
+from fmkit.speed.parts import joined, nominal, share_over_stages
 from fmkit.speed.scopes import scopes
-from fmkit.speed.setting import Setting
+from fmkit.speed.setting import Setting, setting_of
+from fmkit.speed.timing import in_steps
 
 STEP = TowerPass(role="decoder", layers=32, operations=16e9, weight_bytes=16_000_000_000, hidden_dim=4096)
 
@@ -53,6 +56,14 @@ def test_ranks_share_the_weights_and_pay_for_exchanging(catalog: Catalog) -> Non
     assert one is not None
     assert four is not None
     assert one / 4 < four < one
+
+
+def test_a_prompt_in_several_parts_exchanges_each_token_once(catalog: Catalog) -> None:
+    """Latency, launches and weights are those of each part; bytes of the exchange grow with the tokens alone."""
+    whole = msgspec.structs.replace(STEP, tokens=32_768)
+    once, parts = (nominal(one, setting(catalog, ranks=4), "prefill") for one in (whole, in_steps(whole, 8192)))
+    assert parts.exchange - once.exchange == pytest.approx(2 * 32 * 3 * 8e-6)
+    assert (parts.launch, parts.weights) == pytest.approx((4 * once.launch, 4 * once.weights))
 
 
 def test_the_path_goes_from_all_engines_to_the_kernel_on_the_device(catalog: Catalog) -> None:
@@ -119,6 +130,26 @@ def test_query_heads_that_share_a_cache_still_read_it_each(catalog: Catalog) -> 
     assert (fit().pass_s(lots, setting(catalog), "decode") or 0) > (fit().pass_s(few, setting(catalog), "decode") or 0)
 
 
+def test_latents_are_expanded_as_fast_as_a_prompt_is_multiplied(catalog: Catalog) -> None:
+    """30 TFLOP at half of 989.5 TFLOPS are 61 ms, whatever a step's products over one token reach."""
+    found = fit(prefill_linear={"all": log(2)}, decode_linear={"all": 5.0})
+    expanding = msgspec.structs.replace(STEP, operations=16e9 + 30e12, expanding_operations=30e12)
+    plain_s, expanding_s = (found.pass_s(step, setting(catalog), "decode") for step in (STEP, expanding))
+    assert plain_s is not None
+    assert expanding_s is not None
+    assert expanding_s - plain_s == pytest.approx(0.0606, rel=0.01)
+
+
+def test_a_latent_that_all_heads_share_is_read_once(catalog: Catalog) -> None:
+    """The same operations: heads that read each for itself wait for memory, heads of one latent for the matrix units."""
+    apart = msgspec.structs.replace(STEP, operations=16e9 + 2e9, attention_operations=2e9)
+    shared = msgspec.structs.replace(apart, shared_attention_operations=2e9)
+    reads, multiplies = (nominal(step, setting(catalog), "decode") for step in (apart, shared))
+    assert reads.attention == pytest.approx(2e9 / 3.35e12, rel=0.01)
+    assert multiplies.attention == 0.0
+    assert (multiplies.linear or 0) - (reads.linear or 0) == pytest.approx(2e9 / 989.5e12, rel=0.01)
+
+
 def test_a_geforce_accumulates_in_16_bit_for_llama_cpp_only(catalog: Catalog) -> None:
     card = catalog.devices["rtx-4090"]
     assert matrix_rate(card, "16", "llama.cpp") == 2 * (matrix_rate(card, "16", "vllm") or 0)
@@ -150,13 +181,15 @@ def test_what_a_device_has_no_units_for(catalog: Catalog) -> None:
     assert not_native(catalog.devices["h100-sxm5-80gb"], "fp8", "bfloat16", "vllm") is None
 
 
-def test_the_shipped_fit_reaches_no_more_than_the_nominal_rates(catalog: Catalog) -> None:
-    found = catalog.speed
+def test_the_shipped_fit_reaches_no_more_than_the_nominal_rates(
+    catalog: Catalog, spec_of: Callable[[str], ModelSpec]
+) -> None:
+    found, spec, layout = catalog.speed, spec_of("llama-3.1-8b"), catalog.layouts["plain-16"]
     assert found.rows > 2500
     for device in ("rtx-4090", "a100-sxm4-80gb", "h100-sxm5-80gb", "apple-m2-ultra-64gb", "l4", "mi300x"):
         for engine in ("llama.cpp", "vllm", "transformers"):
-            for part in PARTS[1:2]:
-                assert found.coefficient(setting(catalog, device, engine=engine), "decode", part) > exp(-0.1)
+            asked = setting_of(engine, catalog.devices[device], layout, spec, ranks=1, stages=1)
+            assert found.coefficient(asked, "decode", "weights") > 1.0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fmkit.api.sizing import layout_for
+from fmkit.api.layouts import layout_for
 from fmkit.catalog.load import Catalog
 from fmkit.machine import Machine
 from fmkit.model.spec import ModelSpec

@@ -46,7 +46,7 @@ def h100() -> MachineRates:
 
 
 def step_s(timing: Timing, memory: MemoryEstimate, catalog: Catalog, spec: ModelSpec) -> float:
-    step = decode_pass(spec, catalog.layouts["gguf-mxfp4"], 8192, 1, memory.cache_bytes)
+    step = decode_pass(spec, catalog.layouts["gguf-mxfp4"], 8192, 1, memory.cache_bytes, "llama.cpp")
     assert step is not None
     return timing.step_s(step)
 
@@ -67,7 +67,7 @@ def test_the_host_reads_the_experts_that_a_token_goes_to(timed: Timed) -> None:
 def test_times_of_host_and_device_add_up(timed: Timed, catalog: Catalog, spec_of: Callable[[str], ModelSpec]) -> None:
     """What the device still reads of a step is what is left of it: nothing is read twice, nothing is left out."""
     spec = spec_of("gpt-oss-120b")
-    step = decode_pass(spec, catalog.layouts["gguf-mxfp4"], 8192, 1, 0)
+    step = decode_pass(spec, catalog.layouts["gguf-mxfp4"], 8192, 1, 0, "llama.cpp")
     assert step is not None
     for count in ("1", "18", "36"):
         timing, memory = timed({"n_cpu_moe": count})

@@ -8,8 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from fmkit.catalog.load import Catalog
-from fmkit.model import layers, recurrent
-from fmkit.model.layers import CrossAttention, FullAttention, Mixer
+from fmkit.model import attention, layers, recurrent
+from fmkit.model.attention import CrossAttention, FullAttention
+from fmkit.model.layers import Mixer
 from fmkit.model.spec import Block, ModelSpec, Stack
 from fmkit.speed.attention import attention_operations
 from fmkit.speed.operations import Reading, decode_weight_bytes, reading_passes, tower_operations
@@ -17,18 +18,22 @@ from fmkit.speed.operations import Reading, decode_weight_bytes, reading_passes,
 HEADS = {"query_heads": 8, "kv_heads": 2, "key_dim": 64, "value_dim": 64}
 MAMBA_2 = recurrent.Mamba2(heads=4, head_dim=64, groups=1, state_dim=16, conv_kernel=4)
 EXAMPLES: dict[type, Any] = {
-    layers.FullAttention: FullAttention(**HEADS),
-    layers.SlidingAttention: layers.SlidingAttention(**HEADS, window_tokens=128),
-    layers.ChunkedAttention: layers.ChunkedAttention(**HEADS, window_tokens=128),
-    layers.SharedAttention: layers.SharedAttention(**HEADS),
-    layers.BlockSparseAttention: layers.BlockSparseAttention(**HEADS, index_dim=64, block_tokens=128, chosen_blocks=4),
-    layers.LatentAttention: layers.LatentAttention(
+    attention.FullAttention: FullAttention(**HEADS),
+    attention.SlidingAttention: attention.SlidingAttention(**HEADS, window_tokens=128),
+    attention.ChunkedAttention: attention.ChunkedAttention(**HEADS, window_tokens=128),
+    attention.SharedAttention: attention.SharedAttention(**HEADS),
+    attention.BlockSparseAttention: attention.BlockSparseAttention(
+        **HEADS, index_dim=64, block_tokens=128, chosen_blocks=4
+    ),
+    attention.LatentAttention: attention.LatentAttention(
         query_heads=8, latent_dim=512, rope_dim=64, nope_dim=128, value_dim=128
     ),
-    layers.CompressedAttention: layers.CompressedAttention(query_heads=8, head_dim=64, window_tokens=128, ratio=4),
-    layers.StateSpace: layers.StateSpace(inner_dim=128, state_dim=16, conv_kernel=4, dt_rank=8),
-    layers.CrossAttention: CrossAttention(**HEADS),
-    layers.EncoderAttention: layers.EncoderAttention(**HEADS),
+    attention.CompressedAttention: attention.CompressedAttention(
+        query_heads=8, head_dim=64, window_tokens=128, ratio=4
+    ),
+    recurrent.StateSpace: recurrent.StateSpace(inner_dim=128, state_dim=16, conv_kernel=4, dt_rank=8),
+    attention.CrossAttention: CrossAttention(**HEADS),
+    attention.EncoderAttention: attention.EncoderAttention(**HEADS),
     layers.Parallel: layers.Parallel(attention=FullAttention(**HEADS), state=MAMBA_2),
     recurrent.Mamba2: MAMBA_2,
     recurrent.DeltaAttention: recurrent.DeltaAttention(
@@ -65,7 +70,7 @@ def test_an_unknown_kind_is_an_error_and_not_free() -> None:
 def test_windows_and_chunks_bound_the_square() -> None:
     full, sliding, chunked = (
         attention_operations(stack(EXAMPLES[kind]), 1024)
-        for kind in (layers.FullAttention, layers.SlidingAttention, layers.ChunkedAttention)
+        for kind in (attention.FullAttention, attention.SlidingAttention, attention.ChunkedAttention)
     )
     width = 2 * 2 * 8 * 128
     assert full == width * 1024**2 / 2

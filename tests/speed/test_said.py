@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fmkit.api.sizing import layout_for
+from fmkit.api.layouts import layout_for
 from fmkit.api.vram import vram
 from fmkit.catalog.load import Catalog
 from fmkit.machine import catalog_machine
@@ -69,11 +69,30 @@ def test_beside_one_that_runs_it_is_said_of_the_other() -> None:
     assert "fits desktop CPU" in found.verdict
 
 
-def test_what_an_engine_emulates_fits_without_a_speed() -> None:
-    """vLLM unpacks NVFP4 on AMD's cards before each product (vllm-project/vllm#35733)."""
-    found = sized("llama-3.1-8b", "mi300x", "vllm", "nvfp4")
+@pytest.mark.parametrize(
+    ("model", "gpu", "precision", "weights", "card"),
+    [
+        ("llama-3.1-8b", "mi300x", "nvfp4", "NVFP4", "AMD Instinct MI300X"),
+        ("gpt-oss-20b", "rx-7900-xtx", "stored", "MXFP4", "AMD Radeon RX 7900 XTX"),
+        ("gpt-oss-20b", "ryzen-ai-max-395", "stored", "MXFP4", "AMD Ryzen AI Max+ 395"),
+    ],
+)
+def test_what_an_engine_emulates_fits_without_a_speed(
+    model: str, gpu: str, precision: str, weights: str, card: str
+) -> None:
+    """vLLM unpacks NVFP4 on AMD's cards for each product (vllm-project/vllm#35733), and MXFP4 on those that are no Instinct (#46676)."""
+    found = sized(model, gpu, "vllm", precision)
     assert (found.fits, found.speed, found.refused) == (True, None, None)
-    assert any("unpacked before each product" in warning for warning in found.warnings)
+    (why,) = (warning for warning in found.warnings if warning.startswith("no speed "))
+    assert why.startswith(f"no speed at {precision.upper()}: vllm has no {weights} kernels for {card}")
+    assert "nobody measured how slow that is" in why
+
+
+@pytest.mark.parametrize(
+    ("gpu", "engine"), [("mi300x", "vllm"), ("h100-sxm5-80gb", "vllm"), ("rx-7900-xtx", "llama.cpp")]
+)
+def test_mxfp4_has_a_speed_where_it_has_kernels(gpu: str, engine: str) -> None:
+    assert sized("gpt-oss-20b", gpu, engine, "mxfp4").speed is not None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +154,7 @@ def test_text_and_markdown_name_the_basis_of_the_first_token_and_the_median() ->
     assert shown.decode_tokens_per_s is not None
     row = markdown_text(found).splitlines()[-1]
     assert "measured-device, first token extrapolated: " in row
-    assert f"| {rate_with_range(shown.decode_tokens_per_s)} tokens/s, first token after " in row
+    assert f"| {rate_with_range(shown.decode_tokens_per_s)} | " in row
     assert rate_with_range(shown.decode_tokens_per_s).startswith(f"{format_rate(shown.decode_tokens_per_s.median)} (")
 
 
@@ -159,6 +178,25 @@ def test_the_stated_share_of_a_bandwidth_is_that_of_the_printed_rate(
     bandwidth = catalog.devices[gpu].bandwidth_bytes_per_s
     assert bandwidth is not None
     assert int(said[1]) / 100 == pytest.approx(read / bandwidth, rel=0.1 + embedding)
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("transformers", "fp16"), ("llama.cpp", "int4")])
+def test_beside_weights_of_main_memory_the_share_is_that_of_what_the_device_holds(
+    engine: str, precision: str, catalog: Catalog
+) -> None:
+    """What lies on the device over the bandwidth, in the seconds of a step that the host's part leaves."""
+    found = sized("llama-3.1-70b", "rtx-4090", engine, precision, memory="256GiB", offload=True)
+    assert found.speed is not None
+    assert found.speed.decode_tokens_per_s is not None
+    said = re.match(r"(\d+) % of NVIDIA GeForce RTX 4090's bandwidth for what it holds, ", found.speed.reason)
+    host = re.search(r"([\d.]+) s a step for weights outside of the device", found.speed.reason)
+    assert said is not None
+    assert host is not None
+    device_s = 1 / found.speed.decode_tokens_per_s.median - float(host[1])
+    read = found.weights_bytes + found.cache_bytes
+    bandwidth = catalog.devices["rtx-4090"].bandwidth_bytes_per_s
+    assert bandwidth is not None
+    assert int(said[1]) / 100 == pytest.approx(read / device_s / bandwidth, rel=0.1)
 
 
 def test_many_sequences_wait_for_the_matrix_units() -> None:
@@ -205,7 +243,7 @@ def test_a_rank_reads_the_cache_that_it_holds(model: str, ranks: int, catalog: C
     machine = catalog_machine(catalog.devices["h100-sxm5-80gb"], ranks)
     workload = Workload(context_tokens=4096, sequences=1, tensor_parallel=ranks)
     memory = estimate_memory(spec, catalog.engines["vllm"], layout, "fp16", workload, machine)
-    step = decode_pass(spec, layout, 4096, 1, memory.cache_bytes)
+    step = decode_pass(spec, layout, 4096, 1, memory.cache_bytes, "vllm")
     assert step is not None
     assert machine.device is not None
     setting = setting_of("vllm", machine.device, layout, spec, ranks=ranks, stages=1)

@@ -5,10 +5,12 @@ What the reader makes of a row is held against another column of it, which the r
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks.speed.cases import Case, cases_of, shipped_rows
 from fmkit.catalog.load import Catalog
+from fmkit.speed.roofline import POWER_SHARE
 
 SOURCES = ("argonne-lcf/LLM-Inference-Bench@", "ml-energy/leaderboard@", "casper-hansen/AutoAWQ@")
 
@@ -48,3 +50,14 @@ def test_decoding_that_is_summed_over_a_batch_is_divided_by_it(cases: dict[str, 
         if (case.rate, case.row.model_name, case.row.quant, case.row.gen_tokens) == ("decode", "Mistral", "AWQ-4bit GEMM", 64)
     }  # fmt: skip
     assert seconds == pytest.approx({1: 1 / 156.317, 8: 8 / 1185.25}, rel=1e-3)
+
+
+def test_metered_power_lies_where_energy_takes_it_to_be(cases: dict[str, list[Case]]) -> None:
+    drawn = [
+        case.row.power_w / (case.device.power_w * (case.row.count or 1))
+        for case in cases["ml-energy/leaderboard@"]
+        if case.row.power_w is not None and case.device.power_w is not None
+    ]
+    assert len(drawn) == 245
+    stated = (POWER_SHARE.low, POWER_SHARE.median, POWER_SHARE.high)
+    assert np.quantile(drawn, (0.1, 0.5, 0.9)) == pytest.approx(stated, abs=0.005)

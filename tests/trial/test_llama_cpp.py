@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fmkit.api import trial_plan
-from fmkit.api.resolve import resolve_machine
+from fmkit.api.machines import resolve_machine
 from fmkit.api.trial_gguf import placement_of
 from fmkit.api.trial_measurements import memory_csv
 from fmkit.api.trial_options import TrialOptions

@@ -141,6 +141,7 @@ def _bandwidth(entry: DeviceEntry, kind: MemoryKind, file: str, path: str) -> It
 def rates(facts: Facts) -> Iterator[Fault]:
     """Rates that do not go together: one with sparsity among dense ones, a format that is not a whole power of two faster, a result that is another."""
     for file, path, entry in facts.devices():
+        yield from _vector(entry, file, path)
         half = entry.tflops.get("float16")
         if not half:
             continue
@@ -158,6 +159,15 @@ def rates(facts: Facts) -> Iterator[Fault]:
         if written is not None and abs(half * 1e12 / written - 1) > _ROUNDING:
             message = f"{half:g} TFLOPS, but its source works out {written / 1e12:,.1f}: a rate with sparsity is twice the dense one; correct the one or the other"
             yield Fault(file, f"{path}.tflops.float16", message)
+
+
+def _vector(entry: DeviceEntry, file: str, path: str) -> Iterator[Fault]:
+    """A rate of vector units that is not the product its source writes out."""
+    rate, written = entry.tflops.get("vector"), rate_written(entry.sources.get("tflops.vector", ""))
+    if rate is not None and (written is None or abs(rate * 1e12 / written - 1) > _ROUNDING):
+        worked_out = "nothing" if written is None else f"{written / 1e12:.4g}"
+        message = f"{rate:g} TFLOPS, but its source works out {worked_out}: write cores x MHz x FLOP a clock"
+        yield Fault(file, f"{path}.tflops.vector", message)
 
 
 def _product(entry: DeviceEntry) -> str:

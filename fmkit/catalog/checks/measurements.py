@@ -27,7 +27,7 @@ def measurements(facts: Facts) -> Iterator[Fault]:
     sources, links = facts.sources, facts.links
     folder = sources.folder / "measurements"
     ids: set[str] = set()
-    for name in ("memory.csv", "latency.csv", "own_cpu.csv", "own_gpu.csv"):
+    for name in ("memory.csv", "latency.csv", "published_cpu.csv", "own_cpu.csv", "own_gpu.csv"):
         if (folder / name).is_file():
             yield from _row_faults(folder / name, f"measurements/{name}", ids)
     for row in _lines(folder / "same_shape.csv", SameShape):

@@ -11,7 +11,7 @@ import pytest
 
 from fmkit.errors import ArchitectureUnknownError, UnsafeInputError
 from fmkit.model.architectures import lineage_of, lineages, read
-from fmkit.model.layers import FullAttention
+from fmkit.model.attention import FullAttention
 
 if TYPE_CHECKING:
     from fmkit.model.spec import ModelSpec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -185,6 +186,14 @@ SIGNS = (
 def test_any_text_is_read_or_refused(pieces: list[str]) -> None:
     with suppress(FmkitError):
         read_log("".join(pieces))
+
+
+@pytest.mark.parametrize("number", ["9" * 6000, "\u00b2", "1.2.3", ",", "0", "auto", "-1"], ids=lambda text: text[:5])
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_numbers_nobody_prints_are_read_or_refused(path: Path, number: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    with suppress(FmkitError):
+        read_log(re.sub(r"(?<=[=: (])\d[\d.,]*", number, text))
 
 
 def test_long_lines_are_cut() -> None:
