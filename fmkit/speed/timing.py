@@ -37,11 +37,12 @@ the first token) and 0.84 to 1.10 (decoding) of the prediction (benchmarks/resul
 set on them: a little more is stated."""
 
 HERE_ON_CPU: dict[str, dict[Quantity, tuple[float, float]]] = {
-    "transformers": {"prefill": (0.8, 1.2), "decode": (0.81, 1.2)},
+    "transformers": {"prefill": (0.9, 1.15), "decode": (0.81, 1.08)},
     "llama.cpp": {"prefill": (0.74, 1.03), "decode": (0.77, 1.17)},
 }
-"""The same on a processor, by engine, on two cores of a shared host. transformers: 80 % of 120 figures of ten models lay at 0.80 to
-1.19 and 0.82 to 1.20 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others, 77 and 78 %.
+"""The same on a processor, by engine, on two cores of a shared host. transformers: 80 % of 120 figures of ten models, each measured for
+right before, lay at 0.91 to 1.15 and 0.82 to 1.07 (benchmarks/results/speed_cpu.json); of each model's, with the range of the others,
+77 and 78 %.
 llama.cpp: 80 % of 36 figures of three models lay at 0.74 to 1.02 and 0.77 to 1.16 (benchmarks/results/speed_llama_cpp.json); of each
 model's, with the range of the others, 78 and 78 %."""
 
@@ -116,7 +117,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         parts = nominal(tower, self.setting, "decode")
         reading: tuple[Part, ...] = ("weights", "cache", "attention")
         read_s = sum(self._part_s(getattr(parts, part), "decode", part) for part in reading)
-        expanding_s = 0.0 if tower.expansion is None else self.fit.pass_s(tower.expansion, self.setting, "prefill") or 0.0
+        expanding_s = (
+            0.0 if tower.expansion is None else self.fit.pass_s(tower.expansion, self.setting, "prefill") or 0.0
+        )
         return read_s, self._part_s(parts.linear, "decode", "linear") + expanding_s
 
     def _part_s(self, nominal_s: float | None, phase: Phase, part: Part) -> float:
