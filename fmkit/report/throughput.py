@@ -78,7 +78,7 @@ def _or_dash(found: Range | None, words: Callable[[Range], str]) -> str:
 
 
 def _price(cost: Range) -> str:
-    return f"{cost.low:.2g} to {cost.high:.2g}"
+    return " to ".join(f"{float(f'{end:.2g}'):g}" for end in (cost.low, cost.high))
 
 
 def _counts(count: Range) -> str:

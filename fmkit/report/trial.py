@@ -242,11 +242,13 @@ def with_deviation(sample: Sample, show: Callable[[float], str] | None = None) -
     ('61 +- 1.4 (n = 3)', '61 (n = 1)')
     >>> with_deviation(Sample(mean=61.2, sd=9.4, n=7, outliers=1))
     '61 +- 9.4 (n = 7, 1 far off)'
+    >>> with_deviation(Sample(mean=701.0, sd=123.0, n=3))
+    '700 +- 120 (n = 3)'
     >>> with_deviation(Sample(mean=0.122, sd=0.0047, n=3), format_seconds)
     '122 ms +- 4.7 ms (n = 3)'
     """
     mean = format_rate(sample.mean) if show is None else show(sample.mean)
-    deviation = f"{sample.sd:.2g}" if show is None else show(sample.sd)
+    deviation = f"{float(f'{sample.sd:.2g}'):g}" if show is None else show(sample.sd)
     far = f", {sample.outliers} far off" if sample.outliers else ""
     return f"{mean} +- {deviation} (n = {sample.n}{far})" if sample.n > 1 else f"{mean} (n = 1)"
 

@@ -46,7 +46,7 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     mixture = "mixture" if setting.mixture else "dense"
     if phase == "prefill" and part == "linear":  # what of an engine whose prompts nobody measured is known
         widest = (*widest, f"all, {mixture}", f"all, {device.vendor}")
-        kernel = f"{kernel} in int8" if multiplies_in_int8(device, setting.kernel, setting.engine) else kernel
+        kernel += _units(setting)
     found: tuple[str, ...] = (
         *widest,
         f"{engine}, {memory}",
@@ -66,6 +66,13 @@ def scopes(setting: Setting, phase: Phase, part: Part) -> tuple[str, ...]:
     if phase == "prefill" and part == "linear" and setting.stages > 1:
         found += (f"{engine}, {setting.stages} stages",)
     return found
+
+
+def _units(setting: Setting) -> str:
+    """What is said after the kernel of llama.cpp's block formats where others multiply them: 8-bit units of NVIDIA, vector units of processors."""
+    if multiplies_in_int8(setting.device, setting.kernel, setting.engine):
+        return " in int8"
+    return " on processors" if setting.kernel in ("q8", "q4") and setting.device.device_class == "cpu" else ""
 
 
 def has_backend(setting: Setting) -> bool:
