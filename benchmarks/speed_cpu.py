@@ -1,6 +1,6 @@
 """Speed on this machine, predicted after `fmkit hardware measure` and then measured: transformers on the processor.
 
-    python -m benchmarks.speed_cpu [--write] [--quick] [--minutes 25]
+    python -m benchmarks.speed_cpu [--write] [--quick] [--minutes 60]
 
 Ten architectures with random weights (speed does not know the difference), bfloat16 and float32, prompts of 32, 128 and 512 tokens, one
 and four sequences. None of them is among the measurements that the speed model is fitted to, and the prediction uses no fit: rates come from timed
@@ -104,6 +104,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--models", default=",".join(MODELS))
     chosen = parser.parse_args()
+    unknown = set(chosen.models.split(",")) - set(MODELS)
+    if unknown:
+        parser.error(f"unknown models: {', '.join(sorted(unknown))}; known are {', '.join(MODELS)}")
     catalog = load_catalog()
     tell = lambda text: print(f"measuring: {text}", file=sys.stderr)  # noqa: E731
     bandwidths = measure_hardware(light=True, keep=False, say=tell).rates
@@ -124,14 +127,15 @@ def main() -> None:
 
 
 def beside_others(cells: list[Cell], runs: list[Run]) -> Result:
-    """The cells and runs with those of other models that the file holds."""
+    """The cells and runs with those of other models and types that the file holds."""
     kept = msgspec.json.decode(RESULT.read_bytes(), type=Result)
-    models = {run.model for run in runs}
-    every = [*(cell for cell in kept.cells if cell.model not in models), *cells]
-    every.sort(key=lambda cell: MODELS.index(cell.model))
+    measured_again = {(cell.model, cell.dtype) for cell in cells}
+    every = [*(cell for cell in kept.cells if (cell.model, cell.dtype) not in measured_again), *cells]
+    every.sort(key=lambda cell: (MODELS.index(cell.model), cell.dtype))
     missing = len(MODELS) * len(PRECISIONS) * len(PROMPTS) * len(SEQUENCES) - len(every)
-    others = (run for run in kept.runs if run.model not in models)
-    return Result(runs=(*others, *runs), left_out=missing, summary=summary(every), cells=tuple(every))
+    others = [run for run in kept.runs if (run.model, run.dtype) not in measured_again]
+    own = [run for run in runs if (run.model, run.dtype) in measured_again]
+    return Result(runs=(*others, *own), left_out=missing, summary=summary(every), cells=tuple(every))
 
 
 def measured(

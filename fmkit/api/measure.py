@@ -47,9 +47,9 @@ def measure_hardware(
     keep: bool | None = None,
     say: Say | None = None,
 ) -> MeasureResult:
-    """Measure this machine, with about ten seconds of timed calls per device, and keep the rates for later estimates.
+    """Measure this machine, in about 15 seconds per device, ten of them timed calls, and keep the rates for later estimates.
 
-    `thorough` takes twice as long over each call, and times on the processor what few models do too (float16, GPT-2's matrices and
+    `thorough` takes three times as long over each call, and times on the processor what few models do too (float16, GPT-2's matrices and
     activation, Mamba's scan) and, where xllamacpp is installed, llama.cpp's own kernels: a minute on two cores. Without torch, or
     with `light`, only the bandwidths of the processor's memory and of the disk are measured. `device` limits torch to `cpu` or
     to the accelerator (`cuda`, `mps`, `xpu`). What is not measured again stays as it was kept. By default the rates of a machine that is
@@ -138,6 +138,10 @@ def _asked_devices(device: str | None, light: bool, say: Say, warnings: list[str
             "torch is not installed: matrix rates were not measured; pip install 'fmkit[try]' and measure again"
         )
         return ()
+    if find_spec("transformers") is None or find_spec("accelerate") is None:
+        warnings.append(
+            "transformers is not installed: what calls come to inside a model was not measured; pip install 'fmkit[try]' and measure again"
+        )
     say("importing torch")
     from fmkit.trial.rates import torch_devices  # noqa: PLC0415  imports torch
 

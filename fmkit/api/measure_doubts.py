@@ -29,7 +29,9 @@ def spread_warning(rates: TorchRates) -> str | None:
 
 def _on_processor(torch: tuple[TorchRates, ...]) -> TorchRates | None:
     """The rates of the small Llama that drift is told by."""
-    return next((rates for rates in torch if rates.device == "cpu" and rates.in_model), None)
+    from fmkit.trial.drift import can_tell  # noqa: PLC0415  imports torch
+
+    return next((rates for rates in torch if rates.device == "cpu" and can_tell(rates)), None)
 
 
 def drift_warning(torch: tuple[TorchRates, ...]) -> str | None:

@@ -70,7 +70,7 @@ def measure_command(
         bool,
         typer.Option(
             "--thorough",
-            help="A minute: each call twice as long, and llama.cpp's kernels, float16, GPT-2's and Mamba's calls too.",
+            help="A minute: each call three times as long, and llama.cpp's kernels, float16, GPT-2's and Mamba's calls too.",
         ),
     ] = False,
     keep: Annotated[

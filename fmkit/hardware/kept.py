@@ -9,7 +9,7 @@ import msgspec
 
 from fmkit.errors import UnsafeInputError
 from fmkit.machine import Machine
-from fmkit.speed.rates import LlamaCppRates, MachineRates, RatePoint, TorchRates
+from fmkit.speed.rates import CallPoint, LlamaCppRates, MachineRates, ModelPoint, RatePoint, TorchRates
 from fmkit.whole_files import write_whole
 
 Part = TypeVar("Part", TorchRates, LlamaCppRates)
@@ -88,18 +88,25 @@ def _with_rare(rates: TorchRates, earlier: TorchRates | None) -> TorchRates:
         return rates
     return msgspec.structs.replace(
         rates,
-        weight_bytes=_and_missing(rates.weight_bytes, earlier.weight_bytes, "dtype"),
-        operations=_and_missing(rates.operations, earlier.operations, "dtype"),
-        attention_macs=_and_missing(rates.attention_macs, earlier.attention_macs, "dtype"),
-        calls=_and_missing(rates.calls, earlier.calls, "call"),
-        in_model=_and_missing(rates.in_model, earlier.in_model, "model"),
+        weight_bytes=_and_missing(rates.weight_bytes, earlier.weight_bytes),
+        operations=_and_missing(rates.operations, earlier.operations),
+        attention_macs=_and_missing(rates.attention_macs, earlier.attention_macs),
+        calls=_and_missing(rates.calls, earlier.calls),
+        in_model=_and_missing(rates.in_model, earlier.in_model),
     )
 
 
-def _and_missing(points: tuple[Point, ...], earlier: tuple[Point, ...], kind: str) -> tuple[Point, ...]:
-    """The points, and the earlier ones of a kind that no point is of."""
-    timed = {getattr(point, kind) for point in points}
-    return (*points, *(point for point in earlier if getattr(point, kind) not in timed))
+def _and_missing(points: tuple[Point, ...], earlier: tuple[Point, ...]) -> tuple[Point, ...]:
+    """The points, and the earlier ones of a type and a call or small model that no point is of."""
+    timed = {_timed(point) for point in points}
+    return (*points, *(point for point in earlier if _timed(point) not in timed))
+
+
+def _timed(point: RatePoint) -> tuple[str, str]:
+    """What a point is of, whatever the tokens."""
+    if isinstance(point, CallPoint):
+        return point.dtype, point.call
+    return point.dtype, point.model if isinstance(point, ModelPoint) else ""
 
 
 def _dated(part: Part, of: MachineRates) -> Part:

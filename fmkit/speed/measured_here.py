@@ -45,6 +45,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Whether this type was timed."""
         return bool(self._points) and self.rates.attention_macs_per_s(self.dtype, 1) is not None
 
+    def knows_scans(self) -> bool:
+        """Whether a selective scan was timed in this type, which takes most of a prompt where it is made step by step."""
+        return self._scan is not None
+
     def weight_s(self, tokens: float) -> float:
         """Seconds per weight of a linear layer over `tokens` tokens at once, between the timed numbers of tokens."""
         points = self._points
@@ -167,7 +171,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _multiplied(self, tower: TowerPass) -> float:
         """Weights that each token is multiplied with."""
-        return (tower.operations - tower.attention_operations) / 2 / max(1, tower.tokens)
+        beside = tower.attention_operations + tower.expanding_operations
+        return (tower.operations - beside) / 2 / max(1, tower.tokens)
 
     @cached_property
     def _points(self) -> list[tuple[int, float]]:

@@ -37,6 +37,8 @@ def reason_of(
     found = [_here(timing, towers, step)] if timing.here is not None else [*_fitted(timing, towers, step, reads, steps)]
     if timing.host_step_s:
         found.append(f"{timing.host_step_s:.3g} s a step for weights outside of the device ({timing.beside.rates})")
+    if timing.untimed_scan:
+        found.append(f"no time to the first token: {UNTIMED_SCAN}")
     caution = not_native(setting.device, setting.kernel, dtype, setting.engine)
     return "; ".join([*found, *([caution] if caution else [])])
 
@@ -57,11 +59,14 @@ def _fitted(
     yield f"{format_percent(share, digits=0)} of {roof}, {launching}" if share is not None else launching
     where = _where(timing, "decode" if decodes else "prefill")
     yield f"{where} (fit of {timing.fit.date} to {timing.fit.rows:,} measurements)"
-    if reads is None:
+    if reads is None and not timing.untimed_scan:
         yield f"no time to the first token: {_no_matrix_rate(timing.setting)}"
-    elif decodes and (own := _where(timing, "prefill")) != where:
+    elif reads is not None and decodes and (own := _where(timing, "prefill")) != where:
         yield f"first token: {own}"
     yield from _build(timing, "decode" if decodes else "prefill")
+
+
+UNTIMED_SCAN = "nobody timed the scan of the state on this processor: run fmkit hardware measure --thorough"
 
 
 def _no_matrix_rate(setting: Setting) -> str:
@@ -70,7 +75,7 @@ def _no_matrix_rate(setting: Setting) -> str:
     if device.device_class != "cpu":
         return f"the matrix rate of {device.name} is unknown"
     if engine == "llama.cpp":
-        return "a class of memory says nothing of cores: name a processor (fmkit hardware list), or run fmkit hardware measure on it"
+        return "a class of memory says nothing of cores: name a processor (fmkit hardware list), or run fmkit hardware measure --thorough on it"
     instead = ", or name --engine llama.cpp" if "vector" in device.flops_per_s else ""
     why = f"{engine} was measured on one processor only, which tells of no other's library"
     return f"{why}: run fmkit hardware measure on it{instead}"

@@ -99,7 +99,7 @@ def missing_reason(memory: MemoryEstimate, machine: Machine | None, layout: Layo
         weights = WEIGHTS_NAMED[kernel_of(layout)]
         return f"{memory.engine} has no {weights} kernels for {device.name}: it unpacks the weights for each product, and nobody measured how slow that is"
     if converts(memory, device):
-        return "PyTorch converts float16 on this CPU; not measured: run fmkit hardware measure"
+        return "PyTorch converts float16 on this CPU; not measured: run fmkit hardware measure --thorough"
     if device.bandwidth_bytes_per_s is None:
         return f"the memory bandwidth of {device.name} is unknown"
     kind = "a CPU" if device.device_class == "cpu" else "an accelerator"

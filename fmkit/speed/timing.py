@@ -51,6 +51,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """What passes of one model take on one machine.
 
     `here` goes before `fit` where it is there; `beside` is what weights outside of the device cost. `backend` is llama.cpp's.
+    `untimed_scan`: most of a prompt is a scan that nobody timed, so that nothing is said of it.
     """
 
     fit: SpeedFit
@@ -58,6 +59,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     here: Measured | MeasuredLlamaCpp | None = None
     beside: Offloaded = NOTHING
     backend: str | None = None
+    untimed_scan: bool = False
 
     @property
     def host_step_s(self) -> float:
@@ -65,7 +67,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         return self.beside.step_s
 
     def reading_s(self, towers: Sequence[TowerPass]) -> float | None:
-        """Seconds of the passes before the first token, one after the other; None where no pass can be timed."""
+        """Seconds of the passes before the first token, one after the other; None where no pass can be timed, or a scan was not."""
+        if self.untimed_scan:
+            return None
         found = [one for tower in towers if (one := self._one_s(tower)) is not None]
         return sum(found) + self._beside_s(towers, decoding=False) if found else None
 
@@ -110,8 +114,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     def _read_and_multiplied_s(self, tower: TowerPass) -> tuple[float, float]:
         """Seconds that a step reads, and that it multiplies; of timed calls, what one sequence takes and what more of them add."""
         if self.here is not None:
-            each = (tower.operations - tower.attention_operations) / max(1, tower.tokens)
-            alone = msgspec.structs.replace(tower, tokens=1, operations=each + tower.attention_operations)
+            beside = tower.attention_operations + tower.expanding_operations
+            each = (tower.operations - beside) / max(1, tower.tokens)
+            alone = msgspec.structs.replace(
+                tower, tokens=1, operations=each + tower.attention_operations, expanding_operations=0.0
+            )
             read_s = self.here.pass_s(alone, decoding=True)
             return read_s, self.here.pass_s(tower, decoding=True) - read_s
         parts = nominal(tower, self.setting, "decode")
@@ -204,7 +211,18 @@ def timing_on(
         here=here,
         beside=offloaded(spec, memory, layout, rates),
         backend=memory.backend,
+        untimed_scan=_untimed_scan(spec, memory, device, here),
     )
+
+
+def _untimed_scan(
+    spec: ModelSpec, memory: MemoryEstimate, device: Device, here: Measured | MeasuredLlamaCpp | None
+) -> bool:
+    """Whether most of a prompt is a scan that nobody timed: on a processor transformers makes it step by step, in Python."""
+    if memory.engine != "transformers" or device.device_class != "cpu":
+        return False
+    scans = any(matrices_of(spec, stack.role).scans for stack in spec.stacks)
+    return scans and not (isinstance(here, Measured) and here.knows_scans())
 
 
 def _measured_here(

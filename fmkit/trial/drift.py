@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import torch
 
 from fmkit.trial.small_models import SmallModel, points
 
@@ -32,6 +33,12 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return Drift(decode=(self.decode + other.decode) / 2, prefill=(self.prefill + other.prefill) / 2)
 
 
+def can_tell(rates: TorchRates, dtype: str = "float32") -> bool:
+    """Whether the rates have the points that drift is told by."""
+    known = {point.tokens for point in rates.in_model if (point.model, point.dtype) == ("llama", dtype)}
+    return known >= {FEW, MANY}
+
+
 class Clock:
     """The Llama, ready to be timed against the rates of a processor; they must have points of it in this type."""
 
@@ -44,7 +51,8 @@ class Clock:
 
     def drift(self) -> Drift:
         """The drift at this moment, in about half a second."""
-        few, many = points(self._llama.passes((FEW, MANY)), SLICE_S, self._attention)
+        with torch.inference_mode():  # as the rates were timed
+            few, many = points(self._llama.passes((FEW, MANY)), SLICE_S, self._attention)
         return Drift(decode=self._over_known(few), prefill=self._over_known(many))
 
     def _over_known(self, point: ModelPoint) -> float:

@@ -63,7 +63,7 @@ def measure_torch(
 ) -> TorchRates:
     """Time the calls on `device`; `say` hears what is being measured.
 
-    `thorough` takes twice as long over each, and on a processor times those that few models make too. `shapes` and `slice_s` default
+    `thorough` takes three times as long over each, and on a processor times those that few models make too. `shapes` and `slice_s` default
     to those of the kind of device. A call that the device has no kernel for leaves its rate out.
     """
     bench = Bench(
@@ -165,9 +165,12 @@ class Bench:
     def time_calls(self, calls: Sequence[TimedCall], found: Found, passes: Sequence[Passes] = ()) -> None:
         """Time the calls in turns, with passes of small models between them."""
         rounds = in_turns([*(partial(self._round, call.run) for call in calls), *passes], self.slice_s)
-        found.timed += zip(calls, ([sum(one) for one in of] for of in rounds[: len(calls)]), strict=True)
+        for call, of in zip(calls, rounds[: len(calls)], strict=True):
+            done = msgspec.structs.replace(call, run=_nothing)  # its tensors are not needed any more
+            found.timed.append((done, [sum(one) for one in of]))
         attention = found.rates("attention-macs")
-        found.in_model += [each.point(of, attention) for each, of in zip(passes, rounds[len(calls) :], strict=True)]
+        timed = zip(passes, rounds[len(calls) :], strict=True)
+        found.in_model += [each.point(of, attention) for each, of in timed if of]
 
     def _small_models(self, dtype: str) -> list[Passes]:
         """Passes of a small Llama, and of a small Mamba where all is timed."""
@@ -209,3 +212,7 @@ class Bench:
         if self.device != "cpu":
             getattr(torch, self.device).synchronize()
         return (time.perf_counter() - started,)
+
+
+def _nothing() -> None:
+    """What a call does once it was timed."""

@@ -12,7 +12,7 @@ from fmkit.api.kept_rates import kept_here
 from fmkit.errors import UnreadRatesWarning, UnsafeInputError
 from fmkit.hardware.kept import FILE_NAME, OtherVersionError, keep_rates, kept_rates
 from fmkit.machine import Device, Machine, memory_machine
-from fmkit.speed.rates import LlamaCppRates, MachineRates, RatePoint, TorchRates
+from fmkit.speed.rates import CallPoint, LlamaCppRates, MachineRates, RatePoint, TorchRates
 from fmkit.trial.paths import data_folder
 from fmkit.units import GIB
 
@@ -82,6 +82,24 @@ def test_a_measurement_replaces_what_it_measured_and_leaves_the_rest_with_its_da
     assert last.on(cpu=False) == faster
     assert last.timed_on("transformers", cpu=False) == "2026-11-29"
     assert last.timed_on("transformers", cpu=True) == last.timed_on("llama.cpp", cpu=True) == "2026-11-27"
+
+
+def test_a_short_measurement_leaves_the_calls_and_types_that_only_a_thorough_one_times(tmp_path: Path) -> None:
+    """By call and type: an earlier point of what was timed again is gone, whatever its tokens. Another release of torch starts anew."""
+
+    def of(version: str, *calls: CallPoint, weights: tuple[RatePoint, ...]) -> TorchRates:
+        return msgspec.structs.replace(TORCH, version=version, calls=calls, weight_bytes=weights)
+
+    narrow, gelu = (CallPoint(call=call, dtype="bfloat16", tokens=4, per_s=1.0) for call in ("narrowing", "new-gelu"))
+    again = msgspec.structs.replace(narrow, tokens=1, per_s=2.0)
+    wide = msgspec.structs.replace(narrow, dtype="float32")
+    half, brain = (RatePoint(dtype=dtype, tokens=1, per_s=1.0) for dtype in ("float16", "bfloat16"))
+    for release, calls, weights in (("2.13.0", (again, wide, gelu), (brain, half)), ("2.14.0", (again,), (brain,))):
+        keep_rates(tmp_path / release, machine(8), rates(1e10, of("2.13.0", narrow, wide, gelu, weights=(brain, half))))
+        keep_rates(tmp_path / release, machine(8), rates(1e10, of(release, again, weights=(brain,))))
+        found = kept_rates(tmp_path / release, machine(8))
+        assert found is not None
+        assert (found.torch[0].calls, found.torch[0].weight_bytes) == (calls, weights)
 
 
 @pytest.mark.parametrize(

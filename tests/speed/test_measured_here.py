@@ -162,12 +162,12 @@ def ranges_on_two_cores(found: Predictions, quantity: str) -> list[tuple[float, 
 
 @pytest.mark.parametrize("quantity", ["ttft_s", "decode_tokens_per_s"])
 def test_a_processor_is_as_fast_as_its_timed_calls_say(quantity: str, on_two_cores: Predictions) -> None:
-    """Ten architectures in transformers on two cores, 32 to 512 tokens, one and four sequences, two types: half within 12 %."""
+    """Ten architectures in transformers on two cores, 32 to 512 tokens, one and four sequences, two types: half within 8 %."""
     assert sum(count == 12 for count in Counter(cell["model"] for cell, _ in on_two_cores).values()) >= 7
     found = [
         abs(predicted.median / measured - 1) for measured, predicted in ranges_on_two_cores(on_two_cores, quantity)
     ]
-    assert sorted(found)[len(found) // 2] < 0.12
+    assert sorted(found)[len(found) // 2] < 0.08
 
 
 @pytest.mark.parametrize("quantity", ["ttft_s", "decode_tokens_per_s"])
@@ -267,12 +267,36 @@ def test_a_pass_of_the_llama_that_was_timed_takes_what_it_took() -> None:
     assert measured.pass_s(tower, decoding=True) == pytest.approx(2 * (1_000_000 / 5e8 + 0.003))
 
 
+def test_no_first_token_is_told_of_a_scan_that_was_not_timed(
+    catalog: Catalog, spec_of: SpecOf, machine_of: Callable[[str], Machine]
+) -> None:
+    """Most of a Mamba's prompt is its scan (benchmarks/results/speed_cpu.json): steps can be told without it, prompts can't."""
+    kept = json.loads((RESULTS / "speed_cpu.json").read_text())["runs"]
+    run = next(run for run in kept if (run["model"], run["dtype"]) == ("mamba-370m-hf", "bfloat16"))
+    thorough = msgspec.convert(run["rates"], MachineRates)
+    torch = msgspec.structs.replace(
+        thorough.torch[0], in_model=tuple(point for point in thorough.torch[0].in_model if point.model == "llama")
+    )
+    short = msgspec.structs.replace(thorough, torch=(torch,))
+    spec, machine, engine = spec_of("mamba-370m-hf"), machine_of("two-cores"), catalog.engines["transformers"]
+    layout = msgspec.structs.replace(layout_for("transformers", "fp16", catalog, spec), rest_dtype="bfloat16")
+    memory = estimate_memory(spec, engine, layout, "fp16", Workload(context_tokens=512), machine)
+    for rates, told in ((thorough, True), (short, False), (None, False)):
+        found = estimate(spec, memory, layout, machine, catalog.speed, 512, rates=rates)
+        assert found is not None
+        assert (found.ttft_s is not None) == told
+        assert found.decode_tokens_per_s is not None
+        assert ("fmkit hardware measure --thorough" in found.reason) != told
+
+
 def test_latents_are_expanded_at_the_rate_of_a_prompt() -> None:
-    """1e11 operations a second over 64 tokens: 2e9 operations take 20 ms more, whatever else a step does."""
+    """1e11 operations a second over 64 tokens: 2e9 of a step's operations take 20 ms more, whatever else it does."""
     tower = TowerPass(role="decoder", layers=1, operations=2e6, weight_bytes=2_000_000, hidden_dim=64)
     measured = Measured(rates=on_a_processor(), dtype="bfloat16")
     plain, expanding = (
-        measured.pass_s(msgspec.structs.replace(tower, expanding_operations=operations), decoding=True)
+        measured.pass_s(
+            msgspec.structs.replace(tower, operations=2e6 + operations, expanding_operations=operations), decoding=True
+        )
         for operations in (0.0, 2e9)
     )
     assert expanding - plain == pytest.approx(0.02)

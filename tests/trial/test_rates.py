@@ -15,13 +15,13 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaMod
 from transformers.models.mamba.configuration_mamba import MambaConfig
 from transformers.models.mamba.modeling_mamba import MambaModel
 
-from fmkit.speed.rates import Call
+from fmkit.speed.rates import Call, ModelPoint
 from fmkit.trial.device_calls import DeviceCalls
 from fmkit.trial.drift import Clock
 from fmkit.trial.narrow_layer import NarrowLayer
 from fmkit.trial.processor_calls import _new_gelu
 from fmkit.trial.rates import CPU_SHAPES, Bench, Found, measure_torch, torch_devices
-from fmkit.trial.small_models import LlamaShape, MambaShape, SmallModel
+from fmkit.trial.small_models import LlamaShape, MambaShape, Passes, SmallModel
 from fmkit.trial.small_models import points as points_of
 from fmkit.trial.turns import in_turns
 
@@ -178,6 +178,13 @@ def test_a_machine_that_was_twice_as_fast_when_it_was_measured_has_drifted(monke
     half = {
         at: msgspec.structs.replace(one, per_s=one.per_s / 2, beside_s=one.beside_s * 2) for at, one in known.items()
     }
-    monkeypatch.setattr("fmkit.trial.drift.points", lambda passes, *_: [half[each.tokens] for each in passes])
+    modes = []
+
+    def points_now(passes: list[Passes], *_: object) -> list[ModelPoint]:
+        modes.append(torch.is_inference_mode_enabled())
+        return [half[each.tokens] for each in passes]
+
+    monkeypatch.setattr("fmkit.trial.drift.points", points_now)
     found = clock.drift()
     assert (found.decode, found.prefill) == pytest.approx((2.0, 2.0))
+    assert modes == [True]  # as the rates were timed: gradients cost time
