@@ -63,13 +63,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         macs = rates.attention_macs_per_s(self.dtype, length) or 0.0
         head_s = 0.0 if decoding else self._last_tokens_s(found.head_weights)
         weights = tower.weight_bytes / DTYPE_BYTES[self.dtype] - (found.head_weights if head_s else 0)
-        each = (
-            self._multiplied(tower) / weights * tower.tokens if weights > 0 else 0.0
-        )  # an expert sees a share of them
-        linear_s = max(0.0, weights) * self._mixed_s(max(1.0, each), found) + self._called_s(
-            max(1.0, each), found.calls
-        )
-        work_s = linear_s + tower.attention_operations / 2 / macs + 2 * tower.cache_bytes / rates.copy_bytes_per_s
+        # an expert sees a share of the tokens
+        each = max(1.0, self._multiplied(tower) / weights * tower.tokens) if weights > 0 else 1.0
+        work_s = max(0.0, weights) * self._mixed_s(each, found) + self._called_s(each, found.calls)
+        work_s += tower.attention_operations / 2 / macs + 2 * tower.cache_bytes / rates.copy_bytes_per_s
         work_s += self._activation_s(tower, found) + self._scan_s(tower, found, decoding=decoding)
         work_s += self._expanding_s(tower)
         if not decoding:
